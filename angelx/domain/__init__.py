@@ -1,0 +1,1 @@
+"""What everything is made of: scalars, instruments, tick columns, events, errors and ports."""

@@ -1,0 +1,242 @@
+"""Facts: immutable, past tense, in one total order (docs/adr/0001).
+
+`at` is the time of the input that caused the event, ns. Instruments are named by id, sides are +1 / -1, prices and
+money are integers of 1/10,000, quantities are units. Events marked *recorded* go into the journal; the others are folds
+of recorded ones and exist only on the bus.
+"""
+
+from typing import Final
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A fact."""
+
+    at: int
+
+
+# ---------------------------------------------------------------- the session: recorded
+class SessionStarted(Event, frozen=True, tag=True):
+    """A process began to trade on this journal, from nothing or from what an earlier one left."""
+
+    run: str
+    """Journal instance: part of every client order id."""
+    mode: str
+    """`paper`, `replay` or `run`."""
+    config: str
+    """The effective configuration as JSON, secrets left out."""
+    config_hash: str
+    version: str
+    seed: int
+    capital: int
+    currency: str
+    resumed: bool
+    """True: the state before this record was rebuilt from this journal."""
+
+
+class SourceOpened(Event, frozen=True, tag=True):
+    """Ticks come from here: the rows themselves stay in the source."""
+
+    source: str
+    """`simulated`, `nifty-chain`, `us-equities`, `capture`, …"""
+    reference: str
+    """What opens it again: a path or the generator's parameters, as JSON."""
+    digest: str
+    """sha256 of the files or of the generator's parameters."""
+    instruments: int
+
+
+class InstrumentUsed(Event, frozen=True, tag=True):
+    """First order or signal on an instrument: its definition, as JSON, so that a journal explains itself."""
+
+    instrument: str
+    definition: str
+
+
+class PhaseChanged(Event, frozen=True, tag=True):
+    """A segment's trading session changed phase: `open`, `closed`."""
+
+    segment: str
+    phase: str
+    session: str
+    """Exchange date, ISO."""
+
+
+class SessionEnded(Event, frozen=True, tag=True):
+    """The process stopped in order; `rows` ticks had been received."""
+
+    rows: int
+    reason: str
+
+
+# ---------------------------------------------------------------- decisions: recorded
+class Signal(Event, frozen=True, tag=True):
+    """A strategy wants to be long (+1), flat (0) or short (-1) in an instrument; how much is risk's business."""
+
+    signal: int
+    """Number of the signal in this journal, from 1."""
+    strategy: str
+    instrument: str
+    direction: int
+    bid: int
+    ask: int
+    """The touch the strategy decided on."""
+    stop_distance: int = 0
+    """Price from entry to the stop, 1/10,000; 0 = the configured default."""
+    why: str = ""
+
+
+class SignalRefused(Event, frozen=True, tag=True):
+    """A filter or the risk gate said no; `code` is stable, `detail` has the numbers compared."""
+
+    signal: int
+    strategy: str
+    instrument: str
+    by: str
+    """`filter`, `sizing`, `gate` or `router`."""
+    code: str
+    detail: str
+
+
+class OrderApproved(Event, frozen=True, tag=True):
+    """The intent to send one order, durable before it is sent. Only `angelx.risk` makes one."""
+
+    order: str
+    """Client order id, unique for life."""
+    signal: int
+    strategy: str
+    instrument: str
+    side: int
+    quantity: int
+    limit: int
+    reduces: bool
+    """True: it only lowers an existing position."""
+    touch: int
+    """The price it would have filled at when decided: the arrival price of the cost analysis."""
+    bound_by: str
+    """What limited the quantity."""
+    confidence: float
+
+
+class CancelRequested(Event, frozen=True, tag=True):
+    """We asked the broker to cancel a working order."""
+
+    order: str
+    why: str
+
+
+# ---------------------------------------------------------------- broker reports: recorded
+class OrderAccepted(Event, frozen=True, tag=True):
+    """The broker has the order and works it."""
+
+    order: str
+    broker_order: str
+
+
+class OrderFilled(Event, frozen=True, tag=True):
+    """Part or all of an order traded. A fill is never refused."""
+
+    order: str
+    instrument: str
+    side: int
+    quantity: int
+    price: int
+    fee: int
+    """Fees charged with this fill, money."""
+    execution: str
+    """The broker's identity of the fill: the same one twice is one fill."""
+
+
+class OrderEnded(Event, frozen=True, tag=True):
+    """The broker ended an order: `rejected`, `cancelled`, `expired`, or `absent` where it never had it."""
+
+    order: str
+    outcome: str
+    code: str
+    detail: str
+
+
+# ---------------------------------------------------------------- health, money, people: recorded
+class EquityMarked(Event, frozen=True, tag=True):
+    """The book was valued: what drawdown and daily loss are measured on."""
+
+    equity: int
+    cash: int
+    positions: int
+    """Value of open positions at the touch they could be closed at."""
+    reference: int
+    """Last price of the reference instrument (the chain's underlying), 0 where there is none."""
+
+
+class CommandReceived(Event, frozen=True, tag=True):
+    """A person or a signal asked for something: `halt`, `flatten`, `silent`, `resume`, `stop`, `reload`."""
+
+    verb: str
+    reason: str
+    who: str
+
+
+class LevelChanged(Event, frozen=True, tag=True):
+    """The kill switch moved: `running`, `halt`, `flatten`, `silent`."""
+
+    level: str
+    reason: str
+    who: str
+
+
+class HealthChanged(Event, frozen=True, tag=True):
+    """The health state changed: `healthy`, `degraded`, `recovering`, `paused`, `critical`."""
+
+    state: str
+    reason: str
+
+
+class StrategyFailed(Event, frozen=True, tag=True):
+    """A strategy raised or ran too long; it is not called again in this session."""
+
+    strategy: str
+    error: str
+
+
+# ---------------------------------------------------------------- folds: on the bus only
+class SignalPassed(Event, frozen=True, tag=True):
+    """Every filter let the signal through; the risk engine answers."""
+
+    signal: Signal
+    confidence: float
+
+
+class PositionChanged(Event, frozen=True, tag=True):
+    """A fill moved a position."""
+
+    instrument: str
+    strategy: str
+    quantity: int
+    """Signed units now held."""
+    cost: int
+    """Signed money paid for what is held."""
+    realised: int
+    """Money this fill locked in, fees included."""
+
+
+class OrderClosed(Event, frozen=True, tag=True):
+    """An order of ours ended in any way; nothing of it works any more."""
+
+    order: str
+    signal: int
+    strategy: str
+    instrument: str
+    side: int
+    outcome: str
+    """`filled`, `cancelled`, `rejected`, `expired`, `absent`, `barred`."""
+    filled: int
+    unfilled: int
+
+
+RECORDED: Final[tuple[type[Event], ...]] = (
+    SessionStarted, SourceOpened, InstrumentUsed, PhaseChanged, SessionEnded, Signal, SignalRefused, OrderApproved,
+    CancelRequested, OrderAccepted, OrderFilled, OrderEnded, EquityMarked, CommandReceived, LevelChanged, HealthChanged,
+    StrategyFailed,
+)  # fmt: skip
+"""What the journal holds; in the order of this module."""

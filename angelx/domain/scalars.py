@@ -1,0 +1,53 @@
+"""Integer prices, money, time and sides, and the only places where they meet text or floats.
+
+Units
+-----
+price, money
+    Integers of 1/10,000 of the currency unit (`SCALE`): 24,500.05 rupees are 245_000_500.
+time
+    Integer nanoseconds since the epoch, UTC.
+quantity
+    Integer units (shares), never lots.
+"""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+SCALE: Final = 10_000
+"""Integers in one currency unit."""
+
+NS: Final = 1_000_000_000
+"""Nanoseconds in a second."""
+
+BUY: Final = 1
+SELL: Final = -1
+
+
+def price_of(text: str | int | Decimal) -> int:
+    """Price or money as an integer of 1/10,000, rounded half-even.
+
+    Raises
+    ------
+    ValueError
+        Not a finite decimal number.
+    """
+    try:
+        value = Decimal(text)
+        return int((value * SCALE).to_integral_value(ROUND_HALF_EVEN))
+    except (ArithmeticError, ValueError) as error:
+        raise ValueError(f"not a finite decimal number: {text!r}") from error
+
+
+def decimal_of(amount: int) -> Decimal:
+    """Integer of 1/10,000 as an exact decimal of the currency unit."""
+    return Decimal(amount) / SCALE
+
+
+def money_text(amount: int, places: int = 2) -> str:
+    """Integer of 1/10,000 as text with thousands separators: `-689,650.00`."""
+    return f"{decimal_of(amount):,.{places}f}"
+
+
+def side_text(side: int) -> str:
+    """`buy` or `sell`."""
+    return "buy" if side > 0 else "sell"
