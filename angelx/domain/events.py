@@ -10,14 +10,14 @@ from typing import Final
 import msgspec
 
 
-class Event(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """A fact."""
+class Event(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    """A fact. In JSON an array: the class, then the fields in order; new fields go last and have a default."""
 
     at: int
 
 
 # ---------------------------------------------------------------- the session: recorded
-class SessionStarted(Event, frozen=True, tag=True):
+class SessionStarted(Event, frozen=True):
     """A process began to trade on this journal, from nothing or from what an earlier one left."""
 
     run: str
@@ -35,7 +35,7 @@ class SessionStarted(Event, frozen=True, tag=True):
     """True: the state before this record was rebuilt from this journal."""
 
 
-class SourceOpened(Event, frozen=True, tag=True):
+class SourceOpened(Event, frozen=True):
     """Ticks come from here: the rows themselves stay in the source."""
 
     source: str
@@ -47,14 +47,14 @@ class SourceOpened(Event, frozen=True, tag=True):
     instruments: int
 
 
-class InstrumentUsed(Event, frozen=True, tag=True):
+class InstrumentUsed(Event, frozen=True):
     """First order or signal on an instrument: its definition, as JSON, so that a journal explains itself."""
 
     instrument: str
     definition: str
 
 
-class PhaseChanged(Event, frozen=True, tag=True):
+class PhaseChanged(Event, frozen=True):
     """A segment's trading session changed phase: `open`, `closed`."""
 
     segment: str
@@ -63,7 +63,7 @@ class PhaseChanged(Event, frozen=True, tag=True):
     """Exchange date, ISO."""
 
 
-class SessionEnded(Event, frozen=True, tag=True):
+class SessionEnded(Event, frozen=True):
     """The process stopped in order; `rows` ticks had been received."""
 
     rows: int
@@ -71,7 +71,7 @@ class SessionEnded(Event, frozen=True, tag=True):
 
 
 # ---------------------------------------------------------------- decisions: recorded
-class Signal(Event, frozen=True, tag=True):
+class Signal(Event, frozen=True):
     """A strategy wants to be long (+1), flat (0) or short (-1) in an instrument; how much is risk's business."""
 
     signal: int
@@ -87,7 +87,7 @@ class Signal(Event, frozen=True, tag=True):
     why: str = ""
 
 
-class SignalRefused(Event, frozen=True, tag=True):
+class SignalRefused(Event, frozen=True):
     """A filter or the risk gate said no; `code` is stable, `detail` has the numbers compared."""
 
     signal: int
@@ -99,7 +99,7 @@ class SignalRefused(Event, frozen=True, tag=True):
     detail: str
 
 
-class OrderApproved(Event, frozen=True, tag=True):
+class OrderApproved(Event, frozen=True):
     """The intent to send one order, durable before it is sent. Only `angelx.risk` makes one."""
 
     order: str
@@ -119,7 +119,7 @@ class OrderApproved(Event, frozen=True, tag=True):
     confidence: float
 
 
-class CancelRequested(Event, frozen=True, tag=True):
+class CancelRequested(Event, frozen=True):
     """We asked the broker to cancel a working order."""
 
     order: str
@@ -127,14 +127,14 @@ class CancelRequested(Event, frozen=True, tag=True):
 
 
 # ---------------------------------------------------------------- broker reports: recorded
-class OrderAccepted(Event, frozen=True, tag=True):
+class OrderAccepted(Event, frozen=True):
     """The broker has the order and works it."""
 
     order: str
     broker_order: str
 
 
-class OrderFilled(Event, frozen=True, tag=True):
+class OrderFilled(Event, frozen=True):
     """Part or all of an order traded. A fill is never refused."""
 
     order: str
@@ -148,7 +148,7 @@ class OrderFilled(Event, frozen=True, tag=True):
     """The broker's identity of the fill: the same one twice is one fill."""
 
 
-class OrderEnded(Event, frozen=True, tag=True):
+class OrderEnded(Event, frozen=True):
     """The broker ended an order: `rejected`, `cancelled`, `expired`, or `absent` where it never had it."""
 
     order: str
@@ -158,7 +158,7 @@ class OrderEnded(Event, frozen=True, tag=True):
 
 
 # ---------------------------------------------------------------- health, money, people: recorded
-class EquityMarked(Event, frozen=True, tag=True):
+class EquityMarked(Event, frozen=True):
     """The book was valued: what drawdown and daily loss are measured on."""
 
     equity: int
@@ -169,7 +169,7 @@ class EquityMarked(Event, frozen=True, tag=True):
     """Last price of the reference instrument (the chain's underlying), 0 where there is none."""
 
 
-class CommandReceived(Event, frozen=True, tag=True):
+class CommandReceived(Event, frozen=True):
     """A person or a signal asked for something: `halt`, `flatten`, `silent`, `resume`, `stop`, `reload`."""
 
     verb: str
@@ -177,7 +177,7 @@ class CommandReceived(Event, frozen=True, tag=True):
     who: str
 
 
-class LevelChanged(Event, frozen=True, tag=True):
+class LevelChanged(Event, frozen=True):
     """The kill switch moved: `running`, `halt`, `flatten`, `silent`."""
 
     level: str
@@ -185,14 +185,14 @@ class LevelChanged(Event, frozen=True, tag=True):
     who: str
 
 
-class HealthChanged(Event, frozen=True, tag=True):
+class HealthChanged(Event, frozen=True):
     """The health state changed: `healthy`, `degraded`, `recovering`, `paused`, `critical`."""
 
     state: str
     reason: str
 
 
-class StrategyFailed(Event, frozen=True, tag=True):
+class StrategyFailed(Event, frozen=True):
     """A strategy raised or ran too long; it is not called again in this session."""
 
     strategy: str
@@ -200,14 +200,14 @@ class StrategyFailed(Event, frozen=True, tag=True):
 
 
 # ---------------------------------------------------------------- folds: on the bus only
-class SignalPassed(Event, frozen=True, tag=True):
+class SignalPassed(Event, frozen=True):
     """Every filter let the signal through; the risk engine answers."""
 
     signal: Signal
     confidence: float
 
 
-class PositionChanged(Event, frozen=True, tag=True):
+class PositionChanged(Event, frozen=True):
     """A fill moved a position."""
 
     instrument: str
@@ -220,7 +220,7 @@ class PositionChanged(Event, frozen=True, tag=True):
     """Money this fill locked in, fees included."""
 
 
-class OrderClosed(Event, frozen=True, tag=True):
+class OrderClosed(Event, frozen=True):
     """An order of ours ended in any way; nothing of it works any more."""
 
     order: str

@@ -1,0 +1,262 @@
+"""The journal in SQLite: WAL, synchronous=FULL, blocks of records committed together (docs/adr/0003)."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from angelx.bus.bus import Bus
+from angelx.bus.records import GENESIS, HASH_BYTES, SCHEMA, Block, Fault, Record, decode, encode, faults, link
+from angelx.domain.errors import JournalBroken, JournalFull
+from angelx.domain.events import RECORDED, Event
+
+BLOCK_RECORDS: Final = 256
+BLOCKS_PER_COMMIT: Final = 16
+PRAGMAS: Final = ("journal_mode=wal", "synchronous=full", "wal_autocheckpoint=1000")
+TABLES: Final = """
+create table if not exists meta(key text primary key, value text not null) strict;
+create table if not exists block(first integer primary key, last integer not null, records text not null,
+                                 hashes blob not null) strict;
+create table if not exists head(only integer primary key check (only = 1), last integer not null, hash blob not null) strict;
+create table if not exists field(kind text not null, place integer not null, name text not null,
+                                 primary key (kind, place)) strict;
+create view if not exists record as
+    select json_extract(r.value, '$[0]') as number, json_extract(r.value, '$[1]') as seq,
+           json_extract(r.value, '$[2]') as row, json_extract(r.value, '$[3][0]') as kind,
+           json_extract(r.value, '$[3][1]') as at, json_extract(r.value, '$[3]') as body
+    from block, json_each('[' || replace(block.records, char(10), ',') || ']') as r order by number;
+"""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The last record: kept in the journal and in a file beside it, so that a cut tail is seen."""
+
+    last: int
+    hash: str
+
+
+class MemoryJournal:
+    """Keeps records in a list: for tests, benchmarks and the re-run of a journal."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.records: list[tuple[int, int, Event]] = []
+
+    def record(self, event: Event) -> None:
+        """Keep the event."""
+        bus = self._bus
+        self.records.append((bus.seq, bus.row, event))
+
+    intent = record
+
+
+class SqliteJournal:
+    """One file, append only. `record` gathers; `intent` makes everything gathered durable before it returns.
+
+    Parameters
+    ----------
+    path
+        The file; made where it is missing, continued where it is not.
+    durable
+        False spools: intents are committed with their block (replay, where the broker is a fold of this journal).
+    key
+        Keys the hash chain (SPEC 8.3).
+
+    Raises
+    ------
+    JournalBroken
+        The file is not a journal, or of another schema.
+    """
+
+    def __init__(self, bus: Bus, path: Path, *, durable: bool = True, key: bytes = b"") -> None:
+        self._bus, self.path, self.durable, self._key = bus, path, durable, key
+        self._pending: list[tuple[int, int, Event]] = []
+        self._blocks: list[tuple[int, int, str, bytes]] = []
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, cached_statements=16)
+            for pragma in PRAGMAS:
+                self._db.execute(f"pragma {pragma}")
+            self._db.executescript(TABLES)
+            schema = self._db.execute("select value from meta where key = 'schema'").fetchone()
+            if schema is None:
+                self._db.execute("insert into meta values ('schema', ?)", (str(SCHEMA),))
+                self._db.executemany("insert or replace into field values (?, ?, ?)", _fields())
+            elif schema[0] != str(SCHEMA):
+                raise JournalBroken(f"{path}: schema {schema[0]}, this program writes schema {SCHEMA}")
+            head = self._db.execute("select last, hash from head").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise _broken(path, error) from error
+        self.last, self._hash = head or (0, GENESIS)
+
+    @property
+    def head(self) -> Head:
+        """The last durable record."""
+        return Head(self.last, self._hash.hex())
+
+    def record(self, event: Event) -> None:
+        """Keep the event; it becomes durable with its block, at the next intent, or at `flush`."""
+        bus = self._bus
+        pending = self._pending
+        pending.append((bus.seq, bus.row, event))
+        if len(pending) >= BLOCK_RECORDS:
+            self._seal()
+            if len(self._blocks) >= BLOCKS_PER_COMMIT:
+                self._commit()
+
+    def intent(self, event: Event) -> None:
+        """Keep the event; with `durable`, it and everything before it is on disk when this returns.
+
+        Raises
+        ------
+        JournalFull
+            It could not be written.
+        """
+        self.record(event)
+        if self.durable:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make everything kept so far durable.
+
+        Raises
+        ------
+        JournalFull
+            It could not be written; nothing of it is lost from memory, and nothing may be sent.
+        """
+        if self._pending:
+            self._seal()
+        if self._blocks:
+            self._commit()
+
+    def _seal(self) -> None:
+        number, before, key = self.last, self._hash, self._key
+        lines, hashes = [], []
+        for seq, row, event in self._pending:
+            number += 1
+            line = encode(number, seq, row, event)
+            before = link(before, line, key)
+            lines.append(line)
+            hashes.append(before)
+        self._blocks.append((self.last + 1, number, b"\n".join(lines).decode(), b"".join(hashes)))
+        self._pending.clear()
+        self.last, self._hash = number, before
+
+    def _commit(self) -> None:
+        db = self._db
+        try:
+            db.execute("begin immediate")
+            db.executemany("insert into block values (?, ?, ?, ?)", self._blocks)
+            db.execute("insert or replace into head values (1, ?, ?)", (self.last, self._hash))
+            db.execute("commit")
+        except sqlite3.DatabaseError as error:
+            if db.in_transaction:
+                db.execute("rollback")
+            raise JournalFull(f"{self.path}: {error}") from error
+        self._blocks.clear()
+
+    def close(self) -> None:
+        """Make everything durable, fold the write-ahead log into the file, and let it go."""
+        try:
+            self.flush()
+            self._db.execute("pragma wal_checkpoint(truncate)")
+        finally:
+            self._db.close()
+
+
+class JournalReader:
+    """Reads a journal, also while another process writes it.
+
+    Raises
+    ------
+    JournalBroken
+        The file is missing, unreadable or not a journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise JournalBroken(f"{path}: no such journal")
+        try:
+            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            schema = self._db.execute("select value from meta where key = 'schema'").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise _broken(path, error) from error
+        if schema is None or schema[0] != str(SCHEMA):
+            raise JournalBroken(f"{path}: schema {schema and schema[0]}, this program reads schema {SCHEMA}")
+
+    @property
+    def head(self) -> Head | None:
+        """The last record as the journal itself keeps it; `None` where it is lost."""
+        found = self._rows("select last, hash from head")
+        for last, digest in found:
+            return Head(last, digest.hex())
+        return None
+
+    def _rows(self, query: str) -> Iterator[tuple[int, bytes]]:
+        try:
+            yield from self._db.execute(query)
+        except sqlite3.DatabaseError as error:
+            raise _broken(self.path, error) from error
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks in order of their first record."""
+        try:
+            for first, last, records, hashes in self._db.execute(
+                "select first, last, records, hashes from block order by first"
+            ):
+                lines = records.encode() if isinstance(records, str) else bytes(records)
+                yield Block(first, last, lines.split(b"\n"), bytes(hashes))
+        except sqlite3.DatabaseError as error:
+            raise _broken(self.path, error) from error
+
+    def records(self, start: int = 1) -> Iterator[Record]:
+        """Records from number `start` on."""
+        for block in self.blocks():
+            if block.last < start:
+                continue
+            for line in block.lines:
+                record = decode(line)
+                if record.number >= start:
+                    yield record
+
+    def faults(self, head: Head | None = None, key: bytes = b"") -> Iterator[Fault]:
+        """Everything wrong with it; `head` is one kept outside, checked besides its own."""
+        kept = self.head
+        if kept is None:
+            yield Fault(0, "the journal's own head is missing")
+        elif len(kept.hash) != 2 * HASH_BYTES:
+            yield Fault(kept.last, "the journal's own head was edited")
+            kept = None
+        if head is not None and (kept is None or head.last >= kept.last):
+            kept = head
+        seen = False
+        for fault in faults(self.blocks(), kept and (kept.last, bytes.fromhex(kept.hash)), key):
+            seen = True
+            yield fault
+        if head is not None and kept is not head and not seen:
+            yield from self._holds(head)
+
+    def _holds(self, head: Head) -> Iterator[Fault]:
+        for block in self.blocks():
+            if block.first <= head.last <= block.last:
+                place = (head.last - block.first) * HASH_BYTES
+                if block.hashes[place : place + HASH_BYTES].hex() != head.hash:
+                    yield Fault(head.last, f"record {head.last}: not the record whose hash the head file keeps")
+                return
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._db.close()
+
+
+def _fields() -> Iterator[tuple[str, int, str]]:
+    """What the places of a record's array mean, for those who read the file with SQL."""
+    for kind in RECORDED:
+        for place, name in enumerate(kind.__struct_fields__, 1):
+            yield kind.__name__, place, name
+
+
+def _broken(path: Path, error: sqlite3.DatabaseError) -> JournalBroken:
+    return JournalBroken(f"{path}: cannot be read as a journal: {error}")

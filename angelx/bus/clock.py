@@ -1,0 +1,52 @@
+"""Where time comes from: the host's clock, or a recorded or simulated session's at some speed."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from angelx.domain.scalars import NS
+
+
+class SystemClock:
+    """The host's time, made monotonic: it follows CLOCK_MONOTONIC from the wall time it was made at."""
+
+    def __init__(self) -> None:
+        self._origin = time.time_ns() - time.monotonic_ns()  # noqa: TID251 - the one place that reads the wall clock
+
+    def now(self) -> int:
+        """Nanoseconds since the epoch, UTC."""
+        return self._origin + time.monotonic_ns()
+
+
+class PacedClock:
+    """A session's own time, `speed` seconds of it in one second; it starts at `origin` when first asked.
+
+    Parameters
+    ----------
+    origin
+        Session time at the start, ns.
+    speed
+        Session seconds per second of the monotonic clock, > 0.
+    ticker
+        Monotonic nanoseconds.
+    """
+
+    def __init__(self, origin: int, speed: float, ticker: Callable[[], int] = time.monotonic_ns) -> None:
+        if speed <= 0:
+            raise ValueError(f"speed must be positive, was {speed}")
+        self._origin, self._speed, self._ticker = origin, speed, ticker
+        self._started: int | None = None
+
+    def now(self) -> int:
+        """Session time, ns."""
+        if self._started is None:
+            self._started = self._ticker()
+        return self._origin + int((self._ticker() - self._started) * self._speed)
+
+    async def sleep_until(self, at: int) -> None:
+        """Return when the session time is `at` or later; always lets other tasks run."""
+        while True:
+            wait = (at - self.now()) / self._speed
+            await asyncio.sleep(max(wait, 0) / NS)
+            if self.now() >= at:
+                return

@@ -1,0 +1,49 @@
+"""What a service declares about itself: the wiring, the graph and the wiring test are all made from it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from angelx.bus.bus import Bus, Handler, Probe
+from angelx.domain.events import Event
+
+
+class Service(Protocol):
+    """A part of the house. Its handlers run inline, in the order in which services were wired."""
+
+    name: ClassVar[str]
+    emits: ClassVar[tuple[type[Event], ...]]
+    """Everything it may publish."""
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """What it consumes, and by which method."""
+        ...
+
+
+@runtime_checkable
+class Deciding(Protocol):
+    """A service that may cut a run of rows."""
+
+    probe: Probe
+
+
+@runtime_checkable
+class Running(Protocol):
+    """A service with a task of its own."""
+
+    async def run(self) -> None:
+        """Work until cancelled; an exception that leaves it is a failure of the service."""
+        ...
+
+
+def wire(bus: Bus, services: Sequence[Service]) -> None:
+    """Subscribe every service, in order."""
+    for service in services:
+        for kind, handler in service.handlers():
+            bus.subscribe(kind, handler)
+        if isinstance(service, Deciding):
+            bus.probe(service.probe)
+
+
+def consumes(service: Service) -> tuple[type[Any], ...]:
+    """What a service consumes, in its order of declaration."""
+    return tuple(kind for kind, _ in service.handlers())
