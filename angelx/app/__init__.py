@@ -1,0 +1,1 @@
+"""The application: configuration, the wiring, the supervisor, one session from start to report."""

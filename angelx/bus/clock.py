@@ -1,6 +1,5 @@
 """Where time comes from: the host's clock, or a recorded or simulated session's at some speed."""
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -43,10 +42,6 @@ class PacedClock:
             self._started = self._ticker()
         return self._origin + int((self._ticker() - self._started) * self._speed)
 
-    async def sleep_until(self, at: int) -> None:
-        """Return when the session time is `at` or later; always lets other tasks run."""
-        while True:
-            wait = (at - self.now()) / self._speed
-            await asyncio.sleep(max(wait, 0) / NS)
-            if self.now() >= at:
-                return
+    def seconds_until(self, at: int) -> float:
+        """Real seconds until the session time is `at`; negative when it is over."""
+        return (at - self.now()) / self._speed / NS

@@ -85,6 +85,8 @@ class Signal(Event, frozen=True):
     stop_distance: int = 0
     """Price from entry to the stop, 1/10,000; 0 = the configured default."""
     why: str = ""
+    urgency: int = 0
+    """How far beyond the touch the order may pay: 0 least, 3 most."""
 
 
 class SignalRefused(Event, frozen=True):
@@ -170,7 +172,10 @@ class EquityMarked(Event, frozen=True):
 
 
 class CommandReceived(Event, frozen=True):
-    """A person or a signal asked for something: `halt`, `flatten`, `silent`, `resume`, `stop`, `reload`."""
+    """Somebody asked for something: `halt`, `flatten`, `silent`, `resume`, `stop`, `reload`.
+
+    An input where a person or the host asked; a decision where `who` is a service.
+    """
 
     verb: str
     reason: str
@@ -190,6 +195,13 @@ class HealthChanged(Event, frozen=True):
 
     state: str
     reason: str
+
+
+class IncidentReported(Event, frozen=True):
+    """Something a person should know of, that changed no state."""
+
+    service: str
+    what: str
 
 
 class StrategyFailed(Event, frozen=True):
@@ -237,6 +249,6 @@ class OrderClosed(Event, frozen=True):
 RECORDED: Final[tuple[type[Event], ...]] = (
     SessionStarted, SourceOpened, InstrumentUsed, PhaseChanged, SessionEnded, Signal, SignalRefused, OrderApproved,
     CancelRequested, OrderAccepted, OrderFilled, OrderEnded, EquityMarked, CommandReceived, LevelChanged, HealthChanged,
-    StrategyFailed,
+    StrategyFailed, IncidentReported,
 )  # fmt: skip
 """What the journal holds; in the order of this module."""

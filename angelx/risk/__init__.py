@@ -1,0 +1,1 @@
+"""Risk: how much, and whether at all. The only maker of `OrderApproved`."""

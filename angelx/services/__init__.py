@@ -1,0 +1,1 @@
+"""The services: each says what it consumes and emits, and does one thing."""

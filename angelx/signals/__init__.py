@@ -1,0 +1,1 @@
+"""Strategies and the filters their signals pass."""

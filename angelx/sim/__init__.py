@@ -1,0 +1,1 @@
+"""Virtual time: the production wiring on a loop whose clock jumps."""

@@ -1,0 +1,1 @@
+"""Filters: each answers whether a signal may pass, and by what margin."""

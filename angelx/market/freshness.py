@@ -1,0 +1,67 @@
+"""How old a quote may be, from what kind of source it is and how that source has behaved (SPEC 1.5)."""
+
+from typing import Final
+
+from angelx.domain.scalars import NS
+from angelx.domain.ticks import AT, EXCHANGE_AT, Rows
+
+STREAM_AGE: Final = 60 * NS
+"""Oldest exchange time of a quiet instrument of a stream."""
+SNAPSHOT_MOST: Final = 600 * NS
+"""No snapshot is fresh beyond this, however slow its source says it is."""
+REMEMBERED: Final = 128
+"""Snapshots whose cadence and lag are remembered."""
+FIRST_CADENCE: Final = 60 * NS
+"""Taken for a snapshot source's cadence until two have come."""
+
+
+class Freshness:
+    """Cadence and lag of a source, measured as its rows come.
+
+    Parameters
+    ----------
+    kind
+        `stream` (rows as things happen) or `snapshot` (all instruments at intervals).
+    silent_ns
+        A stream that says nothing for this long in an open session is silent.
+    """
+
+    def __init__(self, kind: str, silent_ns: int) -> None:
+        if kind not in ("stream", "snapshot"):
+            raise ValueError(f"a source is a stream or a snapshot, was {kind!r}")
+        self._snapshot = kind == "snapshot"
+        self._silent = silent_ns
+        self._last_at = 0
+        self._gaps: list[int] = []
+        self._lags: list[int] = []
+        self._age = FIRST_CADENCE * 3 if self._snapshot else STREAM_AGE
+        self._since = 0
+
+    def fold(self, rows: Rows) -> None:
+        """Take the rows in."""
+        view, row = rows.batch.view, rows.stop - 1
+        at = view[AT, row]
+        if self._snapshot and at != self._last_at:
+            self._measure(at, at - view[EXCHANGE_AT, row])
+        self._last_at = at
+
+    def _measure(self, at: int, lag: int) -> None:
+        if self._last_at and at - self._last_at < SNAPSHOT_MOST:
+            self._gaps = [*self._gaps[1 - REMEMBERED :], at - self._last_at]
+        self._lags = [*self._lags[1 - REMEMBERED :], lag]
+        lags, gaps = sorted(self._lags), sorted(self._gaps)
+        cadence = gaps[len(gaps) // 2] if gaps else FIRST_CADENCE
+        self._age = min(lags[(len(lags) * 99) // 100] + 2 * cadence, SNAPSHOT_MOST)
+
+    def max_age(self, place: int) -> int:  # noqa: ARG002 - all instruments of a source alike, so far
+        """Oldest exchange time of an instrument that counts as fresh, ns before now."""
+        return self._age
+
+    def begin(self, now: int) -> None:
+        """A session opens: silence counts from here."""
+        self._since = now
+
+    def silence(self, now: int) -> tuple[int, int]:
+        """How long nothing came, and how long that may be, ns."""
+        allowed = max(self._silent, 2 * self._age) if self._snapshot else self._silent
+        return now - max(self._last_at, self._since), allowed

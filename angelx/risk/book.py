@@ -1,0 +1,145 @@
+"""The book that risk decides on: cash, positions, what works and is reserved, equity, and the day's limits."""
+
+from collections import deque
+
+from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, OrderFilled
+from angelx.risk.limits import PPM, Limits
+
+
+class OpenOrder:
+    """An order that may still fill, as exposure."""
+
+    __slots__ = ("instrument", "limit", "reduces", "remaining", "side", "strategy")
+
+    def __init__(self, order: OrderApproved) -> None:
+        self.instrument, self.strategy, self.side = order.instrument, order.strategy, order.side
+        self.remaining, self.limit, self.reduces = order.quantity, order.limit, order.reduces
+
+
+class Book:
+    """A fold of approvals, fills, ends and marks. Exposure is reserved at approval, at the limit price.
+
+    Money in 1/10,000. Everything here is of one account in one currency.
+    """
+
+    def __init__(self, capital: int, limits: Limits) -> None:
+        self.limits = limits
+        self.cash = capital
+        self.net: dict[str, int] = {}
+        """Units held, all strategies together."""
+        self.held: dict[tuple[str, str], int] = {}
+        """Units held by (strategy, instrument)."""
+        self.cost: dict[str, int] = {}
+        """Money paid for what is held, by instrument; kept while a position is open."""
+        self.orders: dict[str, OpenOrder] = {}
+        self.working_buys: dict[str, int] = {}
+        self.working_sells: dict[str, int] = {}
+        self.reserved = 0
+        """Money that working entries would cost."""
+        self.sent: deque[int] = deque()
+        self.rejected: deque[int] = deque()
+        self.fingerprints: dict[tuple[str, str, int], tuple[int, int, int, str]] = {}
+        self.equity = self.day_start = self.peak = capital
+        self._caps()
+
+    def _caps(self) -> None:
+        limits, equity = self.limits, max(self.equity, 0)
+        self.risk_per_trade = equity * limits.risk_per_trade_ppm // PPM
+        self.max_order = equity * limits.max_order_ppm // PPM
+        self.max_premium = equity * limits.premium_at_risk_ppm // PPM
+        self.max_gross = equity * limits.gross_ppm // PPM
+        self.max_name = equity * limits.name_ppm // PPM
+        self.loss_floor = self.day_start - self.day_start * limits.daily_loss_ppm // PPM
+        self.drawdown_floor = self.peak - self.peak * limits.drawdown_ppm // PPM
+
+    # ------------------------------------------------------------ folds
+    def reserve(self, order: OrderApproved) -> None:
+        """Count an approved order as exposure from now on."""
+        self.orders[order.order] = OpenOrder(order)
+        side = self.working_buys if order.side > 0 else self.working_sells
+        side[order.instrument] = side.get(order.instrument, 0) + order.quantity
+        if not order.reduces:
+            self.reserved += order.quantity * order.limit
+        self.sent.append(order.at)
+
+    def fill(self, fill: OrderFilled) -> None:
+        """Move cash and positions, and release what was reserved for the filled part."""
+        instrument, units = fill.instrument, fill.side * fill.quantity
+        self.cash -= units * fill.price + fill.fee
+        before = self.net.get(instrument, 0)
+        after = before + units
+        self._cost(instrument, before, after, units * fill.price)
+        order = self.orders.get(fill.order)
+        if order is None:
+            return
+        key = order.strategy, instrument
+        held = self.held.get(key, 0) + units
+        if held:
+            self.held[key] = held
+        else:
+            self.held.pop(key, None)
+        self._release(order, min(fill.quantity, order.remaining))
+
+    def _cost(self, instrument: str, before: int, after: int, paid: int) -> None:
+        if not after:
+            self.net.pop(instrument, None)
+            self.cost.pop(instrument, None)
+            return
+        self.net[instrument] = after
+        cost = self.cost.get(instrument, 0)
+        if before * after < 0:  # through zero: what is held now was paid for now
+            self.cost[instrument] = paid * after // (after - before)
+        elif abs(after) < abs(before):
+            self.cost[instrument] = cost * after // before
+        else:
+            self.cost[instrument] = cost + paid
+
+    def close(self, event: OrderClosed) -> None:
+        """Release what an ended order had reserved."""
+        order = self.orders.pop(event.order, None)
+        if order is not None:
+            self._release(order, order.remaining)
+        if event.outcome == "rejected":
+            self.rejected.append(event.at)
+
+    def _release(self, order: OpenOrder, units: int) -> None:
+        if not units:
+            return
+        order.remaining -= units
+        side = self.working_buys if order.side > 0 else self.working_sells
+        left = side[order.instrument] - units
+        if left:
+            side[order.instrument] = left
+        else:
+            del side[order.instrument]
+        if not order.reduces:
+            self.reserved -= units * order.limit
+
+    def mark(self, event: EquityMarked) -> None:
+        """Take the book's value: caps and floors follow it."""
+        self.equity = event.equity
+        self.peak = max(self.peak, event.equity)
+        self._caps()
+
+    def new_day(self) -> None:
+        """A session opens: the day's loss counts from here."""
+        self.day_start = self.equity
+        self.fingerprints.clear()
+        self._caps()
+
+    # ------------------------------------------------------------ questions
+    def worst_long(self, instrument: str) -> int:
+        """Units held if every working buy filled."""
+        return self.net.get(instrument, 0) + self.working_buys.get(instrument, 0)
+
+    def working_exit(self, strategy: str, instrument: str) -> bool:
+        """True while an order that reduces this strategy's position works."""
+        return any(
+            order.reduces and order.instrument == instrument and order.strategy == strategy
+            for order in self.orders.values()
+        )
+
+    @property
+    def gross(self) -> int:
+        """Money paid for what is held, both sides added, and reserved by what works."""
+        return sum(abs(cost) for cost in self.cost.values()) + self.reserved

@@ -1,0 +1,178 @@
+"""Data feed: brings ticks, timers and commands into the stream in time order, at any speed, with the same result."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from angelx.bus.bus import Bus, Handler
+from angelx.bus.clock import PacedClock
+from angelx.domain.events import CommandReceived, Event, SessionEnded
+from angelx.domain.ports import TickSource
+from angelx.domain.scalars import NS
+from angelx.domain.ticks import AT, TickBatch
+from angelx.market.differential import Differential
+
+BREATHE_NS: Final = 20_000_000
+"""At full speed the loop gets its turn this often, ns."""
+SETTLE: Final = 5 * NS
+"""Session time that is let pass after the last tick, so that what is on its way arrives."""
+REACH: Final = 300 * NS
+"""A session whose close is this near after the last tick is played to its close."""
+
+
+class DataFeed:
+    """The only driver of the bus: rows first, then timers, then commands of the same moment.
+
+    Parameters
+    ----------
+    clock
+        Paces the session; `None` runs at full speed.
+    most_rows
+        Rows given to the bus at once; the result does not depend on it.
+    ends_at
+        Answers the close of the session that is open at a time, ns, 0 where none is.
+    """
+
+    name: ClassVar[str] = "data_feed"
+    emits: ClassVar[tuple[type[Event], ...]] = (CommandReceived, SessionEnded)
+
+    def __init__(
+        self,
+        bus: Bus,
+        source: TickSource,
+        differential: Differential,
+        *,
+        clock: PacedClock | None,
+        most_rows: int,
+        ends_at: Callable[[int], int],
+    ) -> None:
+        self._bus, self._source, self._differential = bus, source, differential
+        self._clock, self._most_rows, self._ends_at = clock, most_rows, ends_at
+        self._commands: deque[tuple[str, str, str]] = deque()
+        self._woken = asyncio.Event()
+        self._breathed = self._began = 0
+        self.stopping = ""
+        """Why it was asked to stop; empty while it was not."""
+        self.received: Callable[[TickBatch, int], None] | None = None
+        """Called with every batch that passed validation and the number of rows before it (capture)."""
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """Nothing: it drives."""
+        return ()
+
+    def command(self, verb: str, reason: str, who: str) -> None:
+        """Bring a command in at the next moment between two inputs."""
+        self._commands.append((verb, reason, who))
+        self._woken.set()
+
+    # ------------------------------------------------------------ driving
+    def accepted(self, skip: int, warm: Callable[[TickBatch], None]) -> Iterator[TickBatch]:
+        """Validated batches from row `skip` on; those before it are shown to `warm` only."""
+        seen = 0
+        for raw in self._source.batches():
+            batch = self._differential.process(raw)
+            if not batch.rows:
+                continue
+            if seen + batch.rows > skip:
+                done = max(skip - seen, 0)
+                if done:
+                    warm(_copy(batch, 0, done))
+                    batch = _copy(batch, done, batch.rows)
+                if self.received is not None:
+                    self.received(batch, max(seen, skip))
+                yield batch
+                seen += batch.rows + done
+            else:
+                warm(batch)
+                seen += batch.rows
+
+    async def run(self, batches: Iterable[TickBatch]) -> None:
+        """Drive the stream until the source or somebody ends it, and publish `SessionEnded`."""
+        for batch in batches:
+            if self._clock is None:
+                await self._rush(batch)
+            else:
+                await self._pace(batch, self._clock)
+            if self.stopping:
+                break
+        if not self.stopping:
+            await self._finish()
+        self._bus.publish(SessionEnded(self._bus.now, self._bus.row, self.stopping or "source ended"))
+
+    async def _rush(self, batch: TickBatch) -> None:
+        feed, most = self._bus.feed, self._most_rows
+        start = 0
+        while start < batch.rows and not self.stopping:
+            stop = min(start + most, batch.rows)
+            feed(batch, start, stop)
+            start = stop
+            now = time.monotonic_ns()
+            if self._commands or now - self._breathed > BREATHE_NS:
+                self._breathed = now
+                await self._breathe()
+                self._take_commands()
+
+    async def _breathe(self) -> None:
+        """Let the other tasks run: at full speed the loop is virtual, and its time follows the session's."""
+        if not self._began:
+            self._began = self._bus.now
+        ahead_s = (self._bus.now - self._began) / NS - asyncio.get_running_loop().time()
+        await asyncio.sleep(max(ahead_s, 0.0))
+
+    async def _pace(self, batch: TickBatch, clock: PacedClock) -> None:
+        start = 0
+        times = batch.table[AT]
+        while start < batch.rows and not self.stopping:
+            await self._wait(int(times[start]), clock)
+            now = clock.now()
+            stop = start + int(np.searchsorted(times[start:], now, side="right"))
+            if stop > start:
+                self._bus.feed(batch, start, min(stop, start + self._most_rows))
+                start = min(stop, start + self._most_rows)
+            if start == stop:
+                self._bus.advance(now)
+                self._take_commands()
+
+    async def _wait(self, at: int, clock: PacedClock) -> None:
+        """Until `at`, the next timer or a command; always lets other tasks run."""
+        due = self._bus.next_due
+        at = at if due is None else min(at, due)
+        self._woken.clear()
+        wait_s = 0.0 if self._commands else clock.seconds_until(at)
+        if wait_s <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    def _take_commands(self) -> None:
+        bus = self._bus
+        while self._commands:
+            verb, reason, who = self._commands.popleft()
+            bus.publish(CommandReceived(bus.now, verb, reason, who))
+            if verb == "stop":
+                self.stopping = f"stopped by {who}: {reason}"
+
+    async def _finish(self) -> None:
+        """Let what is on its way arrive; play a session to its close where that is near."""
+        bus = self._bus
+        close = self._ends_at(bus.now)
+        end = close + 1 if 0 <= close - bus.now <= REACH else bus.now + SETTLE
+        while self._clock is not None and self._clock.now() < end and not self.stopping:
+            await self._wait(end, self._clock)
+            bus.advance(min(self._clock.now(), end))
+            self._take_commands()
+        self._take_commands()
+        if not self.stopping:
+            bus.advance(end)
+
+
+def _copy(batch: TickBatch, start: int, stop: int) -> TickBatch:
+    return TickBatch(np.ascontiguousarray(batch.table[:, start:stop]))

@@ -1,0 +1,65 @@
+"""Filter chain: lets a signal through when every filter does; the smallest margin is its confidence."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+from angelx.bus.bus import Bus, Handler
+from angelx.domain.events import Event, Signal, SignalPassed, SignalRefused
+from angelx.domain.instruments import InstrumentTable
+from angelx.market.state import MarketState
+from angelx.services.session_phases import SessionPhases
+from angelx.signals.filters.base import Filter, Scene
+
+
+class FilterChain:
+    """Answers every `Signal` with exactly one `SignalPassed` or `SignalRefused`. Exits are not filtered."""
+
+    name: ClassVar[str] = "filter_chain"
+    emits: ClassVar[tuple[type[Event], ...]] = (SignalPassed, SignalRefused)
+
+    def __init__(
+        self,
+        bus: Bus,
+        market: MarketState,
+        instruments: InstrumentTable,
+        phases: SessionPhases,
+        filters: Sequence[Filter],
+        max_age: Callable[[int], int],
+    ) -> None:
+        self._bus, self._instruments, self._phases, self._filters = bus, instruments, phases, tuple(filters)
+        self._max_age = max_age
+        self._scene = Scene(market, 0, 0, instruments[0], "", 0, 0, 0)
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """Signals."""
+        yield Signal, self.on_signal
+
+    def on_signal(self, signal: Signal) -> None:
+        """Ask the filters in order; the first refusal is the answer."""
+        confidence = 1.0
+        if signal.direction:
+            scene = self._set(signal)
+            for check in self._filters:
+                answer = check(signal, scene)
+                if type(answer) is not float:
+                    assert not isinstance(answer, float)
+                    self._bus.publish(
+                        SignalRefused(
+                            signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code,
+                            answer.detail,
+                        )
+                    )  # fmt: skip
+                    return
+                confidence = min(confidence, answer)
+        self._bus.publish(SignalPassed(signal.at, signal, confidence))
+
+    def _set(self, signal: Signal) -> Scene:
+        scene = self._scene
+        place = self._instruments.index[signal.instrument]
+        instrument = self._instruments[place]
+        segment = instrument.segment
+        scene.now, scene.place, scene.instrument = signal.at, place, instrument
+        scene.phase = self._phases.phases[segment]
+        scene.opens_at, scene.closes_at = self._phases.opens_at(segment), self._phases.closes_at(segment)
+        scene.max_age_ns = self._max_age(place)
+        return scene

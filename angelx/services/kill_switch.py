@@ -1,0 +1,90 @@
+"""Kill switch: turns commands and failures into levels, latched on disk; the router reads the latch before each send."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final, Protocol
+
+from angelx.bus.bus import Bus, Handler
+from angelx.domain.events import CommandReceived, Event, LevelChanged, StrategyFailed
+
+LEVELS: Final = ("running", "halt", "flatten", "silent")
+"""Names by level: HALT lets reductions out, FLATTEN only safe exit, SILENT nothing (SPEC 8.1)."""
+
+
+class Latch(Protocol):
+    """The level, in memory and durable."""
+
+    @property
+    def level(self) -> int:
+        """Place in `LEVELS`."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        ...
+
+    def raise_to(self, level: int, reason: str, who: str, at: int) -> None:
+        """Durable first, then memory; never lowers."""
+        ...
+
+    def lower(self, reason: str, who: str, at: int) -> None:
+        """Back to running, audited."""
+        ...
+
+
+class KillSwitch:
+    """The listener's inline half: every level change goes through here and is recorded."""
+
+    name: ClassVar[str] = "kill_switch"
+    emits: ClassVar[tuple[type[Event], ...]] = (LevelChanged,)
+
+    def __init__(self, bus: Bus, latch: Latch) -> None:
+        self._bus, self._latch = bus, latch
+        self._known = 0
+        """The level last published."""
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """Commands and failures."""
+        yield CommandReceived, self.on_command
+        yield StrategyFailed, self.on_failed
+
+    def start(self) -> None:
+        """Publish a level that was latched before this process began."""
+        self._publish(self._latch.reason, "latch")
+
+    def on_command(self, event: CommandReceived) -> None:
+        """Raise or lower the latch; other verbs are not its business."""
+        if event.verb == "resume":
+            self._latch.lower(event.reason, event.who, event.at)
+        elif event.verb in LEVELS:
+            self._latch.raise_to(LEVELS.index(event.verb), event.reason, event.who, event.at)
+        self._publish(event.reason, event.who)
+
+    def on_failed(self, event: StrategyFailed) -> None:
+        """An unexpected exception halts trading loudly."""
+        reason = f"strategy {event.strategy} failed: {event.error}"
+        self._latch.raise_to(LEVELS.index("halt"), reason, "strategy_host", event.at)
+        self._publish(reason, "strategy_host")
+
+    def _publish(self, reason: str, who: str) -> None:
+        level = self._latch.level
+        if level != self._known:
+            self._known = level
+            self._bus.publish(LevelChanged(self._bus.now, LEVELS[level], reason, who))
+
+
+class MemoryLatch:
+    """A latch without a disk: benchmarks, and the re-run of a journal."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self.reason = ""
+
+    def raise_to(self, level: int, reason: str, who: str, at: int) -> None:  # noqa: ARG002
+        """Never lowers."""
+        if level > self.level:
+            self.level, self.reason = level, reason
+
+    def lower(self, reason: str, who: str, at: int) -> None:  # noqa: ARG002
+        """Back to running."""
+        self.level, self.reason = 0, ""

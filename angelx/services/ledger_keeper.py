@@ -1,0 +1,101 @@
+"""Ledger keeper: turns fills into positions and values the book once a minute."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
+
+from angelx.bus.bus import Bus, Handler
+from angelx.domain.events import EquityMarked, Event, OrderApproved, OrderFilled, PhaseChanged, PositionChanged
+from angelx.domain.instruments import InstrumentTable
+from angelx.domain.scalars import NS
+from angelx.domain.ticks import ASK, BID, LAST
+from angelx.market.state import MarketState
+from angelx.orders.ledger import Ledger
+
+MARK_EVERY: Final = 60 * NS
+UNOWNED: Final = ""
+"""Strategy of fills whose order nobody here approved."""
+
+
+class LedgerKeeper:
+    """The live ledger: publishes `PositionChanged` for every fill and `EquityMarked` every minute of a session."""
+
+    name: ClassVar[str] = "ledger_keeper"
+    emits: ClassVar[tuple[type[Event], ...]] = (PositionChanged, EquityMarked)
+
+    def __init__(
+        self, bus: Bus, market: MarketState, instruments: InstrumentTable, ledger: Ledger, reference: int
+    ) -> None:
+        self._bus, self._market, self._instruments = bus, market, instruments
+        self.ledger = ledger
+        self._reference = reference
+        self._owners: dict[str, str] = {}
+        self._open: set[str] = set()
+        self._marking = False
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """Whose order it is, what filled, and when sessions run."""
+        yield OrderApproved, self.on_approved
+        yield OrderFilled, self.on_filled
+        yield PhaseChanged, self.on_phase
+
+    def on_approved(self, event: OrderApproved) -> None:
+        """Remember whose order it is."""
+        self._owners[event.order] = event.strategy
+
+    def on_filled(self, event: OrderFilled) -> None:
+        """Move the position."""
+        changed = self.ledger.apply(event, self._owners.get(event.order, UNOWNED))
+        if changed is not None:
+            self._bus.publish(changed)
+
+    def restore(self, event: Event) -> None:
+        """Fold one record of the journal."""
+        if isinstance(event, OrderApproved):
+            self.on_approved(event)
+        elif isinstance(event, OrderFilled):
+            self.ledger.apply(event, self._owners.get(event.order, UNOWNED))
+
+    # ------------------------------------------------------------ value
+    def on_phase(self, event: PhaseChanged) -> None:
+        """Mark at every open and close, and every minute in between."""
+        if event.phase == "open":
+            self._open.add(event.segment)
+        else:
+            self._open.discard(event.segment)
+        self.mark()
+        if self._open and not self._marking:
+            self._marking = True
+            self._next()
+
+    def _next(self) -> None:
+        self._bus.at((self._bus.now // MARK_EVERY + 1) * MARK_EVERY, self._tick)
+
+    def _tick(self) -> None:
+        if not self._open:
+            self._marking = False
+            return
+        self.mark()
+        self._next()
+
+    def mark(self) -> None:
+        """Value the book at the touch its positions could be closed at; where nobody bids it is worth nothing."""
+        cash, value = self.ledger.cash, self.value()
+        reference = self._market.view[LAST, self._reference] if self._reference >= 0 else 0
+        self._bus.publish(EquityMarked(self._bus.now, cash + value, cash, value, reference))
+
+    def value(self) -> int:
+        """Money that closing every position at its touch would bring."""
+        view, index, total = self._market.view, self._instruments.index, 0
+        for position in self.ledger.positions.values():
+            if position.quantity:
+                place = index.get(position.instrument)
+                if place is None:
+                    total += position.cost
+                    continue
+                touch = view[BID if position.quantity > 0 else ASK, place]
+                total += position.quantity * (touch or self._untouched(place, position.quantity))
+        return total
+
+    def _untouched(self, place: int, quantity: int) -> int:
+        """No quote on the closing side: a long is worth nothing, a short what it last traded at."""
+        return 0 if quantity > 0 else self._market.view[LAST, place]

@@ -1,0 +1,149 @@
+"""Order router: makes the intent durable, looks at the kill switch, sends once, and keeps every order's state."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Protocol
+
+from angelx.bus.bus import Bus, Handler
+from angelx.domain.events import (
+    CancelRequested,
+    Event,
+    IncidentReported,
+    OrderAccepted,
+    OrderApproved,
+    OrderClosed,
+    OrderEnded,
+    OrderFilled,
+    SignalRefused,
+)
+from angelx.domain.ports import Broker, Journal
+from angelx.orders.states import ENDED, LIVE, IllegalMove, State, after, after_fill
+
+
+class SendLatch(Protocol):
+    """The kill switch as the router sees it: memory only, read as the last thing before a send."""
+
+    def bars(self, order: OrderApproved) -> str:
+        """Why the order may not be sent; empty where it may."""
+        ...
+
+
+class Order:
+    """An approved order and where it stands."""
+
+    __slots__ = ("approved", "filled", "state")
+
+    def __init__(self, approved: OrderApproved) -> None:
+        self.approved, self.state, self.filled = approved, State.PLANNED, 0
+
+
+class OrderRouter:
+    """Sends each approved order at most once; publishes `OrderClosed` when nothing of it works any more."""
+
+    name: ClassVar[str] = "order_router"
+    emits: ClassVar[tuple[type[Event], ...]] = (OrderClosed, OrderEnded, SignalRefused, IncidentReported)
+
+    def __init__(self, bus: Bus, journal: Journal, broker: Broker, latch: SendLatch) -> None:
+        self._bus, self._journal, self._broker, self._latch = bus, journal, broker, latch
+        self.orders: dict[str, Order] = {}
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """Approvals, cancels and the broker's reports."""
+        yield OrderApproved, self.on_approved
+        yield CancelRequested, self.on_cancel
+        yield OrderAccepted, self.on_accepted
+        yield OrderFilled, self.on_filled
+        yield OrderEnded, self.on_ended
+
+    def on_approved(self, event: OrderApproved) -> None:
+        """Durable first, then the latch, then the send."""
+        if event.order in self.orders:  # the same intent is never sent twice
+            self._bus.publish(
+                SignalRefused(
+                    event.at, event.signal, event.strategy, event.instrument, "router", "intent_exists", event.order
+                )
+            )
+            return
+        order = self.orders[event.order] = Order(event)
+        self._journal.intent(event)
+        barred = self._latch.bars(event)
+        if barred:
+            self._bus.publish(OrderEnded(event.at, event.order, State.BARRED, "kill_switch", barred))
+            return
+        order.state = State.SENDING
+        self._broker.submit(event)
+
+    def on_cancel(self, event: CancelRequested) -> None:
+        """Ask the broker; a cancel is never barred."""
+        order = self.orders.get(event.order)
+        if order is not None and order.state in LIVE and order.state is not State.PLANNED:
+            order.state = after(order.state, "request_cancel")
+            self._broker.cancel(event.order)
+
+    def on_accepted(self, event: OrderAccepted) -> None:
+        """The broker works it."""
+        order = self.orders.get(event.order)
+        if order is None:
+            self._report(event.at, f"accepted order {event.order} is not ours")
+        elif order.state is State.SENDING:
+            order.state = State.WORKING
+        else:
+            self._move(event.at, order, "accept")
+
+    def on_filled(self, event: OrderFilled) -> None:
+        """A fill moves the state, whatever it was."""
+        order = self.orders.get(event.order)
+        if order is None:
+            self._report(event.at, f"fill {event.execution} of order {event.order}, which is not ours")
+            return
+        was_live = order.state in LIVE
+        order.filled += event.quantity
+        order.state = after_fill(order.state, order.approved.quantity, order.filled)
+        if not was_live:
+            self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
+        elif order.state is State.FILLED:
+            self._close(event.at, order)
+
+    def on_ended(self, event: OrderEnded) -> None:
+        """Cancelled, rejected, expired, absent or barred."""
+        order = self.orders.get(event.order)
+        if order is None:
+            self._report(event.at, f"{event.outcome} order {event.order} is not ours")
+        elif self._move(event.at, order, event.outcome) and order.state in ENDED:
+            self._close(event.at, order)
+
+    def _move(self, at: int, order: Order, move: str) -> bool:
+        try:
+            order.state = after(order.state, move)
+        except IllegalMove as error:
+            self._report(at, f"order {order.approved.order}: {error}")
+            return False
+        return True
+
+    def _report(self, at: int, what: str) -> None:
+        self._bus.publish(IncidentReported(at, self.name, what))
+
+    def _close(self, at: int, order: Order) -> None:
+        approved = order.approved
+        self._bus.publish(
+            OrderClosed(
+                at, approved.order, approved.signal, approved.strategy, approved.instrument, approved.side,
+                order.state.value, order.filled, max(approved.quantity - order.filled, 0),
+            )
+        )  # fmt: skip
+
+    def restore(self, event: Event) -> None:
+        """Fold one record of the journal, in order, without sending or publishing anything."""
+        if isinstance(event, OrderApproved):
+            self.orders[event.order] = Order(event)
+            self.orders[event.order].state = State.SENDING
+        elif isinstance(event, OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
+            order = self.orders[event.order]
+            if isinstance(event, OrderFilled):
+                order.filled += event.quantity
+                order.state = after_fill(order.state, order.approved.quantity, order.filled)
+            else:
+                move = (
+                    event.outcome if isinstance(event, OrderEnded)
+                    else "accept" if isinstance(event, OrderAccepted) else "request_cancel"
+                )  # fmt: skip
+                order.state = after(order.state, move)

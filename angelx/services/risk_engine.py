@@ -1,0 +1,107 @@
+"""Risk engine: sizes and gates every passed signal, and keeps the book it decides on."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
+
+from angelx.bus.bus import Bus, Handler
+from angelx.domain.events import (
+    CommandReceived,
+    EquityMarked,
+    Event,
+    HealthChanged,
+    LevelChanged,
+    OrderApproved,
+    OrderClosed,
+    OrderFilled,
+    PhaseChanged,
+    SignalPassed,
+    SignalRefused,
+)
+from angelx.domain.instruments import InstrumentTable
+from angelx.domain.ticks import ASK, BID
+from angelx.market.state import MarketState
+from angelx.domain.client_ids import ClientIds
+from angelx.risk.book import Book
+from angelx.risk.engine import decide
+from angelx.risk.gate import HALTING, Draft
+from angelx.services.session_phases import OPEN, SessionPhases
+
+ENTRIES_ALLOWED: Final = frozenset({"healthy", "degraded"})
+"""Health states in which new risk may be taken (SPEC 7.1)."""
+
+
+class RiskEngine:
+    """Answers every `SignalPassed` with exactly one `OrderApproved` or `SignalRefused`."""
+
+    name: ClassVar[str] = "risk_engine"
+    emits: ClassVar[tuple[type[Event], ...]] = (OrderApproved, SignalRefused, CommandReceived)
+
+    def __init__(
+        self,
+        bus: Bus,
+        market: MarketState,
+        instruments: InstrumentTable,
+        phases: SessionPhases,
+        book: Book,
+        ids: ClientIds,
+    ) -> None:
+        self._bus, self._market, self._instruments, self._phases = bus, market, instruments, phases
+        self.book, self._ids = book, ids
+        self._draft = Draft()
+        self._level = self._health = ""
+        self._halting = False
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """Passed signals, and everything that moves the book."""
+        yield SignalPassed, self.on_passed
+        yield OrderApproved, self.book.reserve
+        yield OrderFilled, self.book.fill
+        yield OrderClosed, self.book.close
+        yield EquityMarked, self.on_marked
+        yield PhaseChanged, self.on_phase
+        yield LevelChanged, self.on_level
+        yield HealthChanged, self.on_health
+
+    def on_passed(self, event: SignalPassed) -> None:
+        """Decide, and halt where the refusal says that nothing more should be tried."""
+        signal = event.signal
+        place = self._instruments.index[signal.instrument]
+        instrument = self._instruments[place]
+        draft, view = self._draft, self._market.view
+        draft.bid, draft.ask = view[BID, place], view[ASK, place]
+        draft.phase = self._phases.phases[instrument.segment]
+        draft.closes_at = self._phases.closes_at(instrument.segment)
+        draft.barred = self._level or self._health
+        answer = decide(signal, event.confidence, instrument, self.book, draft, self._ids)
+        self._bus.publish(answer)
+        if type(answer) is SignalRefused and answer.code in HALTING:
+            self._halt(f"{answer.code}: {answer.detail}")
+
+    def on_marked(self, event: EquityMarked) -> None:
+        """Take the mark; a loss beyond the day's or the drawdown's limit halts."""
+        book = self.book
+        book.mark(event)
+        if book.equity <= book.loss_floor:
+            self._halt(f"daily_loss: equity {book.equity} <= {book.loss_floor}")
+        elif book.equity <= book.drawdown_floor:
+            self._halt(f"drawdown: equity {book.equity} <= {book.drawdown_floor}")
+
+    def _halt(self, reason: str) -> None:
+        if not self._halting:
+            self._halting = True
+            self._bus.publish(CommandReceived(self._bus.now, "halt", reason, self.name))
+
+    def on_phase(self, event: PhaseChanged) -> None:
+        """The first segment that opens begins the day."""
+        if event.phase == OPEN and list(self._phases.phases.values()).count(OPEN) == 1:
+            self.book.new_day()
+
+    def on_level(self, event: LevelChanged) -> None:
+        """Any level but running bars entries."""
+        running = event.level == "running"
+        self._level = "" if running else f"kill switch at {event.level}: {event.reason}"
+        self._halting = not running
+
+    def on_health(self, event: HealthChanged) -> None:
+        """Some states bar entries."""
+        self._health = "" if event.state in ENTRIES_ALLOWED else f"{event.state}: {event.reason}"

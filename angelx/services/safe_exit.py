@@ -1,0 +1,191 @@
+"""Safe exit: closes positions before a session's end, at FLATTEN, and where the strategy that owned them failed.
+
+It cancels what works, waits for the ends, and sends exits whose limits step further beyond the touch every two seconds
+(SPEC 7.5). Positions that nobody bids for stay and are reported once.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, ClassVar, Final
+
+from angelx.bus.bus import Bus, Handler
+from angelx.domain.events import (
+    CancelRequested,
+    Event,
+    IncidentReported,
+    LevelChanged,
+    OrderApproved,
+    OrderClosed,
+    PhaseChanged,
+    PositionChanged,
+    Signal,
+    StrategyFailed,
+)
+from angelx.domain.instruments import InstrumentTable
+from angelx.domain.scalars import NS
+from angelx.domain.ticks import ASK, BID
+from angelx.market.state import MarketState
+from angelx.services.session_phases import SessionPhases
+from angelx.services.strategy_host import StrategyHost
+
+STEP: Final = 2 * NS
+MOST_URGENT: Final = 3
+PREFIX: Final = "safe_exit"
+"""Every signal of safe exit says so in its `why`: at FLATTEN only these are sent."""
+
+Key = tuple[str, str]
+
+
+class SafeExit:
+    """Owns the exit of every position that its strategy may not or cannot close any more."""
+
+    name: ClassVar[str] = "safe_exit"
+    emits: ClassVar[tuple[type[Event], ...]] = (Signal, CancelRequested, IncidentReported)
+
+    def __init__(
+        self,
+        bus: Bus,
+        market: MarketState,
+        instruments: InstrumentTable,
+        phases: SessionPhases,
+        host: StrategyHost,
+        flat_before_close_ns: int,
+    ) -> None:
+        self._bus, self._market, self._instruments = bus, market, instruments
+        self._phases, self._host, self._before = phases, host, flat_before_close_ns
+        self._positions: dict[Key, int] = {}
+        self._working: dict[str, OrderApproved] = {}
+        self._closing: dict[Key, tuple[str, int]] = {}
+        """Why, and how many steps so far, by (strategy, instrument)."""
+        self._everything = ""
+        """Why all is to be closed; empty where it is not."""
+        self._ending: set[str] = set()
+        """Segments in their last minutes: intraday positions are closed."""
+        self._failed: set[str] = set()
+        self._stuck: set[Key] = set()
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """Positions, orders, and the reasons to close."""
+        yield OrderApproved, self.on_approved
+        yield OrderClosed, self.on_closed
+        yield PositionChanged, self.on_position
+        yield PhaseChanged, self.on_phase
+        yield LevelChanged, self.on_level
+        yield StrategyFailed, self.on_failed
+
+    # ------------------------------------------------------------ what is there
+    def on_approved(self, event: OrderApproved) -> None:
+        """It works until it is closed."""
+        self._working[event.order] = event
+        if not event.reduces and (self._everything or self._ending or self._failed):
+            reason = self._reason(event.strategy, event.instrument)
+            if reason:  # an entry that slipped in: out again
+                self._bus.publish(CancelRequested(event.at, event.order, reason))
+
+    def on_closed(self, event: OrderClosed) -> None:
+        """Nothing of it works any more: the next exit may go."""
+        self._working.pop(event.order, None)
+        key = event.strategy, event.instrument
+        if key in self._closing:
+            self._bus.at(self._bus.now + 1, partial(self._step, key, again=False))
+
+    def on_position(self, event: PositionChanged) -> None:
+        """A position that appears while there is reason to close it is closed."""
+        key = event.strategy, event.instrument
+        if event.quantity:
+            self._positions[key] = event.quantity
+            if self._everything or self._ending or self._failed:
+                self._consider(key)
+        else:
+            self._positions.pop(key, None)
+            self._closing.pop(key, None)
+
+    def restore(self, positions: Iterable[tuple[str, str, int]], working: Iterable[OrderApproved]) -> None:
+        """Go on from a journal."""
+        self._positions = {(strategy, instrument): quantity for strategy, instrument, quantity in positions}
+        self._working = {order.order: order for order in working}
+
+    # ------------------------------------------------------------ reasons to close
+    def on_phase(self, event: PhaseChanged) -> None:
+        """Intraday positions are closed before the session ends."""
+        self._ending.discard(event.segment)
+        if event.phase == "open":
+            due = self._phases.closes_at(event.segment) - self._before
+            self._bus.at(max(due, self._bus.now + 1), partial(self._end, event.segment, event.session))
+
+    def _end(self, segment: str, session: str) -> None:
+        hours = self._phases.hours.get(segment)
+        if self._phases.phases[segment] == "open" and hours is not None and hours.label == session:
+            self._ending.add(segment)
+            self._consider_all()
+
+    def on_level(self, event: LevelChanged) -> None:
+        """FLATTEN closes everything; a resume ends that."""
+        self._everything = "flatten" if event.level == "flatten" else ""
+        self._consider_all()
+
+    def on_failed(self, event: StrategyFailed) -> None:
+        """Nobody else owns the exits of a strategy that failed."""
+        self._failed.add(event.strategy)
+        self._consider_all()
+
+    def _reason(self, strategy: str, instrument: str) -> str:
+        if self._everything:
+            return f"{PREFIX}:{self._everything}"
+        if strategy in self._failed:
+            return f"{PREFIX}:strategy_failed"
+        place = self._instruments.index.get(instrument)
+        if place is not None and self._instruments[place].segment in self._ending and self._host.intraday(strategy):
+            return f"{PREFIX}:square_off"
+        return ""
+
+    # ------------------------------------------------------------ closing
+    def _consider_all(self) -> None:
+        for order in list(self._working.values()):
+            reason = self._reason(order.strategy, order.instrument)
+            if reason:
+                self._bus.publish(CancelRequested(self._bus.now, order.order, reason))
+        for key in list(self._positions):
+            self._consider(key)
+
+    def _consider(self, key: Key) -> None:
+        reason = self._reason(*key)
+        if reason and key not in self._closing:
+            self._closing[key] = (reason, 0)
+            self._bus.at(self._bus.now + 1, partial(self._step, key))
+
+    def _step(self, key: Key, *, again: bool = True) -> None:
+        """Cancel what works on the instrument, or send the next exit; come again in two seconds."""
+        if key not in self._closing:
+            return
+        strategy, instrument = key
+        reason = self._reason(*key)
+        if not reason or key not in self._positions:
+            del self._closing[key]
+            return
+        _, steps = self._closing[key]
+        working = [o for o in self._working.values() if o.instrument == instrument]
+        if working:
+            for order in working:
+                self._bus.publish(CancelRequested(self._bus.now, order.order, reason))
+        elif self._phases.phases[self._instruments[self._instruments.index[instrument]].segment] == "open":
+            self._exit(key, reason, min(steps, MOST_URGENT))
+            self._closing[key] = (reason, steps + 1)
+        if again:
+            self._bus.at(self._bus.now + STEP, partial(self._step, key))
+
+    def _exit(self, key: Key, reason: str, urgency: int) -> None:
+        strategy, instrument = key
+        place = self._instruments.index[instrument]
+        view, bus = self._market.view, self._bus
+        if not view[BID if self._positions[key] > 0 else ASK, place]:
+            if key not in self._stuck:
+                self._stuck.add(key)
+                bus.publish(IncidentReported(bus.now, self.name, f"FLAT EXCEPT {instrument}: nobody to trade with"))
+            return
+        number = self._host.next_signal()
+        bus.publish(
+            Signal(
+                bus.now, number, strategy, instrument, 0, view[BID, place], view[ASK, place], 0, reason, urgency
+            )
+        )  # fmt: skip

@@ -1,0 +1,330 @@
+"""Strategy host: shows strategies the stream, publishes their signals, and survives their mistakes."""
+
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Final, Protocol
+
+import msgspec
+import numpy as np
+
+from angelx.bus.bus import Bus, Handler
+from angelx.domain.events import (
+    Event,
+    InstrumentUsed,
+    LevelChanged,
+    OrderApproved,
+    OrderClosed,
+    PhaseChanged,
+    PositionChanged,
+    Signal,
+    SignalRefused,
+    StrategyFailed,
+)
+from angelx.domain.instruments import InstrumentTable
+from angelx.domain.scalars import NS
+from angelx.domain.ticks import ASK, BID, INSTRUMENT, Rows, TickBatch
+from angelx.market.scan import next_watched
+from angelx.market.state import MarketState
+from angelx.signals.strategy import ScanningStrategy, Strategy
+
+LOOK_AHEAD: Final = 8192
+"""Rows a scan looks ahead at most before it answers."""
+
+
+class Guard(Protocol):
+    """Bounds the time that a strategy's code may take."""
+
+    def enter(self) -> None:
+        """A call begins."""
+        ...
+
+    def leave(self) -> None:
+        """The call is over."""
+        ...
+
+
+class Unguarded:
+    """No bound: replays of journals and benchmarks."""
+
+    def enter(self) -> None:
+        """Nothing."""
+
+    def leave(self) -> None:
+        """Nothing."""
+
+
+class SignalDesk:
+    """One strategy's desk (`angelx.signals.strategy.Desk`): its positions, what is working, its way to signal."""
+
+    def __init__(self, host: "StrategyHost", strategy: str) -> None:
+        self._host, self._strategy = host, strategy
+        self.instruments, self.market = host.instruments, host.market
+        self.positions: dict[int, int] = {}
+        self.busy: dict[int, int] = {}
+        """Signal not yet settled, by place."""
+
+    @property
+    def now(self) -> int:
+        """Time of the input being processed, ns."""
+        return self._host.bus.now
+
+    def position(self, place: int) -> int:
+        """Signed units this strategy holds."""
+        return self.positions.get(place, 0)
+
+    def working(self, place: int) -> bool:
+        """True while a signal or order of this strategy on the instrument is not settled."""
+        return place in self.busy
+
+    def long(self, place: int, *, stop_distance: int = 0, why: str = "") -> bool:
+        """Signal: be long."""
+        return self._signal(place, 1, stop_distance, why)
+
+    def short(self, place: int, *, stop_distance: int = 0, why: str = "") -> bool:
+        """Signal: be short."""
+        return self._signal(place, -1, stop_distance, why)
+
+    def flat(self, place: int, *, why: str = "") -> bool:
+        """Signal: hold nothing."""
+        return self._signal(place, 0, 0, why)
+
+    def _signal(self, place: int, direction: int, stop_distance: int, why: str) -> bool:
+        held = self.positions.get(place, 0)
+        if place in self.busy or held * direction > 0 or (direction == 0 and held == 0):
+            return False
+        host = self._host
+        if host.muted:
+            return False
+        view = self.market.view
+        instrument = self.instruments[place]
+        if place not in host.used:
+            host.announce(place)
+        host.signals += 1
+        self.busy[place] = host.signals
+        host.bus.publish(
+            Signal(
+                host.bus.now, host.signals, self._strategy, instrument.id, direction, view[BID, place],
+                view[ASK, place], stop_distance, why,
+            )
+        )  # fmt: skip
+        return True
+
+
+class _Seat:
+    """One strategy as the host knows it."""
+
+    __slots__ = ("alive", "answer", "desk", "every", "prepared", "scanning", "scanned", "strategy", "watched")
+
+    def __init__(self, strategy: Strategy, desk: SignalDesk) -> None:
+        self.strategy, self.desk = strategy, desk
+        self.alive = True
+        self.scanning = strategy if isinstance(strategy, ScanningStrategy) else None
+        self.every = int(strategy.every_s * NS)
+        self.watched = np.zeros(0, np.bool_)
+        self.prepared: TickBatch | None = None
+        self.scanned = -1
+        """Rows of `prepared` before this one are looked at; -1 = look again."""
+        self.answer = -1
+        """The row among them at which it is called, -1 where there is none."""
+
+
+class StrategyHost:
+    """Calls strategies at the rows and times they ask for; a strategy that fails is not called again."""
+
+    name: ClassVar[str] = "strategy_host"
+    emits: ClassVar[tuple[type[Event], ...]] = (Signal, StrategyFailed, InstrumentUsed)
+
+    def __init__(
+        self,
+        bus: Bus,
+        market: MarketState,
+        instruments: InstrumentTable,
+        strategies: Sequence[Strategy],
+        guard: Guard,
+    ) -> None:
+        self.bus, self.market, self.instruments = bus, market, instruments
+        self.signals = 0
+        self.used: set[int] = set()
+        self._guard = guard
+        self._open: set[str] = set()
+        self.muted = False
+        """From FLATTEN on only safe exit signals."""
+        self._seats = tuple(_Seat(strategy, SignalDesk(self, strategy.name)) for strategy in strategies)
+        self._by_name = {seat.strategy.name: seat for seat in self._seats}
+        if len(self._by_name) != len(self._seats):
+            raise ValueError("two strategies share a name")
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """Rows, and what became of its signals."""
+        yield Rows, self.on_rows
+        yield OrderApproved, self.on_approved
+        yield PositionChanged, self.on_position
+        yield OrderClosed, self.on_closed
+        yield SignalRefused, self.on_refused
+        yield PhaseChanged, self.on_phase
+        yield LevelChanged, self.on_level
+
+    # ------------------------------------------------------------ life
+    def start(self) -> None:
+        """Show every strategy its desk. A strategy that cannot start is an error of the configuration: it raises."""
+        for seat in self._seats:
+            seat.strategy.desk = seat.desk
+            seat.strategy.start()
+            seat.watched = np.zeros(len(self.instruments), np.bool_)
+            seat.watched[list(seat.strategy.watches())] = True
+
+    def restore(self, signals: int, positions: Iterable[tuple[str, str, int]], used: Iterable[str]) -> None:
+        """Go on from a journal: last signal number, (strategy, instrument, quantity) held, instruments announced."""
+        self.signals = signals
+        index = self.instruments.index
+        self.used = {index[instrument] for instrument in used if instrument in index}
+        for strategy, instrument, quantity in positions:
+            seat = self._by_name.get(strategy)
+            if seat is not None and instrument in index:
+                seat.desk.positions[index[instrument]] = quantity
+
+    def hold(self, strategy: str, instrument: str, signal: int) -> None:
+        """A restored order still works: the strategy may not signal there before it is settled."""
+        seat = self._by_name.get(strategy)
+        if seat is not None and instrument in self.instruments.index:
+            seat.desk.busy[self.instruments.index[instrument]] = signal
+
+    def warm(self, batch: TickBatch) -> None:
+        """Rows of before a restart: indicators may fold them, nobody decides."""
+        for seat in self._seats:
+            if seat.scanning is not None and seat.alive:
+                self._call(seat, seat.scanning.prepare, batch)
+                seat.prepared = batch
+
+    def announce(self, place: int) -> None:
+        """Publish an instrument's definition once."""
+        self.used.add(place)
+        instrument = self.instruments[place]
+        self.bus.publish(InstrumentUsed(self.bus.now, instrument.id, msgspec.json.encode(instrument).decode()))
+
+    # ------------------------------------------------------------ rows
+    def probe(self, batch: TickBatch, start: int, stop: int) -> int:
+        """The row after the next one at which any strategy wants to be called."""
+        for seat in self._seats:
+            if not seat.alive:
+                continue
+            if seat.prepared is not batch:
+                seat.prepared, seat.scanned = batch, -1
+                if seat.scanning is not None:
+                    self._call(seat, seat.scanning.prepare, batch)
+            if start >= seat.scanned:
+                self._look(seat, batch, start, min(stop, start + LOOK_AHEAD))
+            stop = min(stop, seat.scanned)
+        return stop
+
+    def _look(self, seat: _Seat, batch: TickBatch, start: int, stop: int) -> None:
+        """Find the next row in [start, stop) that concerns the strategy and remember how far was looked."""
+        if seat.scanning is not None:
+            row = self._call(seat, seat.scanning.scan, start, stop)
+            row = stop if row is None else row
+        else:
+            row = next_watched(batch.table, seat.watched, start, stop)
+        seat.answer, seat.scanned = (row, row + 1) if row < stop else (-1, stop)
+
+    def on_rows(self, rows: Rows) -> None:
+        """Call the strategies that asked for the last row."""
+        row = rows.stop - 1
+        for seat in self._seats:
+            if seat.answer == row and seat.prepared is rows.batch and seat.alive:
+                seat.answer = -1
+                if seat.scanning is not None:
+                    self._call(seat, seat.scanning.decide, row)
+                else:
+                    self._call(seat, seat.strategy.on_tick, rows.batch.view[INSTRUMENT, row])
+
+    def _call(self, seat: _Seat, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a strategy's code: what it raises ends the strategy, not the house."""
+        guard = self._guard
+        guard.enter()
+        try:
+            return method(*arguments)
+        except Exception as error:  # noqa: BLE001 - a person's own code may raise anything
+            self._fail(seat, error)
+            return None
+        finally:
+            guard.leave()
+
+    def _fail(self, seat: _Seat, error: Exception) -> None:
+        seat.alive = False
+        trace = traceback.extract_tb(error.__traceback__)
+        where = f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})" if trace else ""
+        self.bus.publish(StrategyFailed(self.bus.now, seat.strategy.name, f"{type(error).__name__}: {error}{where}"))
+
+    # ------------------------------------------------------------ what became of signals
+    def on_approved(self, event: OrderApproved) -> None:
+        """Orders of others (safe exit) also bar signals of the strategy until they end."""
+        seat = self._by_name.get(event.strategy)
+        if seat is not None:
+            seat.desk.busy[self.instruments.index[event.instrument]] = event.signal
+
+    def on_position(self, event: PositionChanged) -> None:
+        """Move the strategy's position and tell it."""
+        seat = self._by_name.get(event.strategy)
+        if seat is not None:
+            seat.desk.positions[self.instruments.index[event.instrument]] = event.quantity
+            seat.scanned = -1
+            if seat.alive:
+                self._call(seat, seat.strategy.on_position, event)
+
+    def on_closed(self, event: OrderClosed) -> None:
+        """Settle the signal and tell the strategy."""
+        self._settle(event, "on_closed")
+
+    def on_refused(self, event: SignalRefused) -> None:
+        """Settle the signal and tell the strategy."""
+        self._settle(event, "on_refused")
+
+    def _settle(self, event: OrderClosed | SignalRefused, method: str) -> None:
+        seat = self._by_name.get(event.strategy)
+        if seat is None:
+            return
+        place = self.instruments.index[event.instrument]
+        if seat.desk.busy.get(place) == event.signal:
+            del seat.desk.busy[place]
+        seat.scanned = -1
+        if seat.alive:
+            self._call(seat, getattr(seat.strategy, method), event)
+
+    # ------------------------------------------------------------ timers
+    def on_phase(self, event: PhaseChanged) -> None:
+        """Timers run while any segment is open."""
+        was_open = bool(self._open)
+        if event.phase == "open":
+            self._open.add(event.segment)
+        elif event.phase == "closed":
+            self._open.discard(event.segment)
+        if self._open and not was_open:
+            for seat in self._seats:
+                if seat.every:
+                    self._next_timer(seat)
+
+    def on_level(self, event: LevelChanged) -> None:
+        """At FLATTEN and SILENT strategies are not heard."""
+        self.muted = event.level in ("flatten", "silent")
+
+    def _next_timer(self, seat: _Seat) -> None:
+        due = (self.bus.now // seat.every + 1) * seat.every
+        self.bus.at(due, partial(self._on_timer, seat))
+
+    def _on_timer(self, seat: _Seat) -> None:
+        if self._open and seat.alive:
+            self._call(seat, seat.strategy.on_timer)
+            self._next_timer(seat)
+
+    # ------------------------------------------------------------ for safe exit
+    def next_signal(self) -> int:
+        """Number of the next signal, whoever publishes it."""
+        self.signals += 1
+        return self.signals
+
+    def intraday(self, strategy: str) -> bool:
+        """True where the strategy's positions may not be carried over a session's end."""
+        seat = self._by_name.get(strategy)
+        return seat is None or seat.strategy.intraday
