@@ -12,7 +12,7 @@ LEAN = {"msgspec", "numpy"} | sys.stdlib_module_names
 
 def test_the_import_contracts_hold() -> None:
     lint_imports = Path(sys.executable).with_name("lint-imports")
-    command = [lint_imports, "--no-logo", "--no-cache"]
+    command = [str(lint_imports), "--no-logo", "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The daemon starts within two seconds only while slow libraries stay off its start path (docs/adr/0004 has why)."""
+"""The daemon starts within two seconds only while slow libraries stay off its start path (docs/architecture.md)."""
 
 import importlib.util
 import json
