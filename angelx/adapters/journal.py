@@ -19,7 +19,8 @@ TABLES: Final = """
 create table if not exists meta(key text primary key, value text not null) strict;
 create table if not exists block(first integer primary key, last integer not null, records text not null,
                                  hashes blob not null) strict;
-create table if not exists head(only integer primary key check (only = 1), last integer not null, hash blob not null) strict;
+create table if not exists head(only integer primary key check (only = 1), last integer not null,
+                                hash blob not null) strict;
 create table if not exists field(kind text not null, place integer not null, name text not null,
                                  primary key (kind, place)) strict;
 create view if not exists record as
@@ -88,7 +89,8 @@ class SqliteJournal:
             head = self._db.execute("select last, hash from head").fetchone()
         except sqlite3.DatabaseError as error:
             raise _broken(path, error) from error
-        self.last, self._hash = head or (0, GENESIS)
+        self.last: int = head[0] if head else 0
+        self._hash: bytes = head[1] if head else GENESIS
 
     @property
     def head(self) -> Head:
@@ -232,7 +234,7 @@ class JournalReader:
         if head is not None and (kept is None or head.last >= kept.last):
             kept = head
         seen = False
-        for fault in faults(self.blocks(), kept and (kept.last, bytes.fromhex(kept.hash)), key):
+        for fault in faults(self.blocks(), None if kept is None else (kept.last, bytes.fromhex(kept.hash)), key):
             seen = True
             yield fault
         if head is not None and kept is not head and not seen:

@@ -23,7 +23,7 @@ class Task(msgspec.Struct, frozen=True):
     """True: started again when it fails, up to `RESTARTS` times; False: its failure ends the process loudly."""
 
 
-class ServiceFailed(Exception):  # noqa: N818 - reads as the fact it is
+class ServiceFailed(Exception):
     """A service that must not fail has failed."""
 
     def __init__(self, name: str, error: Exception) -> None:
@@ -65,10 +65,10 @@ class Supervisor:
         while True:
             try:
                 await service.run()
-            except Exception as error:  # noqa: BLE001 - the one place that may catch everything
+            except Exception as error:
                 count = self.restarts.get(service.name, 0) + 1
                 if not service.restart or count > RESTARTS:
-                    log.error("service_failed", service=service.name, error=repr(error), action="halt", exc_info=error)
+                    log.exception("service_failed", service=service.name, action="halt")
                     raise ServiceFailed(service.name, error) from error
                 self.restarts[service.name] = count
                 log.warning("service_restarted", service=service.name, error=repr(error), count=count)

@@ -94,7 +94,9 @@ def faults(blocks: Iterator[Block], head: tuple[int, bytes] | None, key: bytes =
         if block.first != number + 1:
             yield _gap(number + 1, block.first)
         if len(block.hashes) != HASH_BYTES * len(block.lines) or block.last != block.first + len(block.lines) - 1:
-            yield Fault(block.first, f"records {block.first} to {block.last}: a record of the block is missing or added")
+            yield Fault(
+                block.first, f"records {block.first} to {block.last}: a record of the block is missing or added"
+            )
         for place, line in enumerate(block.lines):
             number = block.first + place
             stored = block.hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES]

@@ -53,7 +53,7 @@ class Freshness:
         cadence = gaps[len(gaps) // 2] if gaps else FIRST_CADENCE
         self._age = min(lags[(len(lags) * 99) // 100] + 2 * cadence, SNAPSHOT_MOST)
 
-    def max_age(self, place: int) -> int:  # noqa: ARG002 - all instruments of a source alike, so far
+    def max_age(self, place: int) -> int:
         """Oldest exchange time of an instrument that counts as fresh, ns before now."""
         return self._age
 

@@ -1,0 +1,1 @@
+"""The life of orders, positions and costs; pure."""

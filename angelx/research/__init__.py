@@ -1,0 +1,1 @@
+"""Replays, reports and sweeps."""

@@ -1,14 +1,14 @@
 """The risk engine's decision: a passed signal and the book in, one approved order or one refusal out."""
 
+from angelx.domain.client_ids import ClientIds
 from angelx.domain.events import OrderApproved, Signal, SignalRefused
 from angelx.domain.instruments import Instrument, Kind
-from angelx.domain.client_ids import ClientIds
 from angelx.risk.book import Book
 from angelx.risk.gate import Draft, objection
 from angelx.risk.sizing import entry_units
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an error
+class Refused(Exception):
     """The plan cannot be made: stable code and the numbers."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -23,21 +23,21 @@ def decide(
 
     `draft` comes with the scene filled in (quote, phase, close, what bars entries); the rest is filled in here.
     """
-    by = "sizing"
     try:
         bound = _plan(signal, instrument, book, draft)
-        by = "gate"
-        against = objection(draft, book)
-        if against is not None:
-            raise Refused(*against)
     except Refused as refused:
-        return SignalRefused(
-            signal.at, signal.signal, signal.strategy, signal.instrument, by, refused.code, refused.detail
-        )
+        return _refusal(signal, "sizing", refused.code, refused.detail)
+    against = objection(draft, book)
+    if against is not None:
+        return _refusal(signal, "gate", *against)
     return OrderApproved(
         signal.at, ids.of(signal.strategy, signal.signal), signal.signal, signal.strategy, signal.instrument,
         draft.side, draft.quantity, draft.limit, draft.reduces, draft.touch, bound, confidence,
     )  # fmt: skip
+
+
+def _refusal(signal: Signal, by: str, code: str, detail: str) -> SignalRefused:
+    return SignalRefused(signal.at, signal.signal, signal.strategy, signal.instrument, by, code, detail)
 
 
 def _plan(signal: Signal, instrument: Instrument, book: Book, draft: Draft) -> str:

@@ -53,22 +53,22 @@ def _within(times: deque[int], now: int, window: int) -> int:
     return len(times)
 
 
-def market_closed(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def market_closed(draft: Draft, book: Book) -> str | None:
     """Orders go out only while the segment is open."""
     return None if draft.phase == OPEN else f"{draft.instrument.segment} is {draft.phase}"
 
 
-def not_tradable(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def not_tradable(draft: Draft, book: Book) -> str | None:
     """Indices are watched, not traded."""
     return None if draft.instrument.tradable else draft.instrument.id
 
 
-def no_touch(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def no_touch(draft: Draft, book: Book) -> str | None:
     """There must be somebody to trade with."""
     return None if draft.touch > 0 else f"bid {draft.bid}, ask {draft.ask}"
 
 
-def crossed(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def crossed(draft: Draft, book: Book) -> str | None:
     """A crossed quote is no price."""
     return None if draft.bid <= draft.ask or not draft.ask else f"bid {draft.bid} > ask {draft.ask}"
 
@@ -80,19 +80,19 @@ def collar(draft: Draft, book: Book) -> str | None:
     return None if beyond <= width else f"limit {beyond} beyond the touch > {width}"
 
 
-def off_tick(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def off_tick(draft: Draft, book: Book) -> str | None:
     """The limit is a positive multiple of the tick."""
     tick = draft.instrument.tick_size
     return None if draft.limit > 0 and draft.limit % tick == 0 else f"limit {draft.limit}, tick {tick}"
 
 
-def off_lot(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def off_lot(draft: Draft, book: Book) -> str | None:
     """The quantity is a positive multiple of the lot."""
     lot = draft.instrument.lot_size
     return None if draft.quantity > 0 and draft.quantity % lot == 0 else f"{draft.quantity} units, lot {lot}"
 
 
-def over_freeze(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def over_freeze(draft: Draft, book: Book) -> str | None:
     """An option order is at most the freeze quantity; one lot where that is unknown."""
     if draft.instrument.kind is not Kind.OPTION or draft.quantity <= draft.instrument.largest_order:
         return None
@@ -125,7 +125,7 @@ def exits_exceed(draft: Draft, book: Book) -> str | None:
     return f"{working} working + {draft.quantity} > position {net}"
 
 
-def barred(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def barred(draft: Draft, book: Book) -> str | None:
     """Health or the kill switch bars entries."""
     return draft.barred or None
 
@@ -177,12 +177,12 @@ def exposure(draft: Draft, book: Book) -> str | None:
     return None if total <= limit else f"{total} > {limit}"
 
 
-def daily_loss(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def daily_loss(draft: Draft, book: Book) -> str | None:
     """The day's loss bars entries (and halts)."""
     return None if book.equity > book.loss_floor else f"equity {book.equity} <= {book.loss_floor}"
 
 
-def drawdown(draft: Draft, book: Book) -> str | None:  # noqa: ARG001
+def drawdown(draft: Draft, book: Book) -> str | None:
     """The fall from the peak bars entries (and halts)."""
     return None if book.equity > book.drawdown_floor else f"equity {book.equity} <= {book.drawdown_floor}"
 

@@ -1,4 +1,4 @@
-"""Kill switch: turns commands and failures into levels, latched on disk; the router reads the latch before each send."""
+"""Kill switch: turns commands and failures into levels, latched on disk; the router looks before each send."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final, Protocol
@@ -80,11 +80,11 @@ class MemoryLatch:
         self.level = 0
         self.reason = ""
 
-    def raise_to(self, level: int, reason: str, who: str, at: int) -> None:  # noqa: ARG002
+    def raise_to(self, level: int, reason: str, who: str, at: int) -> None:
         """Never lowers."""
         if level > self.level:
             self.level, self.reason = level, reason
 
-    def lower(self, reason: str, who: str, at: int) -> None:  # noqa: ARG002
+    def lower(self, reason: str, who: str, at: int) -> None:
         """Back to running."""
         self.level, self.reason = 0, ""

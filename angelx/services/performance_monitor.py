@@ -32,7 +32,7 @@ class PerformanceMonitor:
         """The end of the cascade: the router has sent by now."""
         yield OrderApproved, self.on_sent
 
-    def on_sent(self, event: OrderApproved) -> None:  # noqa: ARG002
+    def on_sent(self, event: OrderApproved) -> None:
         """Close the books of one decision; orders that no tick caused (timers) count from their signal."""
         sent = time.perf_counter_ns()
         self._signal(max(self.signalled - self.began, 0))
@@ -60,14 +60,14 @@ class StageClock:
         yield Signal, self.on_signal
         yield OrderApproved, self.on_approved
 
-    def on_rows(self, rows: Rows) -> None:  # noqa: ARG002
+    def on_rows(self, rows: Rows) -> None:
         """A run begins."""
         self._monitor.began = time.perf_counter_ns()
 
-    def on_signal(self, event: Signal) -> None:  # noqa: ARG002
+    def on_signal(self, event: Signal) -> None:
         """The signal is out."""
         self._monitor.signalled = time.perf_counter_ns()
 
-    def on_approved(self, event: OrderApproved) -> None:  # noqa: ARG002
+    def on_approved(self, event: OrderApproved) -> None:
         """Risk is done."""
         self._monitor.approved = time.perf_counter_ns()

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from angelx.bus.bus import Bus, Handler
+from angelx.domain.client_ids import ClientIds
 from angelx.domain.events import (
     CommandReceived,
     EquityMarked,
@@ -20,7 +21,6 @@ from angelx.domain.events import (
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.ticks import ASK, BID
 from angelx.market.state import MarketState
-from angelx.domain.client_ids import ClientIds
 from angelx.risk.book import Book
 from angelx.risk.engine import decide
 from angelx.risk.gate import HALTING, Draft

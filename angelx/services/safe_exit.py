@@ -158,12 +158,12 @@ class SafeExit:
         """Cancel what works on the instrument, or send the next exit; come again in two seconds."""
         if key not in self._closing:
             return
-        strategy, instrument = key
         reason = self._reason(*key)
         if not reason or key not in self._positions:
             del self._closing[key]
             return
         _, steps = self._closing[key]
+        instrument = key[1]
         working = [o for o in self._working.values() if o.instrument == instrument]
         if working:
             for order in working:

@@ -15,12 +15,12 @@ class Hours(Protocol):
 
     @property
     def opens_at(self) -> int:
-        """ns UTC."""
+        """Ns UTC."""
         ...
 
     @property
     def closes_at(self) -> int:
-        """ns UTC, exclusive."""
+        """Ns UTC, exclusive."""
         ...
 
     @property

@@ -115,7 +115,7 @@ class SignalDesk:
 class _Seat:
     """One strategy as the host knows it."""
 
-    __slots__ = ("alive", "answer", "desk", "every", "prepared", "scanning", "scanned", "strategy", "watched")
+    __slots__ = ("alive", "answer", "desk", "every", "prepared", "scanned", "scanning", "strategy", "watched")
 
     def __init__(self, strategy: Strategy, desk: SignalDesk) -> None:
         self.strategy, self.desk = strategy, desk

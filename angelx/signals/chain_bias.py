@@ -1,4 +1,4 @@
-"""Option-chain bias: buys a call or a put when open-interest flow and the forward's drift agree on a direction.
+"""Option-chain bias: buys a call or a put when open-interest flow and the forward's drift agree.
 
 Every five seconds it looks at the strikes around the money of the nearest expiry:
 
@@ -129,7 +129,7 @@ class ChainBias(Strategy):
         mids = self._mids()
         parity = mids[0] - mids[1]
         quoted = np.flatnonzero(np.isfinite(parity))
-        if quoted.size <= 2:  # noqa: PLR2004 - a median of three
+        if quoted.size <= 2:
             return False
         near = quoted[np.argsort(np.abs(parity[quoted]), kind="stable")]
         forward = float(np.median((self._strike + parity)[near[:5]]))
@@ -218,7 +218,7 @@ def _flow(price_change: NDArray[np.float64], oi_change: NDArray[np.float64]) -> 
     moved = np.isfinite(price_change) & (price_change != 0) & (oi_change != 0)
     if not moved.any():
         return 0.0
-    # A rising premium with rising or falling interest is buying of it (long build-up, short covering); the rest selling.
+    # A premium that rises is bought (long build-up, short covering); one that falls is sold.
     bullish = np.sign(price_change[moved]) * np.array([[1.0], [-1.0]]).repeat(price_change.shape[1], 1)[moved]
     size = np.abs(oi_change[moved])
     return float((bullish * size).sum() / size.sum())

@@ -1,4 +1,4 @@
-"""A virtual-time event loop: sleeping moves the clock instead of waiting, and waiting for nothing raises (docs/adr/0004).
+"""A virtual-time event loop: sleeping moves the clock, and waiting for nothing raises (docs/adr/0004).
 
 Real file descriptors (the admin socket, signals) are polled at every turn, so that a session at full speed can be
 talked to. Work given to an executor runs inline after a seeded delay: no thread changes the order of things.
@@ -48,23 +48,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
         self._clock_resolution = 1e-9
-        self._random = random.Random(seed)  # noqa: S311 - a simulation is to be repeated, not guarded
+        self._random = random.Random(seed)
         self._shuffle = shuffle
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._jumping.elapsed_s
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """As asyncio's; with `shuffle`, two task steps that are ready together may change places."""
         handle = super().call_soon(callback, *args, context=context)
         if self._shuffle and _is_step(callback):
             ready = self._ready  # type: ignore[attr-defined]
-            if len(ready) > 1 and _is_step(ready[-2]._callback) and self._random.random() < 0.5:  # noqa: PLR2004
+            if len(ready) > 1 and _is_step(ready[-2]._callback) and self._random.random() < 0.5:  # noqa: SLF001
                 ready[-1], ready[-2] = ready[-2], ready[-1]
         return handle
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Result], *args: Any) -> asyncio.Future[Result]:  # type: ignore[override]  # noqa: ARG002
+    def run_in_executor(self, executor: Any, func: Callable[..., Result], *args: Any) -> asyncio.Future[Result]:  # type: ignore[override]
         """Run `func` on this thread, a seeded 10 µs to 5 ms of virtual time later."""
         future: asyncio.Future[Result] = self.create_future()
         self.call_later(self._random.uniform(1e-5, 5e-3), _complete, future, func, args)

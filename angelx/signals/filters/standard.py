@@ -26,7 +26,7 @@ class SessionFilter:
         self._after = int(after_open_min * 60 * NS)
         self._before = int(before_close_min * 60 * NS)
 
-    def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:  # noqa: ARG002 - the filters' one signature
+    def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:
         if scene.phase != "open":
             return Refusal("market_closed", f"{scene.instrument.segment} is {scene.phase}")
         since = scene.now - scene.opens_at
@@ -43,14 +43,14 @@ class FreshnessFilter:
 
     name = "freshness"
 
-    def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:  # noqa: ARG002 - the filters' one signature
+    def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:
         stamped = scene.market.view[EXCHANGE_AT, scene.place]
         age = scene.now - stamped
         if stamped < scene.opens_at:
             return Refusal("stale_session", f"quote is of an earlier session, {age // NS} s old")
         if age > scene.max_age_ns:
             return Refusal("stale_quote", f"{age / NS:.1f} s old > {scene.max_age_ns / NS:.1f} s")
-        return 1.0 - max(age, 0) / scene.max_age_ns
+        return float(1.0 - max(age, 0) / scene.max_age_ns)
 
 
 class SpreadFilter:
