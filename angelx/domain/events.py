@@ -60,7 +60,7 @@ class PhaseChanged(Event, frozen=True):
     segment: str
     phase: str
     session: str
-    """Exchange date, ISO."""
+    """Exchange date, ISO; why it is closed where there is no session."""
 
 
 class SessionEnded(Event, frozen=True):

@@ -115,7 +115,7 @@ class SafeExit:
 
     def _end(self, segment: str, session: str) -> None:
         hours = self._phases.hours.get(segment)
-        if self._phases.phases[segment] == "open" and hours is not None and hours.label == session:
+        if self._phases.phases[segment] == "open" and hours is not None and hours.day.isoformat() == session:
             self._ending.add(segment)
             self._consider_all()
 

@@ -2,39 +2,13 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import Event, PhaseChanged
+from angelx.market.sessions import Session, Sessions
 
 OPEN, CLOSED = "open", "closed"
-
-
-class Hours(Protocol):
-    """One session's continuous trading."""
-
-    @property
-    def opens_at(self) -> int:
-        """Ns UTC."""
-        ...
-
-    @property
-    def closes_at(self) -> int:
-        """Ns UTC, exclusive."""
-        ...
-
-    @property
-    def label(self) -> str:
-        """Exchange date, ISO."""
-        ...
-
-
-class Calendar(Protocol):
-    """When segments trade."""
-
-    def current_or_next(self, segment: str, now: int) -> Hours | None:
-        """The session that is open at `now`, else the next one; `None` beyond what is known."""
-        ...
 
 
 class SessionPhases:
@@ -43,9 +17,9 @@ class SessionPhases:
     name: ClassVar[str] = "session_phases"
     emits: ClassVar[tuple[type[Event], ...]] = (PhaseChanged,)
 
-    def __init__(self, bus: Bus, calendar: Calendar, segments: Iterable[str]) -> None:
-        self._bus, self._calendar = bus, calendar
-        self.hours: dict[str, Hours] = {}
+    def __init__(self, bus: Bus, sessions: Sessions, segments: Iterable[str]) -> None:
+        self._bus, self._sessions = bus, sessions
+        self.hours: dict[str, Session] = {}
         """The session that is open, or the last that was."""
         self.phases = dict.fromkeys(sorted(set(segments)), CLOSED)
 
@@ -56,27 +30,34 @@ class SessionPhases:
     def start(self, now: int) -> None:
         """Publish the phase of every segment at `now` and set the timers of what comes."""
         for segment in self.phases:
-            hours = self._calendar.current_or_next(segment, now)
-            if hours is None:
-                self._publish(segment, CLOSED, "")
-            elif hours.opens_at <= now:
-                self._open(segment, hours)
+            session = self._sessions.at(segment, now)
+            if isinstance(session, Session):
+                self._open(segment, session)
             else:
-                self._publish(segment, CLOSED, hours.label)
-                self._bus.at(hours.opens_at, partial(self._open, segment, hours))
+                self._publish(segment, CLOSED, f"{session.day}: {session.reason}")
+                self._await_open(segment, now)
 
-    def _open(self, segment: str, hours: Hours) -> None:
+    def _await_open(self, segment: str, now: int) -> None:
+        opens_at = self._sessions.next_open(segment, now)
+        if isinstance(opens_at, int):
+            session = self._sessions.at(segment, opens_at)
+            assert isinstance(session, Session)
+            self._bus.at(opens_at, partial(self._open, segment, session))
+
+    def _open(self, segment: str, session: Session) -> None:
         self.phases[segment] = OPEN
-        self.hours[segment] = hours
-        self._publish(segment, OPEN, hours.label)
-        self._bus.at(hours.closes_at, partial(self._close, segment, hours))
+        self.hours[segment] = session
+        self._publish(segment, OPEN, session.day.isoformat())
+        now = self._bus.now
+        closes_at = min(
+            span.ends_at for span in session.phases if span.phase == OPEN and span.ends_at > now
+        )  # of this sitting: a day may have two
+        self._bus.at(closes_at, partial(self._close, segment, session, closes_at))
 
-    def _close(self, segment: str, hours: Hours) -> None:
+    def _close(self, segment: str, session: Session, at: int) -> None:
         self.phases[segment] = CLOSED
-        self._publish(segment, CLOSED, hours.label)
-        following = self._calendar.current_or_next(segment, hours.closes_at)
-        if following is not None:
-            self._bus.at(following.opens_at, partial(self._open, segment, following))
+        self._publish(segment, CLOSED, session.day.isoformat())
+        self._await_open(segment, at)
 
     def _publish(self, segment: str, phase: str, session: str) -> None:
         self._bus.publish(PhaseChanged(self._bus.now, segment, phase, session))
