@@ -71,8 +71,12 @@ class SqliteJournal:
         The file is not a journal, or of another schema.
     """
 
-    def __init__(self, bus: Bus, path: Path, *, durable: bool = True, key: bytes = b"") -> None:
+    def __init__(
+        self, bus: Bus, path: Path, *, durable: bool = True, block_records: int = BLOCK_RECORDS,
+        key: bytes = b"",
+    ) -> None:
         self._bus, self.path, self.durable, self._key = bus, path, durable, key
+        self._block_records = block_records
         self._pending: list[tuple[int, int, Event]] = []
         self._blocks: list[tuple[int, int, str, bytes]] = []
         try:
@@ -102,7 +106,7 @@ class SqliteJournal:
         bus = self._bus
         pending = self._pending
         pending.append((bus.seq, bus.row, event))
-        if len(pending) >= BLOCK_RECORDS:
+        if len(pending) >= self._block_records:
             self._seal()
             if len(self._blocks) >= BLOCKS_PER_COMMIT:
                 self._commit()

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
-import numpy as np
-
 from angelx.domain.events import Event
 from angelx.domain.ticks import AT, Rows, TickBatch
 
@@ -53,6 +51,11 @@ class Bus:
     def probe(self, probe: Probe) -> None:
         """`probe` is asked where to cut each run of rows before it is delivered."""
         self._probes = (*self._probes, probe)
+
+    def resume(self, seq: int, row: int, now: int) -> None:
+        """Go on counting where an earlier stream stopped; before the first event."""
+        assert not self.seq, "a stream is resumed before it begins"
+        self.seq, self.row, self.now = seq, row, now
 
     # ------------------------------------------------------------ events
     def publish(self, event: Event) -> None:
@@ -119,10 +122,10 @@ class Bus:
             while timers and timers[0][0] < view[AT, start]:
                 self._fire()
             cut = stop
-            if timers and timers[0][0] < view[AT, cut - 1]:
-                cut = start + int(np.searchsorted(batch.table[AT, start:cut], timers[0][0], side="right"))
             for probe in self._probes:
                 cut = probe(batch, start, cut)
+            if timers and timers[0][0] < view[AT, cut - 1]:
+                cut = start + int(batch.table[AT, start:cut].searchsorted(timers[0][0], side="right"))
             self._busy = True
             try:
                 self.seq += cut - start

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Final, Union
+from typing import TYPE_CHECKING, Final, Union
 
 import msgspec
 
@@ -19,6 +19,12 @@ _encode = msgspec.json.Encoder().encode
 _sha256 = hashlib.sha256
 
 
+if TYPE_CHECKING:
+    Recorded = Event
+else:
+    Recorded = Union[RECORDED]  # What can be decoded.
+
+
 class Record(msgspec.Struct, frozen=True, array_like=True):
     """One fact at its place in the stream: `[number, seq, row, event]` in JSON, one line."""
 
@@ -28,7 +34,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     """The bus's number of the event."""
     row: int
     """Tick rows received before it."""
-    event: Union[RECORDED]  # type: ignore[valid-type]  # noqa: UP007 - the union is made of a tuple
+    event: Recorded
 
     @property
     def kind(self) -> str:

@@ -33,6 +33,8 @@ class SessionStarted(Event, frozen=True):
     currency: str
     resumed: bool
     """True: the state before this record was rebuilt from this journal."""
+    plugins: str = "{}"
+    """sha256 of every file that strategies or filters were loaded from, by name, as JSON."""
 
 
 class SourceOpened(Event, frozen=True):
@@ -191,10 +193,12 @@ class LevelChanged(Event, frozen=True):
 
 
 class HealthChanged(Event, frozen=True):
-    """The health state changed: `healthy`, `degraded`, `recovering`, `paused`, `critical`."""
+    """A service saw health change: `healthy`, `degraded`, `recovering`, `paused`, `critical` (SPEC 7.1)."""
 
     state: str
     reason: str
+    service: str
+    """Who saw it, and who alone can take it back."""
 
 
 class IncidentReported(Event, frozen=True):

@@ -3,8 +3,12 @@
 from collections.abc import Iterable, Iterator
 from datetime import date
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+
+UNBOUNDED: Final = 2**62
 
 
 class Kind(StrEnum):
@@ -54,7 +58,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def largest_order(self) -> int:
-        """Units that one order may carry: the freeze quantity in whole lots, one lot where it is unknown."""
+        """Units that one order may carry: the freeze quantity in whole lots; where it is unknown one lot of an option,
+        and of others any number.
+        """
+        if not self.freeze_quantity and self.kind is not Kind.OPTION:
+            return UNBOUNDED
         return max(self.freeze_quantity // self.lot_size, 1) * self.lot_size
 
 

@@ -34,7 +34,8 @@ class Freshness:
         self._last_at = 0
         self._gaps: list[int] = []
         self._lags: list[int] = []
-        self._age = FIRST_CADENCE * 3 if self._snapshot else STREAM_AGE
+        self.snapshot_age_ns = FIRST_CADENCE * 3 if self._snapshot else 0
+        """Oldest exchange time that counts as fresh; 0 = a stream, which has no cadence of its own."""
         self._since = 0
 
     def fold(self, rows: Rows) -> None:
@@ -51,11 +52,12 @@ class Freshness:
         self._lags = [*self._lags[1 - REMEMBERED :], lag]
         lags, gaps = sorted(self._lags), sorted(self._gaps)
         cadence = gaps[len(gaps) // 2] if gaps else FIRST_CADENCE
-        self._age = min(lags[(len(lags) * 99) // 100] + 2 * cadence, SNAPSHOT_MOST)
+        self.snapshot_age_ns = min(lags[(len(lags) * 99) // 100] + 2 * cadence, SNAPSHOT_MOST)
 
-    def max_age(self, place: int) -> int:
-        """Oldest exchange time of an instrument that counts as fresh, ns before now."""
-        return self._age
+    @property
+    def max_age_ns(self) -> int:
+        """Oldest exchange time on which anything may be entered, ns before now."""
+        return self.snapshot_age_ns or STREAM_AGE
 
     def begin(self, now: int) -> None:
         """A session opens: silence counts from here."""
@@ -63,5 +65,5 @@ class Freshness:
 
     def silence(self, now: int) -> tuple[int, int]:
         """How long nothing came, and how long that may be, ns."""
-        allowed = max(self._silent, 2 * self._age) if self._snapshot else self._silent
+        allowed = max(self._silent, 2 * self.snapshot_age_ns) if self._snapshot else self._silent
         return now - max(self._last_at, self._since), allowed

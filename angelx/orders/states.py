@@ -54,7 +54,7 @@ _MOVES: Final[dict[str, dict[State, State]]] = {
     "rejected": dict.fromkeys((State.SENDING, State.UNKNOWN, State.WORKING, State.CANCEL_PENDING), State.REJECTED),
     "expired": dict.fromkeys(LIVE, State.EXPIRED),
     "absent": {State.PLANNED: State.ABSENT, State.SENDING: State.ABSENT, State.UNKNOWN: State.ABSENT},
-    "barred": {State.PLANNED: State.BARRED},
+    "barred": {State.PLANNED: State.BARRED, State.SENDING: State.BARRED},
 }
 
 

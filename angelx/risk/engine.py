@@ -2,7 +2,7 @@
 
 from angelx.domain.client_ids import ClientIds
 from angelx.domain.events import OrderApproved, Signal, SignalRefused
-from angelx.domain.instruments import Instrument, Kind
+from angelx.domain.instruments import Instrument
 from angelx.risk.book import Book
 from angelx.risk.gate import Draft, objection
 from angelx.risk.sizing import entry_units
@@ -63,7 +63,7 @@ def _plan(signal: Signal, instrument: Instrument, book: Book, draft: Draft) -> s
     draft.limit = max(draft.touch + draft.side * beyond, instrument.tick_size) if draft.touch > 0 else 0
     if draft.reduces:
         draft.quantity = abs(held)
-        if instrument.kind is Kind.OPTION and draft.quantity > instrument.largest_order:
+        if draft.quantity > instrument.largest_order:
             draft.quantity = instrument.largest_order
             return "freeze"
         return "position"

@@ -11,6 +11,7 @@ from typing import Final
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS
 from angelx.risk.book import Book
+from angelx.risk.limits import PPM
 
 SECOND: Final = NS
 MINUTE: Final = 60 * NS
@@ -21,7 +22,7 @@ class Draft:
     """An order as it would be sent."""
 
     __slots__ = (
-        "ask", "at", "barred", "bid", "closes_at", "instrument", "limit", "phase", "quantity", "reduces", "side",
+        "age", "ask", "at", "barred", "bid", "closes_at", "instrument", "limit", "max_age", "phase", "quantity", "reduces", "side",
         "strategy", "touch", "urgency", "why",
     )  # fmt: skip
 
@@ -40,6 +41,9 @@ class Draft:
     why: str
     phase: str
     closes_at: int
+    age: int
+    """Of the quote, on the exchange's clock, ns."""
+    max_age: int
     barred: str
     """Why health or the kill switch bars entries; empty where they do not."""
 
@@ -93,8 +97,8 @@ def off_lot(draft: Draft, book: Book) -> str | None:
 
 
 def over_freeze(draft: Draft, book: Book) -> str | None:
-    """An option order is at most the freeze quantity; one lot where that is unknown."""
-    if draft.instrument.kind is not Kind.OPTION or draft.quantity <= draft.instrument.largest_order:
+    """An order is at most the freeze quantity; one lot of an option where that is unknown."""
+    if draft.quantity <= draft.instrument.largest_order:
         return None
     return f"{draft.quantity} units > {draft.instrument.largest_order}"
 
@@ -128,6 +132,23 @@ def exits_exceed(draft: Draft, book: Book) -> str | None:
 def barred(draft: Draft, book: Book) -> str | None:
     """Health or the kill switch bars entries."""
     return draft.barred or None
+
+
+def stale(draft: Draft, book: Book) -> str | None:
+    """An entry rests on a quote that the exchange stamped recently."""
+    return None if draft.age <= draft.max_age else f"quote {draft.age / NS:.1f} s old > {draft.max_age / NS:.1f} s"
+
+
+def spread(draft: Draft, book: Book) -> str | None:
+    """An entry crosses no wider spread than its kind allows."""
+    width, limits = draft.ask - draft.bid, book.limits
+    if draft.bid <= 0:
+        return "nobody bids"
+    if draft.instrument.kind is Kind.OPTION:
+        most = max(limits.spread_ticks * draft.instrument.tick_size, draft.bid * limits.spread_ppm // PPM)
+    else:
+        most = draft.bid * limits.spread_equity_ppm // PPM
+    return None if width <= most else f"{width} > {most}"
 
 
 def too_late(draft: Draft, book: Book) -> str | None:
@@ -221,7 +242,7 @@ ALWAYS: Final[tuple[Rule, ...]] = (
     exits_exceed,
 )  # fmt: skip
 ENTRIES: Final[tuple[Rule, ...]] = (
-    barred, too_late, max_order, max_positions, naked_short, opposes_other, exposure, daily_loss, drawdown, reject_burst,
+    barred, stale, spread, too_late, max_order, max_positions, naked_short, opposes_other, exposure, daily_loss, drawdown, reject_burst,
     buying_power, duplicate,
 )  # fmt: skip
 HALTING: Final = frozenset({"daily_loss", "drawdown", "reject_burst"})

@@ -24,6 +24,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_positions: int = 3
     """Instruments held or being entered at once; options."""
     premium_at_risk_ppm: int = ppm(0.10)
+    spread_ticks: int = 2
+    spread_ppm: int = ppm(0.015)
+    """Options: an entry's spread may be the wider of the two, the second of the bid."""
+    spread_equity_ppm: int = ppm(0.0005)
     gross_ppm: int = ppm(1.0)
     """Equities: value of all positions and working entries."""
     name_ppm: int = ppm(0.10)
@@ -47,7 +51,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 BENCH: Final = Limits(
     max_order_ppm=UNBOUNDED, max_positions=UNBOUNDED, premium_at_risk_ppm=UNBOUNDED, gross_ppm=UNBOUNDED,
-    name_ppm=UNBOUNDED, daily_loss_ppm=UNBOUNDED, drawdown_ppm=UNBOUNDED, orders_per_s=UNBOUNDED,
+    name_ppm=UNBOUNDED, spread_equity_ppm=UNBOUNDED, spread_ppm=UNBOUNDED, daily_loss_ppm=UNBOUNDED, drawdown_ppm=UNBOUNDED, orders_per_s=UNBOUNDED,
     rejects_per_min=UNBOUNDED, duplicate_window_ns=0, collar_ticks=(0, 0, 0, 0), allow_short=True, allow_cross=True,
     entries_end_ns=0, fixed_units=100,
 )  # fmt: skip

@@ -34,6 +34,6 @@ def entry_units(book: Book, instrument: Instrument, price: int, stop_distance: i
     for cap, name in caps:
         if cap < units:
             units, bound = cap, name
-    if instrument.kind is Kind.OPTION and instrument.largest_order < units:
+    if instrument.largest_order < units:
         units, bound = instrument.largest_order, "freeze"
     return max(units // instrument.lot_size, NOTHING) * instrument.lot_size, bound

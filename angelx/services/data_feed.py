@@ -51,12 +51,16 @@ class DataFeed:
         ends_at: Callable[[int], int],
     ) -> None:
         self._bus, self._source, self._differential = bus, source, differential
-        self._clock, self._most_rows, self._ends_at = clock, most_rows, ends_at
+        self.clock = clock
+        """Set before `run`."""
+        self._most_rows, self._ends_at = most_rows, ends_at
         self._commands: deque[tuple[str, str, str]] = deque()
         self._woken = asyncio.Event()
         self._breathed = self._began = 0
         self.stopping = ""
         """Why it was asked to stop; empty while it was not."""
+        self.on_breath: Callable[[], None] = lambda: None
+        """Called some fifty times a second of the host's time, between two inputs."""
         self.received: Callable[[TickBatch, int], None] | None = None
         """Called with every batch that passed validation and the number of rows before it (capture)."""
 
@@ -93,10 +97,10 @@ class DataFeed:
     async def run(self, batches: Iterable[TickBatch]) -> None:
         """Drive the stream until the source or somebody ends it, and publish `SessionEnded`."""
         for batch in batches:
-            if self._clock is None:
+            if self.clock is None:
                 await self._rush(batch)
             else:
-                await self._pace(batch, self._clock)
+                await self._pace(batch, self.clock)
             if self.stopping:
                 break
         if not self.stopping:
@@ -113,6 +117,7 @@ class DataFeed:
             now = time.monotonic_ns()
             if self._commands or now - self._breathed > BREATHE_NS:
                 self._breathed = now
+                self.on_breath()
                 await self._breathe()
                 self._take_commands()
 
@@ -128,6 +133,7 @@ class DataFeed:
         times = batch.table[AT]
         while start < batch.rows and not self.stopping:
             await self._wait(int(times[start]), clock)
+            self._breathe_paced()
             now = clock.now()
             stop = start + int(np.searchsorted(times[start:], now, side="right"))
             if stop > start:
@@ -152,6 +158,12 @@ class DataFeed:
         except TimeoutError:
             return
 
+    def _breathe_paced(self) -> None:
+        now = time.monotonic_ns()
+        if now - self._breathed > BREATHE_NS:
+            self._breathed = now
+            self.on_breath()
+
     def _take_commands(self) -> None:
         bus = self._bus
         while self._commands:
@@ -165,9 +177,9 @@ class DataFeed:
         bus = self._bus
         close = self._ends_at(bus.now)
         end = close + 1 if 0 <= close - bus.now <= REACH else bus.now + SETTLE
-        while self._clock is not None and self._clock.now() < end and not self.stopping:
-            await self._wait(end, self._clock)
-            bus.advance(min(self._clock.now(), end))
+        while self.clock is not None and self.clock.now() < end and not self.stopping:
+            await self._wait(end, self.clock)
+            bus.advance(min(self.clock.now(), end))
             self._take_commands()
         self._take_commands()
         if not self.stopping:

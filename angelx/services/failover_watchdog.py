@@ -56,4 +56,4 @@ class FailoverWatchdog:
 
     def _publish(self, state: str, reason: str) -> None:
         self.state, self.reason = state, reason
-        self._bus.publish(HealthChanged(self._bus.now, state, reason))
+        self._bus.publish(HealthChanged(self._bus.now, state, reason, self.name))

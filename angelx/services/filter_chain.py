@@ -1,11 +1,12 @@
 """Filter chain: lets a signal through when every filter does; the smallest margin is its confidence."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import Event, Signal, SignalPassed, SignalRefused
 from angelx.domain.instruments import InstrumentTable
+from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.services.session_phases import SessionPhases
 from angelx.signals.filters.base import Filter, Scene
@@ -24,10 +25,10 @@ class FilterChain:
         instruments: InstrumentTable,
         phases: SessionPhases,
         filters: Sequence[Filter],
-        max_age: Callable[[int], int],
+        freshness: Freshness,
     ) -> None:
         self._bus, self._instruments, self._phases, self._filters = bus, instruments, phases, tuple(filters)
-        self._max_age = max_age
+        self._freshness = freshness
         self._scene = Scene(market, 0, 0, instruments[0], "", 0, 0, 0)
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
@@ -61,5 +62,5 @@ class FilterChain:
         scene.now, scene.place, scene.instrument = signal.at, place, instrument
         scene.phase = self._phases.phases[segment]
         scene.opens_at, scene.closes_at = self._phases.opens_at(segment), self._phases.closes_at(segment)
-        scene.max_age_ns = self._max_age(place)
+        scene.snapshot_age_ns = self._freshness.snapshot_age_ns
         return scene

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final, Protocol
 
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import CommandReceived, Event, LevelChanged, StrategyFailed
+from angelx.domain.events import CommandReceived, Event, LevelChanged, OrderApproved, StrategyFailed
 
 LEVELS: Final = ("running", "halt", "flatten", "silent")
 """Names by level: HALT lets reductions out, FLATTEN only safe exit, SILENT nothing (SPEC 8.1)."""
@@ -23,8 +23,8 @@ class Latch(Protocol):
         """Why."""
         ...
 
-    def raise_to(self, level: int, reason: str, who: str, at: int) -> None:
-        """Durable first, then memory; never lowers."""
+    def raise_to(self, level: int, reason: str, who: str, at: int) -> OSError | None:
+        """Durable first, then memory; never lowers. Answers why it is not on the disk."""
         ...
 
     def lower(self, reason: str, who: str, at: int) -> None:
@@ -73,6 +73,20 @@ class KillSwitch:
             self._bus.publish(LevelChanged(self._bus.now, LEVELS[level], reason, who))
 
 
+class SendLatch:
+    """What the router asks as the last thing before a send: memory only."""
+
+    def __init__(self, latch: Latch) -> None:
+        self._latch = latch
+
+    def bars(self, order: OrderApproved) -> str:
+        """Why the order may not be sent; empty where it may."""
+        level = self._latch.level
+        if not level or (order.reduces and level < LEVELS.index("silent")):
+            return ""
+        return f"kill switch at {LEVELS[level]}: {self._latch.reason}"
+
+
 class MemoryLatch:
     """A latch without a disk: benchmarks, and the re-run of a journal."""
 
@@ -80,10 +94,11 @@ class MemoryLatch:
         self.level = 0
         self.reason = ""
 
-    def raise_to(self, level: int, reason: str, who: str, at: int) -> None:
+    def raise_to(self, level: int, reason: str, who: str, at: int) -> OSError | None:
         """Never lowers."""
         if level > self.level:
             self.level, self.reason = level, reason
+        return None
 
     def lower(self, reason: str, who: str, at: int) -> None:
         """Back to running."""

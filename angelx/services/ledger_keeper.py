@@ -78,24 +78,29 @@ class LedgerKeeper:
         self._next()
 
     def mark(self) -> None:
-        """Value the book at the touch its positions could be closed at; where nobody bids it is worth nothing."""
+        """Value the book and publish it."""
         cash, value = self.ledger.cash, self.value()
         reference = self._market.view[LAST, self._reference] if self._reference >= 0 else 0
         self._bus.publish(EquityMarked(self._bus.now, cash + value, cash, value, reference))
 
     def value(self) -> int:
-        """Money that closing every position at its touch would bring."""
+        """Money that the open positions are worth: two-sided mids; without one, what they could be closed at.
+
+        A long that nobody bids for is worth nothing, a short that nobody offers is owed at its last price.
+        """
         view, index, total = self._market.view, self._instruments.index, 0
         for position in self.ledger.positions.values():
-            if position.quantity:
-                place = index.get(position.instrument)
-                if place is None:
-                    total += position.cost
-                    continue
-                touch = view[BID if position.quantity > 0 else ASK, place]
-                total += position.quantity * (touch or self._untouched(place, position.quantity))
+            if not position.quantity:
+                continue
+            place = index.get(position.instrument)
+            if place is None:  # not in today's source: at what it cost
+                total += position.cost
+                continue
+            bid, ask = view[BID, place], view[ASK, place]
+            if bid and ask:
+                total += position.quantity * (bid + ask) // 2
+            elif position.quantity > 0:
+                total += position.quantity * bid
+            else:
+                total += position.quantity * (ask or view[LAST, place])
         return total
-
-    def _untouched(self, place: int, quantity: int) -> int:
-        """No quote on the closing side: a long is worth nothing, a short what it last traded at."""
-        return 0 if quantity > 0 else self._market.view[LAST, place]

@@ -45,6 +45,8 @@ class OrderRouter:
     def __init__(self, bus: Bus, journal: Journal, broker: Broker, latch: SendLatch) -> None:
         self._bus, self._journal, self._broker, self._latch = bus, journal, broker, latch
         self.orders: dict[str, Order] = {}
+        self.unanswered: dict[str, Order] = {}
+        """Sent, and no report yet."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Approvals, cancels and the broker's reports."""
@@ -70,6 +72,7 @@ class OrderRouter:
             self._bus.publish(OrderEnded(event.at, event.order, State.BARRED, "kill_switch", barred))
             return
         order.state = State.SENDING
+        self.unanswered[event.order] = order
         self._broker.submit(event)
 
     def on_cancel(self, event: CancelRequested) -> None:
@@ -84,10 +87,9 @@ class OrderRouter:
         order = self.orders.get(event.order)
         if order is None:
             self._report(event.at, f"accepted order {event.order} is not ours")
-        elif order.state is State.SENDING:
-            order.state = State.WORKING
-        else:
-            self._move(event.at, order, "accept")
+            return
+        self.unanswered.pop(event.order, None)
+        self._move(event.at, order, "accept")
 
     def on_filled(self, event: OrderFilled) -> None:
         """A fill moves the state, whatever it was."""
@@ -96,6 +98,7 @@ class OrderRouter:
             self._report(event.at, f"fill {event.execution} of order {event.order}, which is not ours")
             return
         was_live = order.state in LIVE
+        self.unanswered.pop(event.order, None)
         order.filled += event.quantity
         order.state = after_fill(order.state, order.approved.quantity, order.filled)
         if not was_live:
@@ -108,7 +111,9 @@ class OrderRouter:
         order = self.orders.get(event.order)
         if order is None:
             self._report(event.at, f"{event.outcome} order {event.order} is not ours")
-        elif self._move(event.at, order, event.outcome) and order.state in ENDED:
+            return
+        self.unanswered.pop(event.order, None)
+        if self._move(event.at, order, event.outcome) and order.state in ENDED:
             self._close(event.at, order)
 
     def _move(self, at: int, order: Order, move: str) -> bool:
@@ -123,27 +128,38 @@ class OrderRouter:
         self._bus.publish(IncidentReported(at, self.name, what))
 
     def _close(self, at: int, order: Order) -> None:
+        self._bus.publish(self._closed(at, order))
+
+    def _closed(self, at: int, order: Order) -> OrderClosed:
         approved = order.approved
-        self._bus.publish(
-            OrderClosed(
-                at, approved.order, approved.signal, approved.strategy, approved.instrument, approved.side,
-                order.state.value, order.filled, max(approved.quantity - order.filled, 0),
-            )
+        return OrderClosed(
+            at, approved.order, approved.signal, approved.strategy, approved.instrument, approved.side,
+            order.state.value, order.filled, max(approved.quantity - order.filled, 0),
         )  # fmt: skip
 
-    def restore(self, event: Event) -> None:
-        """Fold one record of the journal, in order, without sending or publishing anything."""
+    def restore(self, event: Event) -> OrderClosed | None:
+        """Fold one record of the journal, in order, sending and publishing nothing; the close that followed from it."""
         if isinstance(event, OrderApproved):
-            self.orders[event.order] = Order(event)
-            self.orders[event.order].state = State.SENDING
-        elif isinstance(event, OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
-            order = self.orders[event.order]
-            if isinstance(event, OrderFilled):
-                order.filled += event.quantity
-                order.state = after_fill(order.state, order.approved.quantity, order.filled)
-            else:
-                move = (
-                    event.outcome if isinstance(event, OrderEnded)
-                    else "accept" if isinstance(event, OrderAccepted) else "request_cancel"
-                )  # fmt: skip
-                order.state = after(order.state, move)
+            order = self.orders[event.order] = self.unanswered[event.order] = Order(event)
+            order.state = State.SENDING
+            return None
+        if not isinstance(event, OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
+            return None
+        order = self.orders[event.order]
+        was_live = order.state in LIVE
+        if isinstance(event, OrderFilled):
+            order.filled += event.quantity
+            order.state = after_fill(order.state, order.approved.quantity, order.filled)
+        else:
+            order.state = after(order.state, _move_of(event))
+        if not isinstance(event, CancelRequested):
+            self.unanswered.pop(event.order, None)
+        return self._closed(event.at, order) if was_live and order.state in ENDED else None
+
+
+def _move_of(event: OrderAccepted | OrderEnded | CancelRequested) -> str:
+    if isinstance(event, OrderAccepted):
+        return "accept"
+    if isinstance(event, CancelRequested):
+        return "request_cancel"
+    return event.outcome

@@ -40,7 +40,7 @@ class PerformanceMonitor:
         self._order(sent - self.approved)
         self._total(sent - self.began)
 
-    def as_dict(self) -> dict[str, dict[str, float]]:
+    def as_dict(self) -> dict[str, dict[str, object]]:
         """Percentiles by stage, ns."""
         return {name: histogram.as_dict() for name, histogram in self.stages.items()}
 

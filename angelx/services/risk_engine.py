@@ -19,7 +19,8 @@ from angelx.domain.events import (
     SignalRefused,
 )
 from angelx.domain.instruments import InstrumentTable
-from angelx.domain.ticks import ASK, BID
+from angelx.domain.ticks import ASK, BID, EXCHANGE_AT
+from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.risk.book import Book
 from angelx.risk.engine import decide
@@ -44,11 +45,13 @@ class RiskEngine:
         phases: SessionPhases,
         book: Book,
         ids: ClientIds,
+        freshness: Freshness,
     ) -> None:
         self._bus, self._market, self._instruments, self._phases = bus, market, instruments, phases
-        self.book, self._ids = book, ids
+        self.book, self._ids, self._freshness = book, ids, freshness
         self._draft = Draft()
         self._level = self._health = ""
+        self._unhealthy: dict[str, str] = {}
         self._halting = False
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
@@ -71,6 +74,7 @@ class RiskEngine:
         draft.bid, draft.ask = view[BID, place], view[ASK, place]
         draft.phase = self._phases.phases[instrument.segment]
         draft.closes_at = self._phases.closes_at(instrument.segment)
+        draft.age, draft.max_age = signal.at - view[EXCHANGE_AT, place], self._freshness.max_age_ns
         draft.barred = self._level or self._health
         answer = decide(signal, event.confidence, instrument, self.book, draft, self._ids)
         self._bus.publish(answer)
@@ -103,5 +107,8 @@ class RiskEngine:
         self._halting = not running
 
     def on_health(self, event: HealthChanged) -> None:
-        """Some states bar entries."""
-        self._health = "" if event.state in ENTRIES_ALLOWED else f"{event.state}: {event.reason}"
+        """Entries are barred while any service sees a state that bars them."""
+        self._unhealthy.pop(event.service, None)
+        if event.state not in ENTRIES_ALLOWED:
+            self._unhealthy[event.service] = f"{event.state}: {event.reason}"
+        self._health = next(iter(self._unhealthy.values()), "")

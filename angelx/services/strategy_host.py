@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Protocol
 import msgspec
 import numpy as np
 
+from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import (
     Event,
@@ -36,23 +37,17 @@ LOOK_AHEAD: Final = 8192
 class Guard(Protocol):
     """Bounds the time that a strategy's code may take."""
 
-    def enter(self) -> None:
-        """A call begins."""
-        ...
-
-    def leave(self) -> None:
-        """The call is over."""
+    def call(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """Call the function; raises `StrategyTimeout` where it takes too long."""
         ...
 
 
 class Unguarded:
-    """No bound: replays of journals and benchmarks."""
+    """No bound: benchmarks, and the re-run of a journal."""
 
-    def enter(self) -> None:
-        """Nothing."""
-
-    def leave(self) -> None:
-        """Nothing."""
+    def call(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """Call the function."""
+        return function(*args)
 
 
 class SignalDesk:
@@ -241,17 +236,13 @@ class StrategyHost:
 
     def _call(self, seat: _Seat, method: Callable[..., Any], *arguments: Any) -> Any:
         """Call a strategy's code: what it raises ends the strategy, not the house."""
-        guard = self._guard
-        guard.enter()
         try:
-            return method(*arguments)
-        except Exception as error:  # noqa: BLE001 - a person's own code may raise anything
+            return self._guard.call(method, *arguments)
+        except (Exception, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code may raise anything
             self._fail(seat, error)
             return None
-        finally:
-            guard.leave()
 
-    def _fail(self, seat: _Seat, error: Exception) -> None:
+    def _fail(self, seat: _Seat, error: BaseException) -> None:
         seat.alive = False
         trace = traceback.extract_tb(error.__traceback__)
         where = f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})" if trace else ""

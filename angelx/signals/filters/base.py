@@ -27,8 +27,8 @@ class Scene(msgspec.Struct):
     opens_at: int
     closes_at: int
     """Of the instrument's session, ns; 0 while closed."""
-    max_age_ns: int
-    """Oldest exchange time that counts as fresh for this source and instrument."""
+    snapshot_age_ns: int
+    """Oldest exchange time that a source of snapshots can show, as measured; 0 = the source is a stream."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -10,47 +10,41 @@ BPS = 10_000
 
 
 class SessionFilter:
-    """Entries only while the segment is open, not in its first and last minutes.
-
-    Parameters
-    ----------
-    after_open_min, before_close_min
-        Minutes of the session, measured from its own open and close, in which nothing is entered.
-    """
+    """Entries only while the segment is open."""
 
     name = "session"
-
-    def __init__(self, *, after_open_min: float = 0.0, before_close_min: float = 30.0) -> None:
-        if after_open_min < 0 or before_close_min < 0:
-            raise ValueError("session filter: minutes must not be negative")
-        self._after = int(after_open_min * 60 * NS)
-        self._before = int(before_close_min * 60 * NS)
 
     def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:
         if scene.phase != "open":
             return Refusal("market_closed", f"{scene.instrument.segment} is {scene.phase}")
-        since = scene.now - scene.opens_at
-        left = scene.closes_at - scene.now
-        if since < self._after:
-            return Refusal("too_early", f"{since // NS} s after the open < {self._after // NS} s")
-        if left <= self._before:
-            return Refusal("too_late", f"{left // NS} s before the close <= {self._before // NS} s")
         return 1.0
 
 
 class FreshnessFilter:
-    """Entries only on a quote that the exchange stamped recently (SPEC 1.5)."""
+    """Entries only on a quote that the exchange stamped recently, in this session (SPEC 1.5).
+
+    Parameters
+    ----------
+    max_age_s
+        Oldest quote of a stream; for a source of snapshots it is the source's own lag and cadence, as measured.
+    """
 
     name = "freshness"
+
+    def __init__(self, *, max_age_s: float = 10.0) -> None:
+        if not max_age_s > 0:
+            raise ValueError(f"freshness filter: max_age_s must be positive, was {max_age_s}")
+        self._most = int(max_age_s * NS)
 
     def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:
         stamped = scene.market.view[EXCHANGE_AT, scene.place]
         age = scene.now - stamped
+        most = scene.snapshot_age_ns or self._most
         if stamped < scene.opens_at:
             return Refusal("stale_session", f"quote is of an earlier session, {age // NS} s old")
-        if age > scene.max_age_ns:
-            return Refusal("stale_quote", f"{age / NS:.1f} s old > {scene.max_age_ns / NS:.1f} s")
-        return float(1.0 - max(age, 0) / scene.max_age_ns)
+        if age > most:
+            return Refusal("stale_quote", f"{age / NS:.1f} s old > {most / NS:.1f} s")
+        return 1.0 - max(age, 0) / most
 
 
 class SpreadFilter:
@@ -58,18 +52,18 @@ class SpreadFilter:
 
     Parameters
     ----------
-    max_ticks, max_fraction
-        Options: at most the larger of `max_ticks` ticks and `max_fraction` of the mid (0.015 = 1.5 %).
+    max_ticks, max_pct
+        Options: at most the larger of `max_ticks` ticks and `max_pct` percent of the mid.
     max_bps
         Equities: at most this many basis points of the mid.
     """
 
     name = "spread"
 
-    def __init__(self, *, max_ticks: int = 2, max_fraction: float = 0.015, max_bps: float = 5.0) -> None:
-        if max_ticks < 0 or max_fraction < 0 or max_bps < 0:
+    def __init__(self, *, max_ticks: float = 2.0, max_pct: float = 1.5, max_bps: float = 5.0) -> None:
+        if max_ticks < 0 or max_pct < 0 or max_bps < 0:
             raise ValueError("spread filter: limits must not be negative")
-        self._ticks, self._fraction, self._bps = max_ticks, max_fraction, max_bps
+        self._ticks, self._fraction, self._bps = max_ticks, max_pct / 100, max_bps
 
     def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:
         bid, ask = signal.bid, signal.ask

@@ -1,0 +1,186 @@
+"""THE picture: every service, in the order in which it sees the stream.
+
+A tick run goes down the list once; what a service publishes comes back to the top of it when the run is done.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from angelx.adapters.paper import PaperBroker
+from angelx.bus.bus import Bus
+from angelx.bus.records import Record
+from angelx.bus.service import Service, wire
+from angelx.domain.client_ids import ClientIds
+from angelx.domain.events import (
+    CancelRequested,
+    EquityMarked,
+    Event,
+    InstrumentUsed,
+    OrderAccepted,
+    OrderApproved,
+    OrderClosed,
+    OrderEnded,
+    OrderFilled,
+    PhaseChanged,
+    Signal,
+)
+from angelx.domain.instruments import Instrument, InstrumentTable, Kind
+from angelx.domain.ports import Journal
+from angelx.market.freshness import Freshness
+from angelx.market.sessions import Session, Sessions
+from angelx.market.state import MarketState
+from angelx.orders.ledger import Ledger
+from angelx.orders.states import LIVE
+from angelx.risk.book import Book
+from angelx.risk.limits import Limits
+from angelx.services.failover_watchdog import FailoverWatchdog
+from angelx.services.filter_chain import FilterChain
+from angelx.services.kill_switch import KillSwitch, Latch, SendLatch
+from angelx.services.ledger_keeper import LedgerKeeper
+from angelx.services.order_router import OrderRouter
+from angelx.services.paper_exchange import MarketKeeper, PaperExchange
+from angelx.services.performance_monitor import PerformanceMonitor, StageClock
+from angelx.services.reconciler import Reconciler
+from angelx.services.recorder import Recorder
+from angelx.services.risk_engine import RiskEngine
+from angelx.services.safe_exit import SafeExit
+from angelx.services.session_phases import SessionPhases
+from angelx.services.strategy_host import Guard, StrategyHost
+from angelx.signals.filters.base import Filter
+from angelx.signals.strategy import Strategy
+
+Fee = Callable[[Instrument, int, int, int, int], int]
+"""Cumulative fee of an order: instrument, side, quantity, notional (money), at (ns)."""
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True):
+    """How the paper broker behaves; times in ns, money in 1/10,000."""
+
+    fee: Fee
+    latency_ns: int = 0
+    jitter_ns: int = 0
+    reject_rate: float = 0.0
+    time_in_force: str = "DAY"
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a house is made of."""
+
+    instruments: InstrumentTable
+    source_kind: str
+    strategies: Sequence[Strategy]
+    filters: Sequence[Filter]
+    limits: Limits
+    paper: Paper
+    sessions: Sessions
+    run: str
+    """Journal instance."""
+    capital: int
+    seed: int
+    flat_before_close_ns: int = 20 * 60 * 1_000_000_000
+    silent_feed_ns: int = 5 * 1_000_000_000
+
+
+class House:
+    """Everything between ticks in and orders out, wired on one bus."""
+
+    def __init__(self, bus: Bus, parts: Parts, journal: Journal, latch: Latch, guard: Guard) -> None:
+        table = parts.instruments
+        self.bus, self.parts, self.latch = bus, parts, latch
+        self.market = MarketState(table)
+        self.ledger = Ledger(parts.capital)
+        self.book = Book(parts.capital, parts.limits)
+        self.freshness = Freshness(parts.source_kind, parts.silent_feed_ns)
+        self.monitor = PerformanceMonitor(bus)
+        self.phases = SessionPhases(bus, parts.sessions, (instrument.segment for instrument in table))
+        self.broker = PaperBroker(
+            bus, self.market, table, cash=parts.capital, fee=parts.paper.fee, is_open=self._is_open, seed=parts.seed,
+            latency_ns=parts.paper.latency_ns, jitter_ns=parts.paper.jitter_ns, reject_rate=parts.paper.reject_rate,
+            time_in_force=parts.paper.time_in_force,
+        )  # fmt: skip
+        self.host = StrategyHost(bus, self.market, table, parts.strategies, guard)
+        self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
+        self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, _reference(table))
+        self.router = OrderRouter(bus, journal, self.broker, SendLatch(latch))
+        self.safe_exit = SafeExit(bus, self.market, table, self.phases, self.host, parts.flat_before_close_ns)
+        self.watchdog = FailoverWatchdog(bus, self.freshness)
+        self.kill_switch = KillSwitch(bus, latch)
+        self.exchange = PaperExchange(self.broker)
+        self.reconciler = Reconciler(bus, self.exchange, self.ledger, self.router)
+        self.services: tuple[Service, ...] = (
+            Recorder(journal),
+            StageClock(self.monitor),
+            MarketKeeper(self.market),
+            self.exchange,
+            self.phases,
+            self.watchdog,
+            self.host,
+            FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness),
+            self.risk,
+            self.keeper,
+            self.router,
+            self.safe_exit,
+            self.reconciler,
+            self.kill_switch,
+            self.monitor,
+        )
+        wire(bus, self.services)
+
+    def _is_open(self, instrument: Instrument, at: int) -> bool:
+        return isinstance(self.parts.sessions.at(instrument.segment, at), Session)
+
+    def start(self, *, unclean: bool = False) -> None:
+        """Show strategies their desks, publish the kill switch's level and the phase of every segment."""
+        self.host.start()
+        self.kill_switch.start()
+        self.reconciler.start(unclean=unclean)
+        self.phases.start(self.bus.now)
+
+    def restore(self, records: Iterable[Record]) -> None:
+        """Be what these records, from a journal's first on, made of an earlier house: State = fold(journal)."""
+        last: Record | None = None
+        orders: list[Event] = []
+        signals = 0
+        used: list[str] = []
+        for record in records:
+            last, event = record, record.event
+            self.keeper.restore(event)
+            self._restore_book(event, self.router.restore(event))
+            if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
+                orders.append(event)
+            elif isinstance(event, Signal):
+                signals = event.signal
+            elif isinstance(event, InstrumentUsed):
+                used.append(event.instrument)
+        if last is None:
+            return
+        self.bus.resume(last.seq, last.row, last.event.at)
+        self.broker.restore(orders)
+        positions = [(p.strategy, p.instrument, p.quantity) for p in self.ledger.positions.values() if p.quantity]
+        working = [order.approved for order in self.router.orders.values() if order.state in LIVE]
+        self.host.restore(signals, positions, used)
+        for order in working:
+            self.host.hold(order.strategy, order.instrument, order.signal)
+        self.safe_exit.restore(positions, working)
+
+    def _restore_book(self, event: Event, closed: OrderClosed | None) -> None:
+        book = self.book
+        if isinstance(event, OrderApproved):
+            book.reserve(event)
+        elif isinstance(event, OrderFilled):
+            book.fill(event)
+        elif isinstance(event, EquityMarked):
+            book.mark(event)
+        elif isinstance(event, PhaseChanged) and event.phase == "open":
+            book.new_day()
+        if closed is not None:
+            book.close(closed)
+
+
+def _reference(table: InstrumentTable) -> int:
+    """Place of the instrument that charts are drawn on: the first index, else the first of all; -1 where none is."""
+    for place, instrument in enumerate(table):
+        if instrument.kind is Kind.INDEX:
+            return place
+    return 0 if len(table) else -1

@@ -1,0 +1,144 @@
+"""One session: from a configuration and a state directory to a journal, continued where an earlier process left it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from angelx.adapters.journal import JournalReader
+from angelx.app.config import Config
+from angelx.app.house import Paper, Parts
+from angelx.app.plugins import filters_of, strategies_of
+from angelx.domain.events import SessionEnded, SessionStarted, SourceOpened
+from angelx.domain.instruments import Instrument
+from angelx.domain.ports import TickSource
+from angelx.domain.scalars import NS
+from angelx.market.sessions import Sessions
+from angelx.orders.fees import FeeSchedule
+from angelx.risk.limits import BENCH, Limits, ppm
+
+JOURNAL: Final = "journal.db"
+HEAD: Final = "journal.head"
+ARCHIVE: Final = "archive"
+SOURCE_ENDED: Final = "source ended"
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What an earlier process left in a journal."""
+
+    started: SessionStarted
+    source: SourceOpened
+    ended: SessionEnded | None
+    """`None`: it did not stop in order."""
+    records: int
+
+    @property
+    def finished(self) -> bool:
+        """True where the source had come to its end: there is nothing to continue."""
+        return self.ended is not None and self.ended.reason == SOURCE_ENDED
+
+
+def left_in(path: Path) -> Left | None:
+    """What a journal says of the session it holds; `None` where it holds none."""
+    if not path.exists():
+        return None
+    reader = JournalReader(path)
+    started, source, ended, count = None, None, None, 0
+    try:
+        for record in reader.records():
+            event, count = record.event, record.number
+            ended = event if isinstance(event, SessionEnded) else None
+            if isinstance(event, SessionStarted):
+                started = event
+            elif isinstance(event, SourceOpened):
+                source = event
+    finally:
+        reader.close()
+    return Left(started, source, ended, count) if started is not None and source is not None else None
+
+
+def archive(state_dir: Path) -> Path | None:
+    """Move a session that is over out of the way, whole; answers where it went."""
+    journal = state_dir / JOURNAL
+    if not journal.exists():
+        return None
+    number = 1
+    while (state_dir / ARCHIVE / f"{number:04}").exists():
+        number += 1
+    place = state_dir / ARCHIVE / f"{number:04}"
+    place.mkdir(parents=True, mode=0o700)
+    for name in (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", HEAD, "report.html", "report.json", "report.md", "capture"):
+        if (state_dir / name).exists():
+            (state_dir / name).rename(place / name)
+    return place
+
+
+def limits_of(config: Config) -> Limits:
+    """The risk section as the gate takes it."""
+    risk = config.risk
+    if risk.profile == "bench":
+        return msgspec.structs.replace(BENCH, fixed_units=risk.fixed_units or BENCH.fixed_units)
+    collar = risk.collar_ticks
+    return Limits(
+        risk_per_trade_ppm=ppm(risk.risk_per_trade),
+        stop_ppm=ppm(risk.stop_fraction),
+        max_order_ppm=ppm(risk.max_order_fraction),
+        max_positions=risk.max_positions,
+        premium_at_risk_ppm=ppm(risk.premium_at_risk),
+        spread_ticks=risk.options.spread_ticks,
+        spread_ppm=ppm(risk.options.spread_fraction),
+        spread_equity_ppm=ppm(risk.equities.spread_bps / 10_000),
+        gross_ppm=ppm(risk.equities.gross),
+        name_ppm=ppm(risk.equities.name),
+        daily_loss_ppm=ppm(risk.daily_loss),
+        drawdown_ppm=ppm(risk.drawdown_stop),
+        orders_per_s=risk.orders_per_s,
+        rejects_per_min=risk.rejects_per_min,
+        duplicate_window_ns=int(risk.duplicate_window_s * NS),
+        collar_ticks=(collar, collar + 2, collar + 5, collar + 10),
+        allow_short=risk.allow_short,
+        entries_end_ns=risk.entries_barred_before_close_min * 60 * NS,
+        fixed_units=risk.fixed_units or 0,
+    )
+
+
+def fee_of(config: Config, sessions: Sessions) -> Callable[[Instrument, int, int, int, int], int]:
+    """Cumulative fee of an order by the dated tables, or nothing where fees are switched off."""
+    if not config.paper.fees:
+        return lambda instrument, side, quantity, notional, at: 0
+    schedule = FeeSchedule.load()
+
+    def fee(instrument: Instrument, side: int, quantity: int, notional: int, at: int) -> int:
+        return schedule.charge(instrument, side, quantity, notional, sessions.day_of(instrument.segment, at)).total
+
+    return fee
+
+
+def parts_of(config: Config, source: TickSource, sessions: Sessions, run: str) -> Parts:
+    """Everything a house is made of, from a configuration and the source it names."""
+    return Parts(
+        instruments=source.instruments,
+        source_kind=source.kind,
+        strategies=strategies_of(config),
+        filters=filters_of(config),
+        limits=limits_of(config),
+        paper=Paper(
+            fee=fee_of(config, sessions),
+            latency_ns=int(config.paper.latency_ms * 1_000_000),
+            jitter_ns=int(config.paper.jitter_ms * 1_000_000),
+            reject_rate=config.paper.reject_rate,
+            time_in_force=config.paper.time_in_force,
+        ),
+        sessions=sessions,
+        run=run,
+        capital=config.capital_money,
+        seed=config.seed,
+        flat_before_close_ns=config.risk.flat_before_close_min * 60 * NS,
+        silent_feed_ns=int(config.watchdog.stale_feed_s * NS),
+    )
+
+
+def tick_sizes(source: TickSource) -> list[int]:
+    """By place; 0 = quotes are not checked (what is not tradable)."""
+    return [instrument.tick_size if instrument.tradable else 0 for instrument in source.instruments]

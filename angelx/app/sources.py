@@ -1,0 +1,68 @@
+"""Where ticks come from: the generator or a recording, by configuration or by a journal's reference."""
+
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from angelx.app.config import Config
+from angelx.domain.errors import ConfigInvalid
+from angelx.domain.ports import TickSource
+from angelx.domain.scalars import price_of
+from angelx.market.rules import freeze_quantity, lot_size
+from angelx.market.sessions import Session, Sessions
+
+UNDERLYING = "NIFTY"
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Which part of a recording is replayed: [begin, end), ns; `None` = from the start, to the end."""
+
+    begin: int | None = None
+    end: int | None = None
+
+
+def open_source(config: Config, sessions: Sessions, bounds: Bounds) -> TickSource:
+    """The source that a configuration names.
+
+    Raises
+    ------
+    ConfigInvalid
+        The day to simulate is not a trading day.
+    InputInvalid
+        The recording cannot be used.
+    """
+    if config.market.source == "simulated":
+        return _simulated(config, sessions, config.market.simulated_day)
+    from angelx.adapters.recorded import open_recording
+
+    return open_recording(
+        Path(config.market.source),
+        begin=bounds.begin,
+        end=bounds.end,
+        bar_spread_bps=config.market.bar_spread_bps,
+        freeze=_freeze,
+    )
+
+
+def _freeze(underlying: str, day: date) -> int:
+    return freeze_quantity(underlying, day) or 0
+
+
+def _simulated(config: Config, sessions: Sessions, day: date) -> TickSource:
+    from angelx.market.simulated import SimulatedMarket
+
+    session = sessions.on("NFO", day)
+    if not isinstance(session, Session):
+        raise ConfigInvalid(f"market.session: {day} cannot be simulated: {session.reason}")
+    return SimulatedMarket(
+        seed=config.seed,
+        session=day,
+        opens_at=session.opens_at,
+        closes_at=session.closes_at,
+        spot=price_of(str(config.market.spot)),
+        expiries=config.market.expiries,
+        strikes=config.market.strikes,
+        lot_size=lot_size(UNDERLYING, day),
+        freeze_quantity=_freeze(UNDERLYING, day),
+    )

@@ -1,0 +1,365 @@
+"""A trading session as a process sees it: prepared from a state directory, run beside its listeners, closed in order."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from angelx import __version__
+from angelx.adapters.admin import AdminServer
+from angelx.adapters.capture import CaptureWriter
+from angelx.adapters.journal import Head, JournalReader, SqliteJournal
+from angelx.adapters.latch import LEVEL_NAMES, Latch
+from angelx.adapters.signals import DeadlineGuard, SignalControl
+from angelx.adapters.state_dir import StateDir, durable_write
+from angelx.app.config import Config, config_hash, differences, effective_json
+from angelx.app.house import House
+from angelx.app.plugins import plugin_digests
+from angelx.app.session import HEAD, JOURNAL, Left, archive, left_in, parts_of, tick_sizes
+from angelx.app.sources import Bounds, open_source
+from angelx.app.supervisor import Supervisor, Task
+from angelx.bus.bus import Bus
+from angelx.bus.clock import PacedClock
+from angelx.domain.errors import InputInvalid, JournalBroken
+from angelx.domain.events import IncidentReported, SessionStarted, SourceOpened
+from angelx.domain.ports import TickSource
+from angelx.domain.ticks import AT, Rows, TickBatch
+from angelx.market.differential import Differential
+from angelx.market.sessions import Session as Hours
+from angelx.market.sessions import Sessions
+from angelx.services.data_feed import DataFeed
+
+log = structlog.get_logger()
+
+MOST_ROWS: Final = 4096
+POLL_S: Final = 0.25
+FOREVER_S: Final = 1e9
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be run."""
+
+    mode: str
+    """`paper`, `replay` or `run`."""
+    config: Config
+    bounds: Bounds = Bounds()
+    fresh: bool = False
+    """Put an unfinished session aside instead of continuing it."""
+    most_rows: int = MOST_ROWS
+    """Rows given to the bus at once; the result does not depend on it."""
+
+    @property
+    def speed(self) -> float:
+        """Session seconds per second, 0 = as fast as possible. `run` is never as fast as possible."""
+        factor = self.config.speed_factor
+        if factor == float("inf"):
+            return 1.0 if self.mode == "run" else 0.0
+        return factor
+
+
+class TradingSession:
+    """Everything of one process: open with `open`, play with `run`, and always `close`."""
+
+    def __init__(self, plan: Plan, state: StateDir) -> None:
+        self.plan, self.state = plan, state
+        self.began = time.monotonic()
+        config = plan.config
+        self.sessions = Sessions.load(trade_special_sessions=config.market.trade_special_sessions)
+        self.source: TickSource = open_source(config, self.sessions, plan.bounds)
+        self.latch = Latch.load(state.path)
+        self.guard = DeadlineGuard(config.watchdog.strategy_budget_ms / 1000)
+        self.left = self._left()
+        self.bus = Bus()
+        run = self.left.started.run if self.left else _instance(plan, self.source)
+        parts = parts_of(config, self.source, self.sessions, run)
+        key = config.secrets.journal_key
+        self.journal = SqliteJournal(
+            self.bus,
+            state.path / JOURNAL,
+            durable=bool(plan.speed) and config.journal.durability == "intent",
+            block_records=config.journal.block_records,
+            key=key.get_secret_value().encode() if key else b"",
+        )
+        self.house = House(self.bus, parts, self.journal, self.latch, self.guard)
+        self.differential = Differential(len(self.source.instruments), tick_sizes(self.source))
+        self.feed = DataFeed(
+            self.bus,
+            self.source,
+            self.differential,
+            clock=None,
+            most_rows=plan.most_rows,
+            ends_at=self._ends_at,
+        )
+        self.supervisor = Supervisor(self._restarted)
+        self.capture: CaptureWriter | None = None
+        self.on_breath: Callable[[], None] = lambda: None
+        """Called a few times a second of the host's time: the live view."""
+
+    # ------------------------------------------------------------ preparing
+    def _left(self) -> Left | None:
+        """What is to be continued; what is over is put aside first."""
+        path = self.state.path / JOURNAL
+        left = left_in(path)
+        if left is None or left.finished or self.plan.fresh:
+            archive(self.state.path)
+            return None
+        config = self.plan.config
+        what = []
+        if left.started.config_hash != config_hash(config):
+            what += differences(left.started.config, effective_json(config))
+        if left.source.digest != self.source.digest:
+            what.append("the source has other rows")
+        if left.started.plugins != _plugins(config):
+            what.append("a strategy or filter file changed")
+        if what:
+            raise InputInvalid(
+                f"{self.state.path} holds an unfinished {left.started.mode} session that was run differently: "
+                f"{'; '.join(what)}. Run it as it was, or put it aside with --fresh."
+            )
+        _verified(path, self.state.path / HEAD, config)
+        return left
+
+    def _batches(self) -> Iterator[TickBatch]:
+        """Restore what was left, then the rows that are still to come."""
+        if self.left is not None:
+            reader = JournalReader(self.state.path / JOURNAL)
+            try:
+                self.house.restore(reader.records())
+            finally:
+                reader.close()
+        return self.feed.accepted(self.bus.row, self._warm)
+
+    def _warm(self, batch: TickBatch) -> None:
+        self.house.market.fold(Rows(batch, 0, batch.rows))
+        self.house.host.warm(batch)
+
+    def _ends_at(self, now: int) -> int:
+        """Close of the last session that is open at `now` or was just; 0 where none is known."""
+        return max((self.house.phases.closes_at(segment) for segment in self.house.phases.phases), default=0)
+
+    # ------------------------------------------------------------ running
+    async def run(self) -> None:
+        """Play the session to its end, beside everything that listens.
+
+        Raises
+        ------
+        ServiceFailed
+            Something failed that must not; trading was halted first.
+        InputInvalid
+            The source has no usable row.
+        """
+        plan = self.plan
+        self.house.host.start()
+        batches = self._batches()
+        first = next(batches, None)
+        if first is None:
+            if self.left is None:
+                refused = self.differential.refused
+                raise InputInvalid(f"{plan.config.market.source}: no usable row; refused: {refused or 'none, it is empty'}")
+            first = TickBatch.empty()
+        else:
+            self.bus.advance(first.view[AT, 0])
+        if plan.speed:
+            self.feed.clock = PacedClock(self.bus.now, plan.speed)
+        self._begin()
+        loop = asyncio.get_running_loop()
+        control = SignalControl(loop, self.latch, self._now, self._signalled)
+        control.install()
+        self.guard.start()
+        try:
+            await self.supervisor.run(
+                Task("data_feed", lambda: self.feed.run(_chain(first, batches))),
+                [
+                    Task("kill_switch_listener", self._listen, restart=True),
+                    Task("admin", self._admin, restart=True),
+                    Task("journal_head", self._keep_head, restart=True),
+                ],
+            )
+        except BaseException as error:
+            self._halt_on(error)
+            raise
+        finally:
+            self.guard.stop()
+            control.restore()
+
+    def _begin(self) -> None:
+        bus, plan, config = self.bus, self.plan, self.plan.config
+        self.feed.on_breath = self._breathe
+        if config.capture.enabled:
+            directory = Path(config.capture.directory or self.state.path / "capture")
+            self.capture = CaptureWriter(directory, self.source.instruments)
+            self.feed.received = self.capture.append
+        bus.publish(
+            SessionStarted(
+                bus.now, self.house.parts.run, plan.mode, effective_json(config), config_hash(config), __version__,
+                config.seed, config.capital_money, config.currency, self.left is not None, _plugins(config),
+            )
+        )  # fmt: skip
+        bus.publish(
+            SourceOpened(
+                bus.now, self.source.name, self.source.reference, self.source.digest, len(self.source.instruments)
+            )
+        )
+        self.house.start(unclean=self.left is not None and self.left.ended is None)
+
+    def _halt_on(self, error: BaseException) -> None:
+        """Something failed that must not: latch first, then whatever can still be written is written."""
+        self.latch.raise_to(LEVEL_NAMES.index("halt"), f"{type(error).__name__}: {error}", "supervisor", self._now())
+        log.error("trading_halted", error=repr(error), action="resume after finding out why")
+
+    def _now(self) -> int:
+        return max(self.bus.now, self.feed.clock.now() if self.feed.clock else 0)
+
+    def _breathe(self) -> None:
+        if self.capture is not None:
+            self.capture.flush_if_due()
+        self.on_breath()
+
+    # ------------------------------------------------------------ listeners
+    def command(self, verb: str, reason: str, who: str) -> None:
+        """A person asks: levels are latched at once, then the stream hears of it."""
+        if verb in LEVEL_NAMES[1:]:
+            self.latch.raise_to(LEVEL_NAMES.index(verb), reason, who, self._now())
+        self.feed.command(verb, reason, who)
+
+    def _signalled(self, verb: str, name: str) -> None:
+        log.info("signal_received", signal=name, action=verb)
+        if verb == "stop-now":
+            self.feed.stopping = f"stopped at once by {name}"
+        else:
+            self.feed.command(verb, name, "signal")
+
+    async def _listen(self) -> None:
+        """A file `kill` in the state directory is a kill switch too."""
+        while True:
+            if self.latch.poll(self._now()):
+                self.feed.command(self.latch.name, self.latch.reason, "file")
+            await asyncio.sleep(POLL_S)
+
+    async def _admin(self) -> None:
+        server = AdminServer(
+            self.state,
+            self._answer,
+            self.plan.config.admin.socket,
+            timeout_s=10.0 if self.plan.speed else FOREVER_S,  # at full speed the loop's seconds are virtual
+        )
+        await server.start()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await server.close()
+
+    async def _answer(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if verb == "status":
+            return self.status()
+        if verb not in ("halt", "flatten", "silent", "resume", "stop", "reload"):
+            raise InputInvalid(f"unknown verb {verb!r}")
+        reason = str(arguments.get("reason", "")).strip()
+        if verb == "resume" and not reason:
+            raise InputInvalid("resume needs a reason")
+        self.command(verb, reason or "asked for", "operator")
+        return {"verb": verb, "level": self.latch.name, "at": _text(self._now())}
+
+    async def _keep_head(self) -> None:
+        """The newest record's number and hash go to a second file, so that a cut tail is seen."""
+        while True:
+            await asyncio.sleep(self.plan.config.journal.head_every_s)
+            self.journal.flush()
+            self._write_head()
+
+    def _write_head(self) -> None:
+        durable_write(self.state.path / HEAD, msgspec.json.encode(self.journal.head))
+
+    def _restarted(self, service: str, what: str) -> None:
+        self.bus.publish(IncidentReported(self.bus.now, service, what))
+
+    # ------------------------------------------------------------ what it shows
+    def status(self) -> dict[str, Any]:
+        """What `angelx status` prints."""
+        house, bus = self.house, self.bus
+        ledger, value = house.ledger, house.keeper.value()
+        return {
+            "mode": self.plan.mode,
+            "at": _text(bus.now),
+            "rows": bus.row,
+            "seq": bus.seq,
+            "level": self.latch.name,
+            "level_reason": self.latch.reason,
+            "health": house.watchdog.state,
+            "phases": dict(house.phases.phases),
+            "signals": house.host.signals,
+            "orders": len(house.router.orders),
+            "working": sorted(house.book.orders),
+            "positions": {
+                f"{p.strategy}/{p.instrument}": p.quantity for p in ledger.positions.values() if p.quantity
+            },
+            "cash": ledger.cash,
+            "equity": ledger.cash + value,
+            "pnl": ledger.cash + value - house.parts.capital,
+            "restarts": self.supervisor.restarts,
+            "pid_token": self.state.token,
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        """What is measured about the process; no part of the journal."""
+        elapsed = time.monotonic() - self.began
+        rows = self.bus.row - (0 if self.left is None else 0)
+        return {
+            "elapsed_s": round(elapsed, 3),
+            "ticks_per_s": round(rows / elapsed) if elapsed else 0,
+            "latency": self.house.monitor.as_dict(),
+            "ticks_refused": self.differential.refused,
+            "ticks_unchanged": self.differential.unchanged,
+        }
+
+    def close(self) -> None:
+        """Flush and let go of everything; may be called after a failure."""
+        try:
+            if self.capture is not None:
+                self.capture.close()
+        finally:
+            try:
+                self.journal.close()
+                self._write_head()
+            finally:
+                self.state.close()
+
+
+def _instance(plan: Plan, source: TickSource) -> str:
+    """Name of a new journal: for replays the same for the same input, else unique for life."""
+    if plan.mode == "run":
+        return secrets.token_hex(8)
+    seed = f"{plan.mode}\0{config_hash(plan.config)}\0{source.digest}\0{_plugins(plan.config)}"
+    return hashlib.sha256(seed.encode()).hexdigest()[:16]
+
+
+def _plugins(config: Config) -> str:
+    return json.dumps(plugin_digests(config), sort_keys=True)
+
+
+def _verified(path: Path, head_path: Path, config: Config) -> None:
+    key = config.secrets.journal_key
+    head = msgspec.json.decode(head_path.read_bytes(), type=Head) if head_path.exists() else None
+    reader = JournalReader(path)
+    try:
+        for fault in reader.faults(head, key.get_secret_value().encode() if key else b""):
+            raise JournalBroken(f"{path}: {fault.what}; it is not continued")
+    finally:
+        reader.close()
+
+
+def _chain(first: TickBatch, rest: Iterator[TickBatch]) -> Iterator[TickBatch]:
+    yield first
+    yield from rest
+
+
+def _text(at: int) -> str:
+    return datetime.fromtimestamp(at / 1e9, UTC).isoformat()

@@ -1,0 +1,109 @@
+"""Reconciler: compares our orders and positions with the broker's, and settles what an unclean stop left in doubt.
+
+Two equal looks count as one finding (SPEC 6.3): the first ten seconds after the start, the second three seconds later,
+then every thirty. What differs twice bars entries until it agrees again; trades are never invented.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Final, Protocol
+
+from angelx.bus.bus import Bus, Handler
+from angelx.domain.events import Event, HealthChanged, OrderEnded
+from angelx.domain.scalars import NS
+from angelx.orders.ledger import Ledger
+from angelx.orders.states import State
+from angelx.services.order_router import OrderRouter
+
+FIRST_LOOK: Final = 10 * NS
+SECOND_LOOK: Final = 3 * NS
+EVERY: Final = 30 * NS
+GRACE: Final = 10 * NS
+"""Orders younger than this may still be under way."""
+
+
+class Books(Protocol):
+    """What the broker says, complete or not at all."""
+
+    def knows(self, order: str) -> bool:
+        """True where its complete order book has our order of that client id."""
+        ...
+
+    def held(self) -> dict[str, int]:
+        """Signed units by instrument; flat ones left out."""
+        ...
+
+
+class Reconciler:
+    """Bars entries while our books and the broker's disagree, and after an unclean stop until they agreed twice."""
+
+    name: ClassVar[str] = "reconciler"
+    emits: ClassVar[tuple[type[Event], ...]] = (HealthChanged, OrderEnded)
+
+    def __init__(self, bus: Bus, books: Books, ledger: Ledger, router: OrderRouter) -> None:
+        self._bus, self._books, self._ledger, self._router = bus, books, ledger, router
+        self._found: tuple[str, ...] = ()
+        self._missing: frozenset[str] = frozenset()
+        self._barring = False
+        self._clean = 0
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """Nothing: it looks by itself."""
+        return ()
+
+    def start(self, *, unclean: bool) -> None:
+        """Begin to look; after an unclean stop only reductions go out until two looks were clean."""
+        if unclean:
+            self._barring = True
+            self._publish("recovering", "restarted: until two clean reconciliations")
+        self._bus.at(self._bus.now + FIRST_LOOK, self._look_twice)
+
+    def _look_twice(self) -> None:
+        self._look()
+        self._bus.at(self._bus.now + SECOND_LOOK, self._again)
+
+    def _again(self) -> None:
+        self._look()
+        self._bus.at(self._bus.now + EVERY, self._look_twice)
+
+    def _look(self) -> None:
+        absent = self._absent()
+        found = (*self._positions(), *(f"order {name} is not at the broker" for name in absent))
+        for name in absent:
+            if name in self._missing:  # twice, seconds apart: it never arrived, and is not sent again
+                why = "not in the broker's book in two looks"
+                self._bus.publish(OrderEnded(self._bus.now, name, State.ABSENT, "absent", why))
+        self._missing = frozenset(absent)
+        differs = tuple(item for item in found if item in self._found)
+        self._found = found
+        self._clean = 0 if found else self._clean + 1
+        if differs and not self._barring:
+            self._barring = True
+            self._publish("paused", "; ".join(differs))
+        elif self._barring and self._clean >= 2:
+            self._barring = False
+            self._publish("healthy", "books agree")
+
+    def _positions(self) -> Sequence[str]:
+        """Instruments of which the broker holds something else than we."""
+        ours: dict[str, int] = {}
+        for position in self._ledger.positions.values():
+            if position.quantity:
+                ours[position.instrument] = ours.get(position.instrument, 0) + position.quantity
+        theirs = self._books.held()
+        return [
+            f"{name}: ours {ours.get(name, 0)}, broker's {theirs.get(name, 0)}"
+            for name in sorted(ours.keys() | theirs.keys())
+            if ours.get(name, 0) != theirs.get(name, 0)
+        ]
+
+    def _absent(self) -> Sequence[str]:
+        """Orders that left long enough ago, were never answered, and are not in the broker's book."""
+        before = self._bus.now - GRACE
+        return [
+            name
+            for name, order in self._router.unanswered.items()
+            if order.approved.at <= before and not self._books.knows(name)
+        ]
+
+    def _publish(self, state: str, reason: str) -> None:
+        self._bus.publish(HealthChanged(self._bus.now, state, reason, self.name))
