@@ -132,10 +132,13 @@ class Sessions:
     """
 
     def __init__(self, table: SessionsTable, *, trade_special_sessions: bool = False) -> None:
-        self._segments = {
-            name: _Segment(name, row, table.calendars[row.calendar], trade_special_sessions=trade_special_sessions)
-            for name, row in sorted(table.segments.items())
-        }
+        self._segments: dict[str, _Segment] = {}
+        for name, row in sorted(table.segments.items()):
+            calendar = table.calendars.get(row.calendar)
+            if calendar is None:
+                raise InputInvalid(f"{TABLE}: {name}: no calendar {row.calendar!r}")
+            _check(name, row, calendar)
+            self._segments[name] = _Segment(name, row, calendar, trade_special_sessions=trade_special_sessions)
 
     @classmethod
     def load(cls, *, trade_special_sessions: bool = False) -> "Sessions":
@@ -218,7 +221,6 @@ class _Segment:
         self._holds_from = self._holds_until = 0
         self._day = calendar.first
         self._day_from = self._day_until = 0
-        _check(name, row, calendar)
 
     def seen(self, now: int) -> "_Segment":
         """Itself with `phase` and `answer` true of `now`."""

@@ -18,7 +18,11 @@ def read(name: str, kind: type[T]) -> T:
     InputInvalid
         The file is missing or does not have the form of `kind`; names the file, the place and what is wrong there.
     """
-    return parse(name, (resources.files(__name__) / name).read_bytes(), kind)
+    try:
+        text = (resources.files(__name__) / name).read_bytes()
+    except FileNotFoundError as error:
+        raise InputInvalid(f"no table {name} in {__name__}") from error
+    return parse(name, text, kind)
 
 
 def parse(name: str, text: bytes, kind: type[T]) -> T:
