@@ -1,5 +1,6 @@
 """Exchange rules against the recorded data, and against their own definition."""
 
+import json
 import os
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from angelx.domain.scalars import price_of
-from angelx.market import rules
+from angelx.market import rules, tables
 from angelx.market.sessions import Closed, Session, Sessions
 
 SESSIONS = Sessions.load()
@@ -189,8 +190,9 @@ def test_rows_of_one_fact_never_overlap_and_ladders_climb_from_zero() -> None:
         for row in rows:
             rivals = [r for r in rows if r is not row and r.underlying == row.underlying]
             assert not [r for r in rivals if r.since <= (row.until or last) and row.since <= (r.until or last)]
-    for ladder in (*TABLE.ticks, *TABLE.round_lots):
-        floors = [step.at_least for step in ladder.ladder]
+    ladders = [[step.at_least for step in ticks.ladder] for ticks in TABLE.ticks]
+    ladders += [[step.at_least for step in sizes.ladder] for sizes in TABLE.round_lots]
+    for floors in ladders:
         assert floors[0] == 0
         assert floors == sorted(set(floors))
 
@@ -198,3 +200,27 @@ def test_rows_of_one_fact_never_overlap_and_ladders_climb_from_zero() -> None:
 def test_every_row_names_its_source() -> None:
     groups = (TABLE.lots, TABLE.freeze, TABLE.ticks, TABLE.round_lots, TABLE.expiries)
     assert all(row.source for rows in groups for row in rows)
+
+
+def test_what_is_not_verified_is_confessed_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "tables.md").read_text("utf-8")
+    confessed = " ".join(part.split("\n\n")[0] for part in text.split("Not verified")[1:])
+    doubtful: list[tuple[str, str]] = []
+    for name in ("sessions.json", "rules.json", "fees.json"):
+        doubtful += _unverified(json.loads((Path(tables.__file__).parent / name).read_text("utf-8")), "")
+    assert len(doubtful) > 10
+    for what, since in doubtful:
+        line = next((line for line in confessed.split("\n- ") if what in line and since in line), None)
+        assert line is not None, f"{what} from {since} is not verified and docs/tables.md does not say so"
+
+
+def _unverified(value: Any, name: str) -> list[tuple[str, str]]:
+    """What each unverified row is of (index, fee or note) and since when."""
+    if isinstance(value, list):
+        return [found for item in value for found in _unverified(item, name)]
+    if not isinstance(value, dict):
+        return []
+    if value.get("verified") is False:
+        return [(value.get("underlying") or value.get("note", name).split()[0], value.get("from", name))]
+    name = value.get("name", name)
+    return [found for key, item in value.items() for found in _unverified(item, key if "-" in key else name)]
