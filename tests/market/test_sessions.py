@@ -162,6 +162,29 @@ def test_an_answer_depends_on_the_instant_alone(sessions: Sessions, segment: str
     assert isinstance(sessions.at(segment, now), Session) == (expected == ["open"])
 
 
+def test_a_remembered_answer_does_not_reach_back_over_the_session() -> None:
+    """Replay may ask about an earlier instant of the same day."""
+    sessions = Sessions.load()
+    clocks = ["23:00", "10:00", "08:00", "16:00", "15:20", "09:05", "15:39"]
+    phases = [sessions.phase("NSE", at("NSE", f"2026-08-19 {clock}:00")) for clock in clocks]
+    assert phases == ["closed", "open", "closed", "closed", "closing_auction", "pre_open", "closed"]
+
+
+@pytest.mark.parametrize(
+    ("now", "opening"),
+    [
+        ("2026-08-19 09:14:59", "2026-08-19 09:15:00"),
+        ("2026-08-19 09:15:00", "2026-08-19 09:15:00"),
+        ("2026-08-19 09:15:01", "2026-08-20 09:15:00"),
+        ("2026-08-14 15:40:00", "2026-08-17 09:15:00"),
+        ("2024-03-02 09:15:01", "2024-03-02 11:30:00"),
+        ("2016-05-01 00:00:00", "2017-01-02 09:15:00"),
+    ],
+)
+def test_next_open_of_known_moments(now: str, opening: str) -> None:
+    assert ALL.next_open("NFO", at("NFO", now)) == at("NFO", opening)
+
+
 @given(segment=segments, day=days, offset=st.integers(0, 86_399))
 def test_the_next_open_is_the_first_instant_that_is_open_after_a_closed_one(
     segment: str, day: date, offset: int
