@@ -72,7 +72,12 @@ class SqliteJournal:
     """
 
     def __init__(
-        self, bus: Bus, path: Path, *, durable: bool = True, block_records: int = BLOCK_RECORDS,
+        self,
+        bus: Bus,
+        path: Path,
+        *,
+        durable: bool = True,
+        block_records: int = BLOCK_RECORDS,
         key: bytes = b"",
     ) -> None:
         self._bus, self.path, self.durable, self._key = bus, path, durable, key

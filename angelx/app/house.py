@@ -36,9 +36,9 @@ from angelx.risk.book import Book
 from angelx.risk.limits import Limits
 from angelx.services.failover_watchdog import FailoverWatchdog
 from angelx.services.filter_chain import FilterChain
-from angelx.services.kill_switch import KillSwitch, Latch, SendLatch
+from angelx.services.kill_switch import KillSwitch, Latch, LatchedSends
 from angelx.services.ledger_keeper import LedgerKeeper
-from angelx.services.order_router import OrderRouter
+from angelx.services.order_router import OrderRouter, SendLatch
 from angelx.services.paper_exchange import MarketKeeper, PaperExchange
 from angelx.services.performance_monitor import PerformanceMonitor, StageClock
 from angelx.services.reconciler import Reconciler
@@ -85,7 +85,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 class House:
     """Everything between ticks in and orders out, wired on one bus."""
 
-    def __init__(self, bus: Bus, parts: Parts, journal: Journal, latch: Latch, guard: Guard) -> None:
+    def __init__(
+        self, bus: Bus, parts: Parts, journal: Journal, latch: Latch, guard: Guard, bars: SendLatch | None = None
+    ) -> None:
         table = parts.instruments
         self.bus, self.parts, self.latch = bus, parts, latch
         self.market = MarketState(table)
@@ -102,7 +104,7 @@ class House:
         self.host = StrategyHost(bus, self.market, table, parts.strategies, guard)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
         self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, _reference(table))
-        self.router = OrderRouter(bus, journal, self.broker, SendLatch(latch))
+        self.router = OrderRouter(bus, journal, self.broker, bars or LatchedSends(latch))
         self.safe_exit = SafeExit(bus, self.market, table, self.phases, self.host, parts.flat_before_close_ns)
         self.watchdog = FailoverWatchdog(bus, self.freshness)
         self.kill_switch = KillSwitch(bus, latch)

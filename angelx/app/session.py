@@ -68,7 +68,16 @@ def archive(state_dir: Path) -> Path | None:
         number += 1
     place = state_dir / ARCHIVE / f"{number:04}"
     place.mkdir(parents=True, mode=0o700)
-    for name in (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", HEAD, "report.html", "report.json", "report.md", "capture"):
+    for name in (
+        JOURNAL,
+        f"{JOURNAL}-wal",
+        f"{JOURNAL}-shm",
+        HEAD,
+        "report.html",
+        "report.json",
+        "report.md",
+        "capture",
+    ):
         if (state_dir / name).exists():
             (state_dir / name).rename(place / name)
     return place

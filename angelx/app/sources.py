@@ -45,6 +45,23 @@ def open_source(config: Config, sessions: Sessions, bounds: Bounds) -> TickSourc
     )
 
 
+def open_reference(source: str, reference: str) -> TickSource:
+    """The source that a journal names, opened again.
+
+    Raises
+    ------
+    InputInvalid
+        It cannot be found or is not what it was.
+    """
+    if source == "simulated":
+        from angelx.market.simulated import SimulatedMarket
+
+        return SimulatedMarket.from_reference(reference)
+    from angelx.adapters.recorded import open_recording_again
+
+    return open_recording_again(reference, freeze=_freeze)
+
+
 def _freeze(underlying: str, day: date) -> int:
     return freeze_quantity(underlying, day) or 0
 
@@ -55,6 +72,9 @@ def _simulated(config: Config, sessions: Sessions, day: date) -> TickSource:
     session = sessions.on("NFO", day)
     if not isinstance(session, Session):
         raise ConfigInvalid(f"market.session: {day} cannot be simulated: {session.reason}")
+    lot = lot_size(UNDERLYING, day)
+    if lot is None:
+        raise ConfigInvalid(f"market.session: {day} cannot be simulated: the lot size of {UNDERLYING} is not known")
     return SimulatedMarket(
         seed=config.seed,
         session=day,
@@ -63,6 +83,6 @@ def _simulated(config: Config, sessions: Sessions, day: date) -> TickSource:
         spot=price_of(str(config.market.spot)),
         expiries=config.market.expiries,
         strikes=config.market.strikes,
-        lot_size=lot_size(UNDERLYING, day),
+        lot_size=lot,
         freeze_quantity=_freeze(UNDERLYING, day),
     )

@@ -41,6 +41,7 @@ log = structlog.get_logger()
 
 MOST_ROWS: Final = 4096
 POLL_S: Final = 0.25
+CAPTURE_S: Final = 1.0
 FOREVER_S: Final = 1e9
 
 
@@ -100,6 +101,8 @@ class TradingSession:
         )
         self.supervisor = Supervisor(self._restarted)
         self.capture: CaptureWriter | None = None
+        self._from_row = 0
+        self._poll_at = self._head_at = 0.0
         self.on_breath: Callable[[], None] = lambda: None
         """Called a few times a second of the host's time: the live view."""
 
@@ -163,12 +166,16 @@ class TradingSession:
         if first is None:
             if self.left is None:
                 refused = self.differential.refused
-                raise InputInvalid(f"{plan.config.market.source}: no usable row; refused: {refused or 'none, it is empty'}")
+                raise InputInvalid(
+                    f"{plan.config.market.source}: no usable row; refused: {refused or 'none, it is empty'}"
+                )
             first = TickBatch.empty()
         else:
             self.bus.advance(first.view[AT, 0])
         if plan.speed:
             self.feed.clock = PacedClock(self.bus.now, plan.speed)
+        self._from_row = self.bus.row
+        self.began = time.monotonic()
         self._begin()
         loop = asyncio.get_running_loop()
         control = SignalControl(loop, self.latch, self._now, self._signalled)
@@ -177,11 +184,7 @@ class TradingSession:
         try:
             await self.supervisor.run(
                 Task("data_feed", lambda: self.feed.run(_chain(first, batches))),
-                [
-                    Task("kill_switch_listener", self._listen, restart=True),
-                    Task("admin", self._admin, restart=True),
-                    Task("journal_head", self._keep_head, restart=True),
-                ],
+                [Task("admin", self._admin, restart=True), *self._capturing()],
             )
         except BaseException as error:
             self._halt_on(error)
@@ -196,7 +199,8 @@ class TradingSession:
         if config.capture.enabled:
             directory = Path(config.capture.directory or self.state.path / "capture")
             self.capture = CaptureWriter(directory, self.source.instruments)
-            self.feed.received = self.capture.append
+            capture = self.capture
+            self.feed.received = lambda batch, row: capture.append(batch, 0, batch.rows, row)
         bus.publish(
             SessionStarted(
                 bus.now, self.house.parts.run, plan.mode, effective_json(config), config_hash(config), __version__,
@@ -219,9 +223,35 @@ class TradingSession:
         return max(self.bus.now, self.feed.clock.now() if self.feed.clock else 0)
 
     def _breathe(self) -> None:
-        if self.capture is not None:
-            self.capture.flush_if_due()
+        now = time.monotonic()
+        if now >= self._poll_at:
+            self._poll_at = now + POLL_S
+            self._poll()
+        if now >= self._head_at:
+            self._head_at = now + self.plan.config.journal.head_every_s
+            self._keep_head()
         self.on_breath()
+
+    def _poll(self) -> None:
+        """A file `kill` in the state directory is a kill switch too."""
+        if self.latch.poll(self._now()):
+            self.feed.command(self.latch.name, self.latch.reason, "file")
+
+    def _keep_head(self) -> None:
+        """The newest record's number and hash go to a second file, so that a cut tail is seen."""
+        self.journal.flush()
+        durable_write(self.state.path / HEAD, msgspec.json.encode(self.journal.head))
+
+    def _capturing(self) -> list[Task]:
+        return [Task("capture", self._write_capture)] if self.plan.config.capture.enabled else []
+
+    async def _write_capture(self) -> None:
+        """Ticks are written beside the loop, never on it; what cannot be written ends the session loudly."""
+        capture = self.capture
+        while capture is not None:
+            await asyncio.sleep(CAPTURE_S)
+            if capture.due(self.bus.now):
+                await asyncio.get_running_loop().run_in_executor(None, capture.flush)
 
     # ------------------------------------------------------------ listeners
     def command(self, verb: str, reason: str, who: str) -> None:
@@ -236,13 +266,6 @@ class TradingSession:
             self.feed.stopping = f"stopped at once by {name}"
         else:
             self.feed.command(verb, name, "signal")
-
-    async def _listen(self) -> None:
-        """A file `kill` in the state directory is a kill switch too."""
-        while True:
-            if self.latch.poll(self._now()):
-                self.feed.command(self.latch.name, self.latch.reason, "file")
-            await asyncio.sleep(POLL_S)
 
     async def _admin(self) -> None:
         server = AdminServer(
@@ -268,16 +291,6 @@ class TradingSession:
         self.command(verb, reason or "asked for", "operator")
         return {"verb": verb, "level": self.latch.name, "at": _text(self._now())}
 
-    async def _keep_head(self) -> None:
-        """The newest record's number and hash go to a second file, so that a cut tail is seen."""
-        while True:
-            await asyncio.sleep(self.plan.config.journal.head_every_s)
-            self.journal.flush()
-            self._write_head()
-
-    def _write_head(self) -> None:
-        durable_write(self.state.path / HEAD, msgspec.json.encode(self.journal.head))
-
     def _restarted(self, service: str, what: str) -> None:
         self.bus.publish(IncidentReported(self.bus.now, service, what))
 
@@ -298,9 +311,7 @@ class TradingSession:
             "signals": house.host.signals,
             "orders": len(house.router.orders),
             "working": sorted(house.book.orders),
-            "positions": {
-                f"{p.strategy}/{p.instrument}": p.quantity for p in ledger.positions.values() if p.quantity
-            },
+            "positions": {f"{p.strategy}/{p.instrument}": p.quantity for p in ledger.positions.values() if p.quantity},
             "cash": ledger.cash,
             "equity": ledger.cash + value,
             "pnl": ledger.cash + value - house.parts.capital,
@@ -311,10 +322,9 @@ class TradingSession:
     def metrics(self) -> dict[str, Any]:
         """What is measured about the process; no part of the journal."""
         elapsed = time.monotonic() - self.began
-        rows = self.bus.row - (0 if self.left is None else 0)
         return {
             "elapsed_s": round(elapsed, 3),
-            "ticks_per_s": round(rows / elapsed) if elapsed else 0,
+            "ticks_per_s": round((self.bus.row - self._from_row) / elapsed) if elapsed else 0,
             "latency": self.house.monitor.as_dict(),
             "ticks_refused": self.differential.refused,
             "ticks_unchanged": self.differential.unchanged,
@@ -324,11 +334,11 @@ class TradingSession:
         """Flush and let go of everything; may be called after a failure."""
         try:
             if self.capture is not None:
-                self.capture.close()
+                self.capture.flush()
         finally:
             try:
+                self._keep_head()
                 self.journal.close()
-                self._write_head()
             finally:
                 self.state.close()
 

@@ -9,11 +9,12 @@ from angelx.risk.limits import PPM, Limits
 class OpenOrder:
     """An order that may still fill, as exposure."""
 
-    __slots__ = ("instrument", "limit", "reduces", "remaining", "side", "strategy")
+    __slots__ = ("filled", "instrument", "limit", "reduces", "remaining", "side", "strategy")
 
     def __init__(self, order: OrderApproved) -> None:
         self.instrument, self.strategy, self.side = order.instrument, order.strategy, order.side
         self.remaining, self.limit, self.reduces = order.quantity, order.limit, order.reduces
+        self.filled = False
 
 
 class Book:
@@ -39,6 +40,8 @@ class Book:
         self.sent: deque[int] = deque()
         self.rejected: deque[int] = deque()
         self.fingerprints: dict[tuple[str, str, int], tuple[int, int, int, str]] = {}
+        self.entries = 0
+        """Entries of this session that filled, at least in part."""
         self.equity = self.day_start = self.peak = capital
         self._caps()
 
@@ -72,6 +75,9 @@ class Book:
         order = self.orders.get(fill.order)
         if order is None:
             return
+        if not order.reduces and not order.filled:
+            self.entries += 1
+        order.filled = True
         key = order.strategy, instrument
         held = self.held.get(key, 0) + units
         if held:
@@ -124,6 +130,7 @@ class Book:
     def new_day(self) -> None:
         """A session opens: the day's loss counts from here."""
         self.day_start = self.equity
+        self.entries = 0
         self.fingerprints.clear()
         self._caps()
 

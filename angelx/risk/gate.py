@@ -164,6 +164,11 @@ def max_order(draft: Draft, book: Book) -> str | None:
     return None if value <= book.max_order else f"{value} > {book.max_order}"
 
 
+def daily_trades(draft: Draft, book: Book) -> str | None:
+    """So many filled entries make a day."""
+    return None if book.entries < book.limits.max_daily_trades else f"{book.entries} entries filled today"
+
+
 def max_positions(draft: Draft, book: Book) -> str | None:
     """At most so many instruments at once."""
     if draft.instrument.id in book.net or draft.instrument.id in book.working_buys:
@@ -242,7 +247,7 @@ ALWAYS: Final[tuple[Rule, ...]] = (
     exits_exceed,
 )  # fmt: skip
 ENTRIES: Final[tuple[Rule, ...]] = (
-    barred, stale, spread, too_late, max_order, max_positions, naked_short, opposes_other, exposure, daily_loss, drawdown, reject_burst,
+    barred, stale, spread, too_late, max_order, daily_trades, max_positions, naked_short, opposes_other, exposure, daily_loss, drawdown, reject_burst,
     buying_power, duplicate,
 )  # fmt: skip
 HALTING: Final = frozenset({"daily_loss", "drawdown", "reject_burst"})

@@ -21,6 +21,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     stop_ppm: int = ppm(0.30)
     """Distance to the stop where a signal names none, of the price."""
     max_order_ppm: int = ppm(0.05)
+    max_daily_trades: int = 10
+    """Entries that filled, in a session."""
     max_positions: int = 3
     """Instruments held or being entered at once; options."""
     premium_at_risk_ppm: int = ppm(0.10)
@@ -50,7 +52,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BENCH: Final = Limits(
-    max_order_ppm=UNBOUNDED, max_positions=UNBOUNDED, premium_at_risk_ppm=UNBOUNDED, gross_ppm=UNBOUNDED,
+    max_daily_trades=UNBOUNDED, max_order_ppm=UNBOUNDED, max_positions=UNBOUNDED, premium_at_risk_ppm=UNBOUNDED, gross_ppm=UNBOUNDED,
     name_ppm=UNBOUNDED, spread_equity_ppm=UNBOUNDED, spread_ppm=UNBOUNDED, daily_loss_ppm=UNBOUNDED, drawdown_ppm=UNBOUNDED, orders_per_s=UNBOUNDED,
     rejects_per_min=UNBOUNDED, duplicate_window_ns=0, collar_ticks=(0, 0, 0, 0), allow_short=True, allow_cross=True,
     entries_end_ns=0, fixed_units=100,

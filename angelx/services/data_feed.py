@@ -18,6 +18,8 @@ from angelx.market.differential import Differential
 
 BREATHE_NS: Final = 20_000_000
 """At full speed the loop gets its turn this often, ns."""
+BREATHE_S: Final = 0.25
+"""A paced session that waits for its next tick looks up this often, s."""
 SETTLE: Final = 5 * NS
 """Session time that is let pass after the last tick, so that what is on its way arrives."""
 REACH: Final = 300 * NS
@@ -148,7 +150,7 @@ class DataFeed:
         due = self._bus.next_due
         at = at if due is None else min(at, due)
         self._woken.clear()
-        wait_s = 0.0 if self._commands else clock.seconds_until(at)
+        wait_s = 0.0 if self._commands else min(clock.seconds_until(at), BREATHE_S)
         if wait_s <= 0:
             await asyncio.sleep(0)
             return

@@ -73,7 +73,7 @@ class KillSwitch:
             self._bus.publish(LevelChanged(self._bus.now, LEVELS[level], reason, who))
 
 
-class SendLatch:
+class LatchedSends:
     """What the router asks as the last thing before a send: memory only."""
 
     def __init__(self, latch: Latch) -> None:

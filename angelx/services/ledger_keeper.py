@@ -9,7 +9,7 @@ from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, BID, LAST
 from angelx.market.state import MarketState
-from angelx.orders.ledger import Ledger
+from angelx.orders.ledger import Ledger, Position
 
 MARK_EVERY: Final = 60 * NS
 UNOWNED: Final = ""
@@ -84,23 +84,19 @@ class LedgerKeeper:
         self._bus.publish(EquityMarked(self._bus.now, cash + value, cash, value, reference))
 
     def value(self) -> int:
-        """Money that the open positions are worth: two-sided mids; without one, what they could be closed at.
+        """Money that the open positions are worth."""
+        return sum(self.worth(position) for position in self.ledger.positions.values() if position.quantity)
+
+    def worth(self, position: Position) -> int:
+        """Money that a position is worth: at the two-sided mid; without one, what it could be closed at.
 
         A long that nobody bids for is worth nothing, a short that nobody offers is owed at its last price.
         """
-        view, index, total = self._market.view, self._instruments.index, 0
-        for position in self.ledger.positions.values():
-            if not position.quantity:
-                continue
-            place = index.get(position.instrument)
-            if place is None:  # not in today's source: at what it cost
-                total += position.cost
-                continue
-            bid, ask = view[BID, place], view[ASK, place]
-            if bid and ask:
-                total += position.quantity * (bid + ask) // 2
-            elif position.quantity > 0:
-                total += position.quantity * bid
-            else:
-                total += position.quantity * (ask or view[LAST, place])
-        return total
+        view, quantity = self._market.view, position.quantity
+        place = self._instruments.index.get(position.instrument)
+        if place is None:  # not in today's source: at what it cost
+            return position.cost
+        bid, ask = view[BID, place], view[ASK, place]
+        if bid and ask:
+            return quantity * (bid + ask) // 2
+        return quantity * (bid if quantity > 0 else ask or view[LAST, place])

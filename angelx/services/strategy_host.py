@@ -245,7 +245,8 @@ class StrategyHost:
     def _fail(self, seat: _Seat, error: BaseException) -> None:
         seat.alive = False
         trace = traceback.extract_tb(error.__traceback__)
-        where = f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})" if trace else ""
+        # Where a timeout struck depends on the host's speed; it must not, in what is recorded.
+        where = "" if isinstance(error, StrategyTimeout) else f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})"
         self.bus.publish(StrategyFailed(self.bus.now, seat.strategy.name, f"{type(error).__name__}: {error}{where}"))
 
     # ------------------------------------------------------------ what became of signals

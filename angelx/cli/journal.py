@@ -1,0 +1,143 @@
+"""`angelx journal verify`, `show`, `replay`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from angelx.cli.output import FAILED, answer, guarded, say
+from angelx.cli.play import Json
+
+JournalFile = Annotated[Path, typer.Argument(metavar="FILE", help="A journal, or the state directory that holds one.")]
+
+app = typer.Typer(
+    no_args_is_help=True, help="Look at a journal: is it whole, what does it say, does it come out again?"
+)
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands."""
+    root.add_typer(app, name="journal")
+
+
+def _file(path: Path) -> Path:
+    from angelx.app.session import JOURNAL
+
+    return path / JOURNAL if path.is_dir() else path
+
+
+def _key() -> bytes:
+    from angelx.app.config import load_config
+
+    key = load_config(None).secrets.journal_key
+    return key.get_secret_value().encode() if key else b""
+
+
+@app.command()
+def verify(file: JournalFile, *, json: Json = False) -> None:
+    """Check the hash chain over every record: what was edited, removed, moved or cut off is named. Exit 1 if anything was."""
+
+    def body() -> int:
+        import msgspec
+
+        from angelx.adapters.journal import Head, JournalReader
+        from angelx.app.session import HEAD
+
+        path = _file(file)
+        beside = path.with_name(HEAD)
+        kept = msgspec.json.decode(beside.read_bytes(), type=Head) if beside.exists() else None
+        reader = JournalReader(path)
+        faults = list(reader.faults(kept, _key()))
+        head = reader.head
+        reader.close()
+        for fault in faults:
+            say(f"angelx: {path}: {fault.what}", json=True)
+        records = head.last if head else 0
+        if not faults:
+            say(f"{path}: {records:,} records, chain whole, head {head.hash if head else ''}", json=json)
+        if json:
+            answer(
+                {
+                    "ok": not faults,
+                    "journal": str(path),
+                    "records": records,
+                    "head": head.hash if head else "",
+                    "head_file": kept is not None,
+                    "faults": [{"record": fault.record, "what": fault.what} for fault in faults],
+                }
+            )
+        return FAILED if faults else 0
+
+    guarded(body, json=json)
+
+
+@app.command()
+def show(
+    file: JournalFile,
+    *,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only records of this class, e.g. OrderFilled. Repeatable.")
+    ] = None,
+    order: Annotated[str | None, typer.Option(help="Only records of this client order id.")] = None,
+    start: Annotated[int, typer.Option("--from", min=1, help="First record.")] = 1,
+    limit: Annotated[int, typer.Option(min=0, help="Most records; 0 = all.")] = 0,
+    json: Json = False,
+) -> None:
+    """Print records, one a line: number, sequence, time (UTC), what happened."""
+
+    def body() -> int:
+        from datetime import UTC, datetime
+
+        import msgspec
+
+        from angelx.adapters.journal import JournalReader
+
+        reader = JournalReader(_file(file))
+        shown: list[dict[str, Any]] = []
+        for record in reader.records(start):
+            event = record.event
+            if (kind and record.kind not in kind) or (order and getattr(event, "order", None) != order):
+                continue
+            fields = {name: getattr(event, name) for name in event.__struct_fields__}
+            shown.append({"record": record.number, "seq": record.seq, "row": record.row, "kind": record.kind, **fields})
+            if not json:
+                at = datetime.fromtimestamp(event.at / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+                rest = "  ".join(f"{name}={value}" for name, value in fields.items() if name != "at")
+                say(f"{record.number:>8} {record.seq:>10} {at}  {record.kind:<17} {rest}")
+            if limit and len(shown) >= limit:
+                break
+        reader.close()
+        if json:
+            answer({"ok": True, "records": msgspec.to_builtins(shown), "count": len(shown)})
+        return 0
+
+    guarded(body, json=json)
+
+
+@app.command()
+def replay(file: JournalFile, *, json: Json = False) -> None:
+    """Run the recorded inputs through the strategies again and compare every decision. Exit 1 at the first difference."""
+
+    def body() -> int:
+        from angelx.research.journal_replay import rerun
+
+        path = _file(file)
+        found = rerun(path)
+        if found.identical:
+            say(f"{path}: {found.records:,} records over {found.rows:,} ticks came out identical", json=json)
+        elif found.divergence is None:
+            say(f"{path}: not comparable: {found.why}", json=json)
+        else:
+            difference = found.divergence
+            say(
+                f"{path}: record {difference.record} differs\n  recorded: {difference.recorded}\n"
+                f"  again:    {difference.rerun}",
+                json=json,
+            )
+        if json:
+            import msgspec
+
+            answer({"ok": found.identical, "journal": str(path), **msgspec.to_builtins(found)})
+        return 0 if found.identical else FAILED
+
+    guarded(body, json=json)

@@ -1,0 +1,53 @@
+"""The program: one command per thing a person wants; `angelx COMMAND --help` teaches each."""
+
+import logging
+import sys
+
+import structlog
+import typer
+
+from angelx import __version__
+from angelx.cli import chores, control, journal, play
+
+app = typer.Typer(
+    name="angelx",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Trade Indian index options and US equities, on paper or live: one process, every decision on record.\n\n"
+    "Start with [bold]angelx paper[/bold]: a whole simulated session in seconds, with a report to look at.",
+    epilog="Exit codes: 0 done, 1 failed or found wrong, 2 bad input, 64 configuration, 75 state directory in use, "
+    "78 halted (resume with a reason).",
+)
+play.register(app)
+control.register(app)
+journal.register(app)
+chores.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"angelx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main() -> None:
+    """Run the program."""
+    app()

@@ -1,0 +1,51 @@
+"""How commands speak: text for people, one last line of JSON for programs, promised exit codes."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from angelx.domain.errors import (
+    AngelxError,
+    ConfigInvalid,
+    Halted,
+    InputInvalid,
+    StateLocked,
+)
+
+FAILED: Final = 1
+CODES: Final[Mapping[type[AngelxError], int]] = {InputInvalid: 2, ConfigInvalid: 64, StateLocked: 75, Halted: 78}
+"""Exit codes: 0 done, 1 failed or found wrong, 2 bad input, 64 configuration, 75 locked, 78 halted."""
+
+HALTED: Final = 78
+
+
+def code_of(error: AngelxError) -> int:
+    """The exit code of an error."""
+    return next((code for kind, code in CODES.items() if isinstance(error, kind)), FAILED)
+
+
+def say(text: str, *, json: bool = False) -> None:
+    """A line for a person; on standard error where standard output belongs to JSON."""
+    stream = sys.stderr if json else sys.stdout
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def answer(data: Mapping[str, Any]) -> None:
+    """The one JSON object on the last line of standard output."""
+    sys.stdout.write(msgspec.json.encode(data, order="sorted").decode() + "\n")
+    sys.stdout.flush()
+
+
+def guarded(command: Callable[[], int], *, json: bool) -> None:
+    """Run a command's body, turn what it raises on purpose into a message and a code, and exit."""
+    try:
+        code = command()
+    except AngelxError as error:
+        code = code_of(error)
+        sys.stderr.write(f"angelx: {error}\n")
+        if json:
+            answer({"ok": False, "error": str(error), "kind": type(error).__name__, "exit": code})
+    raise SystemExit(code)

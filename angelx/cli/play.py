@@ -1,0 +1,250 @@
+"""`angelx paper`, `replay`, `run` and `report`: sessions."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+import typer
+
+from angelx.cli.output import HALTED, answer, guarded, say
+from angelx.domain.errors import InputInvalid
+from angelx.domain.scalars import NS
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML configuration; without it every key has its default.")
+]
+StateDirectory = Annotated[
+    Path | None, typer.Option("--state-dir", help="Where journal, kill switch and report are kept; one process each.")
+]
+Speed = Annotated[str | None, typer.Option(help="max, real, or how many session seconds pass in one second, e.g. 60.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random: the same seed, the same session.")]
+Strategies = Annotated[
+    list[str] | None,
+    typer.Option("--strategy", help="chain_bias, ema_cross, or your own: path/to/file.py:Class. May be repeated."),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Any configuration key: --set risk.daily_loss=0.02. May be repeated.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Put an unfinished session aside instead of continuing it.")]
+NoView = Annotated[bool, typer.Option("--no-view", help="Plain progress lines instead of the live view.")]
+BatchRows = Annotated[
+    int, typer.Option("--batch-rows", min=1, help="Ticks given to the stream at once; the result is the same.")
+]
+
+MOST_ROWS: Final = 4096
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(paper)
+    app.command()(replay)
+    app.command()(run)
+    app.command()(report)
+
+
+def paper(
+    *,
+    config: ConfigFile = None,
+    state_dir: StateDirectory = None,
+    seed: Seed = None,
+    speed: Speed = None,
+    strategy: Strategies = None,
+    settings: Settings = None,
+    fresh: Fresh = False,
+    no_view: NoView = False,
+    batch_rows: BatchRows = MOST_ROWS,
+    json: Json = False,
+) -> None:
+    """Trade a whole simulated NSE session on paper, at full speed, and report.
+
+    The market is made up (an index and its option chain, fitted to a real day), the rest is what runs in production:
+    filters, risk, router, paper broker, journal, kill switch. Run it again after a crash or Ctrl-C and it goes on where
+    it stopped; with the same seed it gives the same journal, bit for bit.
+    """
+    overrides = {**_common(state_dir or Path("var/paper"), seed, speed, strategy), **_set(settings)}
+    guarded(lambda: _play("paper", config, overrides, {}, fresh, no_view, batch_rows, json), json=json)
+
+
+def replay(
+    path: Annotated[
+        Path, typer.Argument(help="A recording: file or directory (option chains, US equities, captures).")
+    ],
+    *,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="First moment, e.g. 2025-08-29, '2025-08-29 10:00' (exchange time).")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Last moment, exclusive; a bare date means all of it.")
+    ] = None,
+    config: ConfigFile = None,
+    state_dir: StateDirectory = None,
+    seed: Seed = None,
+    speed: Speed = None,
+    strategy: Strategies = None,
+    settings: Settings = None,
+    fresh: Fresh = False,
+    no_view: NoView = False,
+    batch_rows: BatchRows = MOST_ROWS,
+    json: Json = False,
+) -> None:
+    """Trade a recording on paper: the same wiring, the recorded ticks.
+
+    Option chains are traded by chain_bias, equities by ema_cross, unless you name a strategy.
+    """
+
+    def body() -> int:
+        overrides = {**_common(state_dir or Path("var/replay"), seed, speed, strategy), "market.source": str(path)}
+        overrides |= _for_recording(path, config, overrides)
+        return _play("replay", config, overrides | _set(settings), {"begin": begin, "end": end}, fresh, no_view,
+                     batch_rows, json)  # fmt: skip
+
+    guarded(body, json=json)
+
+
+def run(
+    *,
+    config: ConfigFile = None,
+    state_dir: StateDirectory = None,
+    speed: Speed = None,
+    strategy: Strategies = None,
+    settings: Settings = None,
+    fresh: Fresh = False,
+    json: Json = False,
+) -> None:
+    """Run the daemon in the foreground, in real time, until SIGTERM.
+
+    Talk to it with status, kill, flatten, resume and stop. Signals: SIGTERM and SIGINT stop in order (positions and
+    protective orders stay), SIGUSR1 halts, SIGUSR2 flattens, SIGHUP reloads. A halt survives any restart until
+    `angelx resume --reason`.
+    """
+    overrides = {**_common(state_dir, None, speed, strategy), **_set(settings)}
+    guarded(lambda: _play("run", config, overrides, {}, fresh, True, MOST_ROWS, json), json=json)
+
+
+def report(
+    *,
+    state_dir: StateDirectory = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a state directory's journal again, from the journal alone."""
+
+    def body() -> int:
+        from angelx.research.play import report_of
+
+        written = report_of((state_dir or Path("var/paper")).resolve())
+        say(f"report: {written['report']}", json=json)
+        if json:
+            answer(written)
+        return 0
+
+    guarded(body, json=json)
+
+
+# ---------------------------------------------------------------- the body they share
+def _play(
+    mode: str,
+    config_file: Path | None,
+    overrides: dict[str, Any],
+    bounds: dict[str, str | None],
+    fresh: bool,
+    no_view: bool,
+    batch_rows: int,
+    json: bool,
+) -> int:
+    from angelx.adapters.terminal import open_progress
+    from angelx.app.config import load_config
+    from angelx.app.sources import Bounds
+    from angelx.app.trading import Plan
+    from angelx.research.play import ZONES, play
+
+    config = load_config(config_file, overrides)
+    zone = ZoneInfo(ZONES[config.currency])
+    plan = Plan(
+        mode=mode,
+        config=config,
+        bounds=Bounds(_moment(bounds.get("begin"), zone), _moment(bounds.get("end"), zone, last=True)),
+        fresh=fresh,
+        most_rows=batch_rows,
+    )
+    outcome = play(plan, open_progress(live=not (no_view or json)))
+    _summarise(outcome.summary, json=json)
+    if json:
+        answer({"ok": True, **outcome.summary})
+    return HALTED if outcome.summary["level"] != "running" else 0
+
+
+def _summarise(summary: dict[str, Any], *, json: bool) -> None:
+    from angelx.cli.tables import summary_table
+
+    for line in summary_table(summary):
+        say(line, json=json)
+
+
+def _common(state_dir: Path | None, seed: int | None, speed: str | None, strategy: list[str] | None) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    if state_dir is not None:
+        overrides["state_dir"] = str(state_dir)
+    if seed is not None:
+        overrides["seed"] = seed
+    if speed is not None:
+        overrides["speed"] = speed if speed in ("max", "real") else _number(speed)
+    if strategy:
+        overrides["strategies"] = [{"use": use} for use in strategy]
+    return overrides
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputInvalid(f"--speed: {text!r} is neither max, real nor a number") from None
+
+
+def _set(settings: list[str] | None) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    values = {}
+    for setting in settings or ():
+        key, found, text = setting.partition("=")
+        if not found:
+            raise InputInvalid(f"--set {setting}: KEY=VALUE is wanted, e.g. risk.daily_loss=0.02")
+        try:
+            values[key.strip()] = YAML(typ="safe").load(text)
+        except YAMLError as error:
+            raise InputInvalid(f"--set {setting}: {error}") from error
+    return values
+
+
+def _for_recording(path: Path, config_file: Path | None, overrides: dict[str, Any]) -> dict[str, Any]:
+    """What a recording decides where nobody else did: currency and strategy."""
+    if config_file is not None:
+        return {}
+    from angelx.adapters.recorded import open_recording
+    from angelx.domain.instruments import Kind
+
+    table = open_recording(path, begin=None, end=None, bar_spread_bps=None).instruments
+    currency = next((instrument.currency for instrument in table if instrument.tradable), "INR")
+    options = any(instrument.kind is Kind.OPTION for instrument in table)
+    found: dict[str, Any] = {"currency": currency}
+    if "strategies" not in overrides:
+        found["strategies"] = [{"use": "chain_bias" if options else "ema_cross"}]
+    return found
+
+
+def _moment(text: str | None, zone: ZoneInfo, *, last: bool = False) -> int | None:
+    """A moment of exchange time, ns; a bare date is its start, or its end where `last`."""
+    if text is None:
+        return None
+    try:
+        if len(text.strip()) == len("2025-08-29"):
+            day = date.fromisoformat(text.strip())
+            moment = datetime.combine(day + timedelta(days=int(last)), time(), zone)
+        else:
+            moment = datetime.fromisoformat(text.strip())
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+    except ValueError:
+        raise InputInvalid(f"{text!r} is no moment: write 2025-08-29 or '2025-08-29 10:00'") from None
+    return int(moment.astimezone(UTC).timestamp() * 1_000_000) * (NS // 1_000_000)

@@ -1,0 +1,47 @@
+"""Tables for the terminal."""
+
+from collections.abc import Iterator, Mapping
+from io import StringIO
+from typing import Any
+
+
+def rendered(table: Any) -> Iterator[str]:
+    """A rich table as plain lines."""
+    from rich.console import Console
+
+    out = StringIO()
+    Console(file=out, width=100, color_system=None).print(table)
+    yield from out.getvalue().rstrip("\n").split("\n")
+
+
+def summary_table(summary: Mapping[str, Any]) -> Iterator[str]:
+    """What a session came to."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, show_header=False, title=f"angelx {summary['mode']}: {summary['source']}")
+    table.add_column(style="bold")
+    table.add_column()
+    refused = summary["refused"]
+    rows = {
+        "ticks": f"{summary['ticks']:,} at {summary['ticks_per_s']:,}/s",
+        "ticks refused": _counts(summary["ticks_refused"]),
+        "signals": f"{summary['signals']:,}",
+        "refused": f"{refused:,}  {_counts(summary.get('refused_by_code', {}))}",
+        "orders": f"{summary['orders']:,}",
+        "fills": f"{summary['fills']:,}",
+        "trades": f"{summary.get('trades', 0):,}",
+        "P&L": f"{summary['pnl']} {summary.get('currency', '')}",
+        "fees": f"{summary.get('fees', '')}",
+        "max drawdown": f"{summary.get('max_drawdown', '')}",
+        "kill switch": summary["level"] + (f": {summary['level_reason']}" if summary["level_reason"] else ""),
+        "journal": f"{summary['journal']} ({summary['journal_records']:,} records)",
+        "report": summary["report"] or "switched off",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    yield from rendered(table)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1])) or "none"
