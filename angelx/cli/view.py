@@ -115,7 +115,7 @@ class Screen:
 
     def _money(self, width: int) -> RenderableType:
         now = self.snapshot
-        curve = [*self._curve, now.equity] if self._curve else []
+        curve = [*self._curve, now.equity] if now.equity else self._curve
         tone = "green" if now.pnl > 0 else "red" if now.pnl < 0 else ""
         share = f"  {100 * now.pnl / now.capital:+.2f} %" if now.capital else ""
         return self._panel(
@@ -267,8 +267,15 @@ def watch(descriptor: int, console: Console) -> int:
     ):
         selector.register(descriptor, selectors.EVENT_READ)
 
+        size = console.size
+
         def draw() -> None:
-            live.update(screen.frame(console.width, console.height - 1), refresh=True)
+            nonlocal size
+            if console.size != size:  # What was drawn has been wrapped anew: nobody knows where it begins.
+                size = console.size
+                console.clear()
+            # The cursor rests on an empty line: an echoed ^C at the end of a full one would push the frame down.
+            live.update(Group(screen.frame(console.width, console.height - 2), Text("")), refresh=True)
 
         while True:
             now = time.monotonic()
