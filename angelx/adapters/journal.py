@@ -102,8 +102,13 @@ class SqliteJournal:
         self._hash: bytes = head[1] if head else GENESIS
 
     @property
+    def pending(self) -> bool:
+        """True where records wait to become durable."""
+        return bool(self._pending or self._blocks)
+
+    @property
     def head(self) -> Head:
-        """The last durable record."""
+        """The last sealed record; durable after `flush`."""
         return Head(self.last, self._hash.hex())
 
     def record(self, event: Event) -> None:

@@ -1,0 +1,75 @@
+"""The million quotes and the EMA rule through everything, journal on, beside the bare Python loop of the rule."""
+
+import gc
+import resource
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from angelx.bench.house import BenchHouse
+from angelx.bench.market import QuoteSource, bare_loop
+from angelx.bench.rows import Row, paired, seconds
+from angelx.domain.scalars import SCALE
+from angelx.domain.ticks import ASK, BID
+
+ROUNDS: Final = 5
+BARE: Final = "bare Python loop of the rule"
+MEGABYTE: Final = 1024 * 1024
+
+
+def run() -> Sequence[Row]:
+    """Rows `ema` and `noop`: ticks per second beside the bare loop, peak memory, and what the `ema` case traded."""
+    source = QuoteSource()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as directory:
+        for case in ("ema", "noop"):
+            rows += _case(source, case, Path(directory))
+    return rows
+
+
+def _case(source: QuoteSource, case: str, directory: Path) -> list[Row]:
+    outcome: dict[str, float] = {}
+
+    def measured() -> float:
+        path = directory / "journal.db"
+        path.unlink(missing_ok=True)
+        house = BenchHouse(source, path, trading=case == "ema")
+        gc.collect()
+        gc.freeze()
+        try:
+            took = seconds(house.replay) + seconds(house.close)
+        finally:
+            gc.unfreeze()
+        outcome.update(orders=house.orders, pnl=house.pnl / SCALE)
+        return source.rows / took
+
+    value, bare = paired(measured, lambda: source.rows / _bare(source), ROUNDS)
+    found = [_row(case, "ticks_per_s", value, "ticks/s", ROUNDS, bare), _row(case, "peak_mb", peak_mb(), "MB", 1)]
+    if case == "ema":
+        found.append(_row(case, "orders", outcome["orders"], "orders", ROUNDS))
+        found.append(_row(case, "pnl", outcome["pnl"], "currency", ROUNDS))
+    return found
+
+
+def _row(case: str, metric: str, value: float, unit: str, n: int, bare: float | None = None) -> Row:
+    baseline = "" if bare is None else BARE
+    return Row(
+        bench="replay", case=case, metric=metric, value=value, unit=unit, baseline=baseline, baseline_value=bare, n=n
+    )
+
+
+def _bare(source: QuoteSource) -> float:
+    bids: list[int] = []
+    asks: list[int] = []
+    for batch in source.batches():
+        bids += batch.table[BID].tolist()
+        asks += batch.table[ASK].tolist()
+    return seconds(lambda: bare_loop(bids, asks))
+
+
+def peak_mb() -> float:
+    """Largest resident memory of this process so far, MB of 1024² bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MEGABYTE if sys.platform == "darwin" else peak / 1024

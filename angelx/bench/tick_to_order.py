@@ -1,0 +1,129 @@
+"""From a tick batch entering the bus to the approved order in the broker's hands, everything wired."""
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from angelx.adapters.journal import PRAGMAS, SqliteJournal
+from angelx.bench.house import BenchHouse
+from angelx.bench.market import QuoteSource
+from angelx.bench.rows import Row
+from angelx.domain.events import OrderApproved
+
+TICKS: Final = 200_000
+COLD_TICKS: Final = 2_000
+COLD_GAP_S: Final = 0.005
+DURABLE_TICKS: Final = 30_000
+WARM: Final = 500
+"""Orders left out at the start."""
+
+
+class _Stopwatch:
+    """Notes when the broker is handed each order; the paper broker then goes on as always."""
+
+    def __init__(self, bench: BenchHouse) -> None:
+        self.began = 0
+        self.took: list[int] = []
+        broker = bench.house.broker
+        submit = broker.submit
+
+        def timed(order: OrderApproved) -> None:
+            self.took.append(time.perf_counter_ns() - self.began)
+            submit(order)
+
+        broker.submit = timed  # type: ignore[method-assign]
+
+
+def run() -> Sequence[Row]:
+    """Cases `memory`, `cold` and `durable`, metrics `p50_us` and `p99_us`; the durable baseline is a bare commit."""
+    source = QuoteSource(TICKS)
+    rows = _rows("memory", _ticks(BenchHouse(source), source, TICKS, lambda: None)[WARM:])
+    rows += _rows("cold", _ticks(BenchHouse(source), source, COLD_TICKS, lambda: time.sleep(COLD_GAP_S)))  # noqa: TID251
+    with tempfile.TemporaryDirectory() as directory:
+        rows += _durable(source, Path(directory))
+    return rows
+
+
+def _ticks(bench: BenchHouse, source: QuoteSource, count: int, between: Callable[[], None]) -> NDArray[np.float64]:
+    """One tick a batch; microseconds to each order."""
+    watch = _Stopwatch(bench)
+    feed, clock = bench.bus.feed, time.perf_counter_ns
+    gc.collect()
+    gc.freeze()
+    for raw in source.batches():
+        batch = bench.validated(raw)
+        for row in range(min(count, batch.rows)):
+            between()
+            watch.began = clock()
+            feed(batch, row, row + 1)
+        count -= batch.rows
+        if count <= 0:
+            break
+    gc.unfreeze()
+    return np.array(watch.took, np.float64) / 1e3
+
+
+def _durable(source: QuoteSource, directory: Path) -> list[Row]:
+    """Each order's intent is on the disk before the send; in turn with it a bare commit of the same bytes."""
+    bench = BenchHouse(source, directory / "journal.db", durable=True)
+    journal = bench.journal
+    assert isinstance(journal, SqliteJournal)
+    bare = _BareCommit(directory / "bare.db")
+    commits: list[float] = []
+
+    def settle() -> None:
+        """What the live loop does between inputs: the rest of the last cascade becomes durable; then the baseline."""
+        if journal.pending:
+            journal.flush()
+            commits.append(bare.commit())
+
+    took = _ticks(bench, source, DURABLE_TICKS, settle)
+    bench.close()
+    bare.close()
+    return _rows("durable", took[20:], np.array(commits[20:]))
+
+
+class _BareCommit:
+    """A row of an intent's size into SQLite, committed, with the journal's pragmas."""
+
+    def __init__(self, path: Path) -> None:
+        import sqlite3
+
+        self._db = sqlite3.connect(path, isolation_level=None)
+        for pragma in PRAGMAS:
+            self._db.execute(f"pragma {pragma}")
+        self._db.execute("create table bare(n integer primary key, body blob)")
+        self._body = b"x" * 400
+
+    def commit(self) -> float:
+        """Microseconds of one transaction."""
+        began = time.perf_counter_ns()
+        self._db.execute("begin immediate")
+        self._db.execute("insert into bare(body) values (?)", (self._body,))
+        self._db.execute("commit")
+        return (time.perf_counter_ns() - began) / 1e3
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _rows(case: str, took: NDArray[np.float64], baseline: NDArray[np.float64] | None = None) -> list[Row]:
+    return [
+        Row(
+            bench="tick-to-order",
+            case=case,
+            metric=f"p{percent}_us",
+            value=float(np.percentile(took, percent)),
+            unit="us",
+            baseline="" if baseline is None else "bare SQLite commit",
+            baseline_value=None if baseline is None else float(np.percentile(baseline, percent)),
+            n=len(took),
+        )
+        for percent in (50, 99)
+    ]
