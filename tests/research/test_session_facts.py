@@ -196,3 +196,12 @@ def test_every_recorded_event_is_understood() -> None:
 def test_no_events_are_an_empty_session() -> None:
     summary = SessionFacts.of([]).summary()
     assert (summary["pnl"], summary["trades"], summary["win_rate"]) == ("0.00", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "slippage"), [(1, 101_0000, 75_0000), (-1, 99_0000, 75_0000), (-1, 102_0000, -150_0000)]
+)
+def test_slippage_is_positive_where_it_costs(side: int, price: int, slippage: int) -> None:
+    facts = SessionFacts.of([started(), approved("a", side=side, touch=100_0000), filled("a", 75, price, side=side)])
+    assert facts.slippage == slippage
+    assert facts.orders["a"].slippage_bps == pytest.approx(10_000 * slippage / (75 * 100_0000))
