@@ -1,0 +1,135 @@
+"""What sections of the configuration are made of, and its pluggable parts: strategies and filters."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+STRATEGIES: Final = ("chain_bias", "ema_cross")
+"""Strategies that ship."""
+
+_PLUGIN: Final = re.compile(r"(.+\.py):([^\W\d]\w*)")
+
+
+class Section(BaseModel):
+    """A mapping of known keys; nothing is converted, nothing unknown is let through, nothing changes."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """A validator that lets exactly these words through."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise PydanticCustomError("one_of", "unknown name", {"names": names})
+        return value
+
+    return check
+
+
+def plugin(use: str) -> tuple[str, str] | None:
+    """File and class of `path/to/file.py:Class`; `None` for the name of something that ships."""
+    match = _PLUGIN.fullmatch(use)
+    return (match[1], match[2]) if match else None
+
+
+def _strategy(use: str) -> str:
+    return use if plugin(use) else one_of(*STRATEGIES)(use)
+
+
+def _filter(use: str) -> str:
+    return use if plugin(use) else one_of(*FILTERS)(use)
+
+
+class StrategyConfig(Section):
+    """One strategy that decides."""
+
+    use: Annotated[str, AfterValidator(_strategy)] = Field(
+        description="Which one: one that ships, or a class in a file of yours.",
+        json_schema_extra={"allowed": f"{', '.join(STRATEGIES)}, or file.py:Class"},
+    )
+    name: str = Field(
+        default="",
+        max_length=40,
+        description="What it is called in orders and reports; empty or null is taken from `use`.",
+        json_schema_extra={"allowed": "a text of at most 40 characters, or null"},
+    )
+    instruments: tuple[str, ...] = Field(
+        default=(),
+        max_length=10_000,
+        description="Ids of the instruments it sees; an empty list leaves the choice to it.",
+    )
+    params: dict[str, Any] = Field(default={}, description="Passed to the strategy, which checks them.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("name") and isinstance(data.get("use"), str):
+            return {**data, "name": data["use"].rpartition(":")[2][:40]}
+        return data
+
+
+class Filter(Section):
+    """One filter: `use` says which, every other key is a parameter of it."""
+
+    use: Annotated[str, AfterValidator(_filter)] = Field(
+        description="Which one: one that ships, or a class in a file of yours.",
+        json_schema_extra={"allowed": "session, freshness, spread, or file.py:Class"},
+    )
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Everything but `use`."""
+        return {name: value for name, value in self if name != "use"}
+
+
+class SessionFilter(Filter):
+    """Refuses signals outside the instrument's open session."""
+
+
+class FreshnessFilter(Filter):
+    """Refuses signals on quotes that are too old."""
+
+    max_age_s: float = Field(
+        default=10.0, gt=0, le=3_600, description="Oldest quote a signal may rest on, exchange time."
+    )
+
+
+class SpreadFilter(Filter):
+    """Refuses signals where the spread is wider than both bounds."""
+
+    max_ticks: float = Field(default=2.0, ge=0, le=10_000, description="A spread of so many ticks always passes.")
+    max_pct: float = Field(default=1.5, ge=0, le=100, description="So does one of this percentage of the mid price.")
+
+
+class PluginFilter(Filter):
+    """A filter in a file of the user's; its class checks its own parameters."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any]
+
+
+FILTERS: Final[dict[str, type[Filter]]] = {
+    "session": SessionFilter,
+    "freshness": FreshnessFilter,
+    "spread": SpreadFilter,
+}
+"""Filters that ship, with their parameters."""
+
+
+def filter_kind(data: Any) -> str:
+    """Which model a filter's entry is read with: a key of `FILTERS`, or `plugin`."""
+    use = data.get("use") if isinstance(data, dict) else getattr(data, "use", None)
+    return use if isinstance(use, str) and use in FILTERS else "plugin"
+
+
+FilterConfig = Annotated[
+    Annotated[SessionFilter, Tag("session")]
+    | Annotated[FreshnessFilter, Tag("freshness")]
+    | Annotated[SpreadFilter, Tag("spread")]
+    | Annotated[PluginFilter, Tag("plugin")],
+    Discriminator(filter_kind),
+]
