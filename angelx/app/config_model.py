@@ -96,15 +96,13 @@ class PaperConfig(Section):
         default=100.0, ge=0, le=60_000, description="Largest random addition to it, uniform, seeded."
     )
     reject_rate: float = Field(default=0.0, ge=0, le=1, description="Fraction of orders refused at random, seeded.")
-    price_band_pct: float = Field(
-        default=40.0,
-        gt=0,
-        le=1_000,
-        description="An order further than this from the last price is refused (NSE's limit price protection).",
+    equity_band_pct: int = Field(
+        default=20, ge=0, le=1_000, description="Price band of equities, percent of the reference price; 0 is none."
     )
-    price_band_floor: float = Field(
-        default=20.0, ge=0, le=1e6, description="The band is never narrower than this, currency units (NSE: 20 rupees)."
+    option_band_pct: int = Field(
+        default=10, ge=0, le=1_000, description="Price band of options, percent of the strike; 0 is none."
     )
+    band_floor: float = Field(default=5.0, ge=0, le=1e6, description="No band is narrower than this, currency units.")
     fees: bool = Field(default=True, description="Charge the statutory fees and brokerage of the dated tables.")
     time_in_force: Literal["DAY", "IOC"] = Field(
         default="DAY", description="How long an order works: to the end of the day, or at once or not at all."
@@ -141,12 +139,6 @@ class WatchdogConfig(Section):
 
     stale_feed_s: float = Field(default=5.0, gt=0, le=3_600, description="A feed whose time stands still bars entries.")
     loop_lag_ms: float = Field(default=250.0, gt=0, le=60_000, description="The event loop may be this late.")
-    mailbox_events: int = Field(
-        default=10_000,
-        ge=16,
-        le=10_000_000,
-        description="Most events a service may have waiting; one more halts trading.",
-    )
     strategy_budget_ms: float = Field(
         default=1_000.0, ge=50, le=60_000, description="Longest call of a strategy; then it is stopped for the session."
     )

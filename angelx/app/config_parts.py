@@ -102,6 +102,9 @@ class SpreadFilter(Filter):
     """Refuses signals where the spread is wider than both bounds."""
 
     max_ticks: float = Field(default=2.0, ge=0, le=10_000, description="A spread of so many ticks always passes.")
+    max_bps: float = Field(
+        default=5.0, ge=0, le=10_000, description="Equities: the widest spread, basis points of the mid."
+    )
     max_pct: float = Field(default=1.5, ge=0, le=100, description="So does one of this percentage of the mid price.")
 
 

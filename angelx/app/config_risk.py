@@ -12,7 +12,6 @@ class EquityLimits(Section):
     """Limits of equity books."""
 
     spread_bps: float = Field(default=5.0, gt=0, le=10_000, description="Widest spread an entry may cross.")
-    cost_bps: float = Field(default=20.0, gt=0, le=10_000, description="Largest estimated cost of an entry, one way.")
     gross: float = Field(default=1.0, gt=0, le=10, description="Largest sum of absolute positions, fraction of equity.")
     name: float = Field(
         default=0.10, gt=0, le=1, description="Largest absolute position in one name, fraction of equity."
@@ -37,6 +36,7 @@ class RiskConfig(Section):
         default=0.02, gt=0, le=1, description="Money lost if the stop is hit, costs included, fraction of equity."
     )
     max_order_fraction: float = Field(default=0.05, gt=0, le=1, description="Largest order, fraction of equity.")
+    max_daily_trades: int = Field(default=10, ge=1, le=1_000_000, description="Most filled entries in a session.")
     max_positions: int = Field(default=3, ge=1, le=10_000, description="Most option positions at a time.")
     premium_at_risk: float = Field(default=0.10, gt=0, le=1, description="Most premium held, fraction of equity.")
     daily_loss: float = Field(default=0.03, gt=0, le=1, description="Loss of the day that halts, fraction of equity.")
@@ -46,13 +46,8 @@ class RiskConfig(Section):
     stop_fraction: float = Field(
         default=0.30, gt=0, le=1, description="Stop distance where a strategy gives none, fraction of the premium."
     )
-    orders_per_s: float = Field(default=8.0, gt=0, le=100_000, description="Most orders in any second, per exchange.")
-    cancels_per_min: int = Field(
-        default=20, ge=1, le=1_000_000, description="Most cancels in any minute, per instrument."
-    )
+    orders_per_s: int = Field(default=8, ge=1, le=100_000, description="Most orders in any second, per exchange.")
     rejects_per_min: int = Field(default=5, ge=1, le=1_000_000, description="Rejects in any minute that halt.")
-    max_chases: int = Field(default=3, ge=0, le=100, description="How often an unfilled order follows the price.")
-    chase_after_s: float = Field(default=2.0, gt=0, le=600, description="How long it waits before it does.")
     duplicate_window_s: float = Field(
         default=300.0, ge=0, le=86_400, description="The same entry again within this time is refused; 0 is off."
     )
@@ -65,6 +60,7 @@ class RiskConfig(Section):
     flat_before_close_min: int = Field(
         default=20, ge=0, le=1_440, description="Intraday positions are closed so many minutes before the close."
     )
+    allow_short: bool = Field(default=False, description="Equities may be sold short; options never.")
     fixed_units: int | None = Field(
         default=None, ge=1, le=10**9, description="Units of every order instead of sizing by risk; null sizes by risk."
     )

@@ -49,6 +49,7 @@ from angelx.services.session_phases import SessionPhases
 from angelx.services.strategy_host import Guard, StrategyHost
 from angelx.signals.filters.base import Filter
 from angelx.signals.strategy import Strategy
+from angelx.venue.admission import Bands
 
 Fee = Callable[[Instrument, int, int, int, int], int]
 """Cumulative fee of an order: instrument, side, quantity, notional (money), at (ns)."""
@@ -62,6 +63,8 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     jitter_ns: int = 0
     reject_rate: float = 0.0
     time_in_force: str = "DAY"
+    bands: Bands | None = None
+    """Price bands; `None` = the exchange's as the broker knows them."""
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +102,7 @@ class House:
         self.broker = PaperBroker(
             bus, self.market, table, cash=parts.capital, fee=parts.paper.fee, is_open=self._is_open, seed=parts.seed,
             latency_ns=parts.paper.latency_ns, jitter_ns=parts.paper.jitter_ns, reject_rate=parts.paper.reject_rate,
-            time_in_force=parts.paper.time_in_force,
+            time_in_force=parts.paper.time_in_force, bands=parts.paper.bands,
         )  # fmt: skip
         self.host = StrategyHost(bus, self.market, table, parts.strategies, guard)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)

@@ -13,10 +13,11 @@ from angelx.app.plugins import filters_of, strategies_of
 from angelx.domain.events import SessionEnded, SessionStarted, SourceOpened
 from angelx.domain.instruments import Instrument
 from angelx.domain.ports import TickSource
-from angelx.domain.scalars import NS
+from angelx.domain.scalars import NS, price_of
 from angelx.market.sessions import Sessions
 from angelx.orders.fees import FeeSchedule
 from angelx.risk.limits import BENCH, Limits, ppm
+from angelx.venue.admission import Bands
 
 JOURNAL: Final = "journal.db"
 HEAD: Final = "journal.head"
@@ -94,6 +95,7 @@ def limits_of(config: Config) -> Limits:
         stop_ppm=ppm(risk.stop_fraction),
         max_order_ppm=ppm(risk.max_order_fraction),
         max_positions=risk.max_positions,
+        max_daily_trades=risk.max_daily_trades,
         premium_at_risk_ppm=ppm(risk.premium_at_risk),
         spread_ticks=risk.options.spread_ticks,
         spread_ppm=ppm(risk.options.spread_fraction),
@@ -124,6 +126,16 @@ def fee_of(config: Config, sessions: Sessions) -> Callable[[Instrument, int, int
     return fee
 
 
+def bands_of(config: Config) -> Bands:
+    """The price bands of the paper broker."""
+    paper = config.paper
+    return Bands(
+        equity_pct=paper.equity_band_pct,
+        option_pct=paper.option_band_pct,
+        absolute=price_of(str(paper.band_floor)),
+    )
+
+
 def parts_of(config: Config, source: TickSource, sessions: Sessions, run: str) -> Parts:
     """Everything a house is made of, from a configuration and the source it names."""
     return Parts(
@@ -138,6 +150,7 @@ def parts_of(config: Config, source: TickSource, sessions: Sessions, run: str) -
             jitter_ns=int(config.paper.jitter_ms * 1_000_000),
             reject_rate=config.paper.reject_rate,
             time_in_force=config.paper.time_in_force,
+            bands=bands_of(config),
         ),
         sessions=sessions,
         run=run,

@@ -20,15 +20,16 @@ from angelx.adapters.journal import Head, JournalReader, SqliteJournal
 from angelx.adapters.latch import LEVEL_NAMES, Latch
 from angelx.adapters.signals import DeadlineGuard, SignalControl
 from angelx.adapters.state_dir import StateDir, durable_write
-from angelx.app.config import Config, config_hash, differences, effective_json
+from angelx.app.config import Config, config_hash, differences, effective_json, frozen_json
+from angelx.app.config_freeze import freeze
 from angelx.app.house import House
 from angelx.app.plugins import plugin_digests
 from angelx.app.session import HEAD, JOURNAL, Left, archive, left_in, parts_of, tick_sizes
 from angelx.app.sources import Bounds, open_source
 from angelx.app.supervisor import Supervisor, Task
 from angelx.bus.bus import Bus
-from angelx.bus.clock import PacedClock
-from angelx.domain.errors import InputInvalid, JournalBroken
+from angelx.bus.clock import PacedClock, SystemClock
+from angelx.domain.errors import AngelxError, ConfigInvalid, InputInvalid, JournalBroken
 from angelx.domain.events import IncidentReported, SessionStarted, SourceOpened
 from angelx.domain.ports import TickSource
 from angelx.domain.ticks import AT, Rows, TickBatch
@@ -56,6 +57,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Put an unfinished session aside instead of continuing it."""
     most_rows: int = MOST_ROWS
     """Rows given to the bus at once; the result does not depend on it."""
+    override: str = ""
+    """Why a configuration that is frozen for the day may be another one (`run`)."""
+    read_again: Callable[[], Config] | None = None
+    """Reads the configuration anew, for SIGHUP."""
 
     @property
     def speed(self) -> float:
@@ -77,6 +82,9 @@ class TradingSession:
         self.source: TickSource = open_source(config, self.sessions, plan.bounds)
         self.latch = Latch.load(state.path)
         self.guard = DeadlineGuard(config.watchdog.strategy_budget_ms / 1000)
+        if plan.mode == "run":
+            day = self.sessions.day_of(self.source.instruments[0].segment, self.source.first_at)
+            freeze(state.path, config, day, at=SystemClock().now(), reason=plan.override)
         self.left = self._left()
         self.bus = Bus()
         run = self.left.started.run if self.left else _instance(plan, self.source)
@@ -103,6 +111,8 @@ class TradingSession:
         self.capture: CaptureWriter | None = None
         self._from_row = 0
         self._poll_at = self._head_at = 0.0
+        self.on_reload: Callable[[Config], None] = lambda config: None
+        """Called with a configuration that was read anew."""
         self.on_breath: Callable[[], None] = lambda: None
         """Called a few times a second of the host's time: the live view."""
 
@@ -116,7 +126,7 @@ class TradingSession:
             return None
         config = self.plan.config
         what = []
-        if left.started.config_hash != config_hash(config):
+        if self.plan.mode != "run" and left.started.config_hash != config_hash(config):
             what += differences(left.started.config, effective_json(config))
         if left.source.digest != self.source.digest:
             what.append("the source has other rows")
@@ -264,8 +274,32 @@ class TradingSession:
         log.info("signal_received", signal=name, action=verb)
         if verb == "stop-now":
             self.feed.stopping = f"stopped at once by {name}"
-        else:
-            self.feed.command(verb, name, "signal")
+            return
+        if verb == "reload":
+            try:
+                self._reload()
+            except AngelxError as error:
+                log.error("reload_refused", why=str(error), action="restart to change it")
+                return
+        self.feed.command(verb, name, "signal")
+
+    def _reload(self) -> None:
+        """Take over what may change while it runs: how it logs and reports, nothing that decides.
+
+        Raises
+        ------
+        ConfigInvalid
+            It cannot be read, or a key that decides has changed.
+        """
+        if self.plan.read_again is None:
+            raise ConfigInvalid("this session was not started from a configuration file")
+        fresh = self.plan.read_again()
+        changed = differences(frozen_json(self.plan.config), frozen_json(fresh))
+        if changed:
+            raise ConfigInvalid(f"these keys are frozen while it runs: {'; '.join(changed)}")
+        self.plan = msgspec.structs.replace(self.plan, config=fresh)
+        self.on_reload(fresh)
+        log.info("reloaded", log_level=fresh.log.level, report=fresh.report.enabled)
 
     async def _admin(self) -> None:
         server = AdminServer(
@@ -288,6 +322,8 @@ class TradingSession:
         reason = str(arguments.get("reason", "")).strip()
         if verb == "resume" and not reason:
             raise InputInvalid("resume needs a reason")
+        if verb == "reload":
+            self._reload()
         self.command(verb, reason or "asked for", "operator")
         return {"verb": verb, "level": self.latch.name, "at": _text(self._now())}
 

@@ -1,13 +1,10 @@
 """The program: one command per thing a person wants; `angelx COMMAND --help` teaches each."""
 
-import logging
-import sys
-
-import structlog
 import typer
 
 from angelx import __version__
 from angelx.cli import chores, control, journal, play
+from angelx.cli.output import configure_logging
 
 app = typer.Typer(
     name="angelx",
@@ -35,17 +32,7 @@ def _version(wanted: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    configure_logging("info", "console")
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
 """How commands speak: text for people, one last line of JSON for programs, promised exit codes."""
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from angelx.domain.errors import (
     AngelxError,
@@ -19,6 +21,25 @@ CODES: Final[Mapping[type[AngelxError], int]] = {InputInvalid: 2, ConfigInvalid:
 """Exit codes: 0 done, 1 failed or found wrong, 2 bad input, 64 configuration, 75 locked, 78 halted."""
 
 HALTED: Final = 78
+
+
+def configure_logging(level: str, form: str) -> None:
+    """Log lines go to standard error: for people, or one JSON object each."""
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def code_of(error: AngelxError) -> int:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from angelx.cli.output import HALTED, answer, guarded, say
+from angelx.cli.output import HALTED, answer, configure_logging, guarded, say
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import NS
 
@@ -111,6 +111,9 @@ def run(
     strategy: Strategies = None,
     settings: Settings = None,
     fresh: Fresh = False,
+    override_freeze: Annotated[
+        str, typer.Option(help="Why a configuration that is frozen for the day may change; kept on record.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Run the daemon in the foreground, in real time, until SIGTERM.
@@ -120,7 +123,7 @@ def run(
     `angelx resume --reason`.
     """
     overrides = {**_common(state_dir, None, speed, strategy), **_set(settings)}
-    guarded(lambda: _play("run", config, overrides, {}, fresh, True, MOST_ROWS, json), json=json)
+    guarded(lambda: _play("run", config, overrides, {}, fresh, True, MOST_ROWS, json, override_freeze), json=json)
 
 
 def report(
@@ -152,6 +155,7 @@ def _play(
     no_view: bool,
     batch_rows: int,
     json: bool,
+    override: str = "",
 ) -> int:
     from angelx.adapters.terminal import open_progress
     from angelx.app.config import load_config
@@ -167,8 +171,15 @@ def _play(
         bounds=Bounds(_moment(bounds.get("begin"), zone), _moment(bounds.get("end"), zone, last=True)),
         fresh=fresh,
         most_rows=batch_rows,
+        override=override,
+        read_again=(lambda: load_config(config_file, overrides)) if config_file is not None else None,
     )
-    outcome = play(plan, open_progress(live=not (no_view or json)))
+    configure_logging(config.log.level, config.log.format)
+    outcome = play(
+        plan,
+        open_progress(live=not (no_view or json)),
+        lambda fresh: configure_logging(fresh.log.level, fresh.log.format),
+    )
     _summarise(outcome.summary, json=json)
     if json:
         answer({"ok": True, **outcome.summary})

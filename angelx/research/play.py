@@ -15,6 +15,7 @@ from angelx.adapters.journal import Head, JournalReader
 from angelx.adapters.latch import LEVEL_NAMES
 from angelx.adapters.state_dir import StateDir, durable_write
 from angelx.adapters.terminal import FillLine, LatencyLine, OrderLine, PositionLine, Progress, Snapshot
+from angelx.app.config import Config
 from angelx.app.session import JOURNAL
 from angelx.app.trading import Plan, TradingSession
 from angelx.domain.events import OrderFilled, SignalRefused
@@ -35,7 +36,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """The kill switch at the end."""
 
 
-def play(plan: Plan, progress: Progress) -> Outcome:
+def play(plan: Plan, progress: Progress, on_reload: Callable[[Config], None] = lambda config: None) -> Outcome:
     """Run a session to its end.
 
     Raises
@@ -51,6 +52,7 @@ def play(plan: Plan, progress: Progress) -> Outcome:
         raise
     watcher = Watcher(session, progress)
     session.on_breath = watcher.breathe
+    session.on_reload = on_reload
     gc.collect()
     gc.freeze()
     try:

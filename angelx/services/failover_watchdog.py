@@ -39,6 +39,7 @@ class FailoverWatchdog:
         if self._open and not self._checking:
             self._checking = True
             self._freshness.begin(self._bus.now)
+            self._publish("healthy", "session open")
             self._bus.at(self._bus.now + CHECK_EVERY, self._check)
 
     def _check(self) -> None:

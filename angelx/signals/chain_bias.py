@@ -30,7 +30,8 @@ FLOW_WEIGHT: Final = 0.6
 DRIFT_WEIGHT: Final = 0.4
 STRADDLE: Final = 0.8
 """At-the-money straddle in units of forward x volatility x sqrt(time)."""
-YEAR_NS: Final = 365 * 24 * 3600 * NS
+TURN: Final = 0.15
+"""How far beyond the threshold the score must be on the other side to end a position."""
 
 
 class ChainBias(Strategy):
@@ -64,12 +65,12 @@ class ChainBias(Strategy):
         underlying: str = "",
         strikes: int = 8,
         window_s: float = 300.0,
-        threshold: float = 0.35,
+        threshold: float = 0.4,
         max_premium: float = 60.0,
         stop: float = 0.30,
         target: float = 0.45,
         hold_s: float = 1200.0,
-        pause_s: float = 300.0,
+        pause_s: float = 900.0,
     ) -> None:
         if not 0 < threshold < 1 or not 0 < stop < 1 or target <= 0 or strikes < 1 or window_s < self.every_s:
             raise ValueError("chain_bias: threshold and stop lie in (0, 1), target > 0, strikes >= 1, window_s >= 5")
@@ -192,7 +193,7 @@ class ChainBias(Strategy):
             why = "target"
         elif self.desk.now - since >= self._hold:
             why = "time"
-        elif turned and (self.score < 0) == call and abs(self.score) >= self._threshold:
+        elif turned and (self.score < 0) == call and abs(self.score) >= self._threshold + TURN:
             why = "bias_turned"
         else:
             return

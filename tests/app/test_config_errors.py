@@ -118,7 +118,7 @@ def test_a_refusal_says_where_what_and_what_instead(tmp_path: Path, case: str) -
 
 
 def test_everything_wrong_is_said_at_once_and_once(tmp_path: Path) -> None:
-    text = "seed: -1\nseed: -2\nrisk:\n  dayly_loss: 1\n  max_chases: many\nmarket: {spot: .nan}\nbroker: alpaca\n"
+    text = "seed: -1\nseed: -2\nrisk:\n  dayly_loss: 1\n  max_positions: many\nmarket: {spot: .nan}\nbroker: alpaca\n"
     lines = refusal(tmp_path, text, {"log.levle": "info"}, ANGELX__JOURNAL__BLOCK_RECORDS="0").splitlines()
     assert lines[0] == "8 problems in the configuration:"
     assert len(lines) == 9
@@ -126,7 +126,7 @@ def test_everything_wrong_is_said_at_once_and_once(tmp_path: Path) -> None:
         "c.yaml:1: seed: -1",
         "c.yaml:2: seed: given twice",
         "c.yaml:4: risk.dayly_loss",
-        "c.yaml:5: risk.max_chases: many",
+        "c.yaml:5: risk.max_positions: many",
         "c.yaml:6: market.spot",
         "c.yaml:7: broker",
         "override log.levle: log.levle: unknown key; did you mean level?",

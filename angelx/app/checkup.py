@@ -1,0 +1,56 @@
+"""`angelx doctor`: every check of this machine, and of the journal and calendar that the rest of the house knows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from angelx.adapters.journal import Head, JournalReader
+from angelx.app.config import Config, load_config
+from angelx.app.doctor import Check, run_checks
+from angelx.app.session import HEAD, JOURNAL
+from angelx.bus.clock import SystemClock
+from angelx.domain.errors import InputInvalid, JournalBroken
+from angelx.market.sessions import Session, Sessions
+
+SEGMENTS = ("NFO", "NSE", "US")
+
+
+def checkup(config_file: Path | None, state_dir: Path | None) -> Sequence[Check]:
+    """Look at everything once."""
+    config = load_config(config_file)
+    directory = (state_dir or Path(config.state_dir)).expanduser().resolve()
+    journal = directory / JOURNAL
+    return run_checks(
+        config,
+        directory,
+        journal=(lambda: _verified(journal, config)) if journal.exists() else None,
+        calendar=lambda: _today(config),
+    )
+
+
+def _verified(path: Path, config: Config) -> str:
+    key = config.secrets.journal_key
+    beside = path.with_name(HEAD)
+    kept = msgspec.json.decode(beside.read_bytes(), type=Head) if beside.exists() else None
+    reader = JournalReader(path)
+    try:
+        for fault in reader.faults(kept, key.get_secret_value().encode() if key else b""):
+            raise JournalBroken(f"{path}: {fault.what}")
+        head = reader.head
+    finally:
+        reader.close()
+    return f"{head.last if head else 0:,} records, chain whole"
+
+
+def _today(config: Config) -> str:
+    sessions = Sessions.load(trade_special_sessions=config.market.trade_special_sessions)
+    now = SystemClock().now()
+    found = []
+    for segment in SEGMENTS:
+        day = sessions.day_of(segment, now)
+        if day > sessions.last_verified(segment):
+            raise InputInvalid(f"{segment}: verified only to {sessions.last_verified(segment)}")
+        answer = sessions.on(segment, day)
+        found.append(f"{segment} {day} {'trades' if isinstance(answer, Session) else answer.reason}")
+    return "; ".join(found)
