@@ -1,1 +1,1 @@
-"""The simulated exchange."""
+"""The simulated exchange: matching, money, recovery."""
