@@ -94,7 +94,7 @@ def test_overrides_win_over_the_environment_over_the_file_over_the_defaults(tmp_
     path = written(tmp_path, "seed: 2\ncapital: 2\nrisk:\n  daily_loss: 0.02\n  max_positions: 2\n")
     config = of(path, {"risk.daily_loss": 0.04}, ANGELX__RISK__DAILY_LOSS="0.035", ANGELX__CAPITAL="3")
     assert (config.seed, config.capital, config.risk.daily_loss, config.risk.max_positions) == (2, 3.0, 0.04, 2)
-    assert config.risk.max_positions == 3
+    assert config.risk.max_daily_trades == 10
 
 
 def test_the_environment_reaches_into_lists_and_new_sections(tmp_path: Path) -> None:
