@@ -133,7 +133,7 @@ def test_filters_of_the_user_take_any_parameters() -> None:
     )
     assert [(one.use, one.params) for one in config.filters] == [
         ("f.py:Calm", {"limit": 3, "names": ("a",)}),
-        ("spread", {"max_ticks": 1.0, "max_pct": 1.5}),
+        ("spread", {"max_ticks": 1.0, "max_bps": 5.0, "max_pct": 1.5}),
     ]
 
 

@@ -3,6 +3,7 @@
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from angelx.domain.events import Event, OrderAccepted, OrderEnded
@@ -215,9 +216,12 @@ def test_a_margin_below_the_proceeds_is_refused(margin: dict[str, int]) -> None:
         Margin(**margin)
 
 
-def test_one_share_is_the_largest_order_where_the_freeze_quantity_is_unknown() -> None:
+def test_without_a_freeze_quantity_an_option_order_is_one_lot_and_a_share_order_any_number() -> None:
     bare = Instrument(id="US:Y", symbol="Y", segment="US", kind=Kind.EQUITY, currency="INR", tick_size=TICK)
-    made = Desk(InstrumentTable([*TABLE, bare, option("NFO:O", Right.CALL)]))
+    unknown = msgspec.structs.replace(option("NFO:O", Right.CALL), freeze_quantity=0)
+    made = Desk(InstrumentTable([*TABLE, bare, unknown]))
     made.quote(99, 101, name="US:Y")
-    assert code(made.send(1, 2, 101, name="US:Y")) == "over_freeze"
-    assert code(made.send(1, 1, 101, name="US:Y")) == ""
+    made.quote(9, 10, name="NFO:O")
+    assert code(made.send(1, 50, 101, name="US:Y")) == ""
+    assert code(made.send(1, 150, 10, name="NFO:O")) == "over_freeze"
+    assert code(made.send(1, 75, 10, name="NFO:O")) == ""
