@@ -30,7 +30,7 @@ class Freshness:
         if kind not in ("stream", "snapshot"):
             raise ValueError(f"a source is a stream or a snapshot, was {kind!r}")
         self._snapshot = kind == "snapshot"
-        self._silent = silent_ns
+        self.silent_ns = silent_ns
         self._last_at = 0
         self._gaps: list[int] = []
         self._lags: list[int] = []
@@ -65,5 +65,5 @@ class Freshness:
 
     def silence(self, now: int) -> tuple[int, int]:
         """How long nothing came, and how long that may be, ns."""
-        allowed = max(self._silent, 2 * self.snapshot_age_ns) if self._snapshot else self._silent
+        allowed = max(self.silent_ns, 2 * self.snapshot_age_ns) if self._snapshot else self.silent_ns
         return now - max(self._last_at, self._since), allowed

@@ -40,6 +40,8 @@ class Book:
         self.sent: deque[int] = deque()
         self.rejected: deque[int] = deque()
         self.fingerprints: dict[tuple[str, str, int], tuple[int, int, int, str]] = {}
+        self._held = 0
+        """Sum of |cost|."""
         self.entries = 0
         """Entries of this session that filled, at least in part."""
         self.equity = self.day_start = self.peak = capital
@@ -87,18 +89,20 @@ class Book:
         self._release(order, min(fill.quantity, order.remaining))
 
     def _cost(self, instrument: str, before: int, after: int, paid: int) -> None:
+        cost = self.cost.get(instrument, 0)
+        self._held -= abs(cost)
         if not after:
             self.net.pop(instrument, None)
             self.cost.pop(instrument, None)
             return
         self.net[instrument] = after
-        cost = self.cost.get(instrument, 0)
         if before * after < 0:  # through zero: what is held now was paid for now
             self.cost[instrument] = paid * after // (after - before)
         elif abs(after) < abs(before):
             self.cost[instrument] = cost * after // before
         else:
             self.cost[instrument] = cost + paid
+        self._held += abs(self.cost[instrument])
 
     def close(self, event: OrderClosed) -> None:
         """Release what an ended order had reserved."""
@@ -149,4 +153,4 @@ class Book:
     @property
     def gross(self) -> int:
         """Money paid for what is held, both sides added, and reserved by what works."""
-        return sum(abs(cost) for cost in self.cost.values()) + self.reserved
+        return self._held + self.reserved

@@ -9,7 +9,8 @@ from angelx.domain.scalars import NS
 from angelx.domain.ticks import Rows
 from angelx.market.freshness import Freshness
 
-CHECK_EVERY: Final = NS
+CHECKS: Final = 2
+"""Looks in the time for which a feed may be silent."""
 
 
 class FailoverWatchdog:
@@ -20,6 +21,7 @@ class FailoverWatchdog:
 
     def __init__(self, bus: Bus, freshness: Freshness) -> None:
         self._bus, self._freshness = bus, freshness
+        self._every = max(freshness.silent_ns // CHECKS, 1)
         self._open: set[str] = set()
         self._checking = False
         self.state, self.reason = "healthy", ""
@@ -40,7 +42,7 @@ class FailoverWatchdog:
             self._checking = True
             self._freshness.begin(self._bus.now)
             self._publish("healthy", "session open")
-            self._bus.at(self._bus.now + CHECK_EVERY, self._check)
+            self._bus.at(self._bus.now + self._every, self._check)
 
     def _check(self) -> None:
         if not self._open:
@@ -53,7 +55,7 @@ class FailoverWatchdog:
             self._publish("recovering", why)
         elif silent <= allowed and self.state == "recovering":
             self._publish("healthy", "ticks again")
-        bus.at(bus.now + CHECK_EVERY, self._check)
+        bus.at(bus.now + self._every, self._check)
 
     def _publish(self, state: str, reason: str) -> None:
         self.state, self.reason = state, reason

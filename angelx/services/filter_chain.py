@@ -29,7 +29,8 @@ class FilterChain:
     ) -> None:
         self._bus, self._instruments, self._phases, self._filters = bus, instruments, phases, tuple(filters)
         self._freshness = freshness
-        self._scene = Scene(market, 0, 0, instruments[0], "", 0, 0, 0)
+        self._scene = Scene()
+        self._scene.market = market
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Signals."""

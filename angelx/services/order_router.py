@@ -33,7 +33,9 @@ class Order:
     __slots__ = ("approved", "filled", "state")
 
     def __init__(self, approved: OrderApproved) -> None:
-        self.approved, self.state, self.filled = approved, State.PLANNED, 0
+        self.approved = approved
+        self.state: str = State.PLANNED
+        self.filled = 0
 
 
 class OrderRouter:
@@ -78,7 +80,7 @@ class OrderRouter:
     def on_cancel(self, event: CancelRequested) -> None:
         """Ask the broker; a cancel is never barred."""
         order = self.orders.get(event.order)
-        if order is not None and order.state in LIVE and order.state is not State.PLANNED:
+        if order is not None and order.state in LIVE and order.state != State.PLANNED:
             order.state = after(order.state, "request_cancel")
             self._broker.cancel(event.order)
 
@@ -103,7 +105,7 @@ class OrderRouter:
         order.state = after_fill(order.state, order.approved.quantity, order.filled)
         if not was_live:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
-        elif order.state is State.FILLED:
+        elif order.state == State.FILLED:
             self._close(event.at, order)
 
     def on_ended(self, event: OrderEnded) -> None:
@@ -134,7 +136,7 @@ class OrderRouter:
         approved = order.approved
         return OrderClosed(
             at, approved.order, approved.signal, approved.strategy, approved.instrument, approved.side,
-            order.state.value, order.filled, max(approved.quantity - order.filled, 0),
+            order.state, order.filled, max(approved.quantity - order.filled, 0),
         )  # fmt: skip
 
     def restore(self, event: Event) -> OrderClosed | None:

@@ -110,11 +110,23 @@ class SignalDesk:
 class _Seat:
     """One strategy as the host knows it."""
 
-    __slots__ = ("alive", "answer", "desk", "every", "prepared", "scanned", "scanning", "strategy", "watched")
+    __slots__ = (
+        "alive",
+        "answer",
+        "desk",
+        "every",
+        "hears_positions",
+        "prepared",
+        "scanned",
+        "scanning",
+        "strategy",
+        "watched",
+    )
 
     def __init__(self, strategy: Strategy, desk: SignalDesk) -> None:
         self.strategy, self.desk = strategy, desk
         self.alive = True
+        self.hears_positions = type(strategy).on_position is not Strategy.on_position
         self.scanning = strategy if isinstance(strategy, ScanningStrategy) else None
         self.every = int(strategy.every_s * NS)
         self.watched = np.zeros(0, np.bool_)
@@ -262,27 +274,31 @@ class StrategyHost:
         if seat is not None:
             seat.desk.positions[self.instruments.index[event.instrument]] = event.quantity
             seat.scanned = -1
-            if seat.alive:
+            if seat.alive and seat.hears_positions:
                 self._call(seat, seat.strategy.on_position, event)
 
     def on_closed(self, event: OrderClosed) -> None:
         """Settle the signal and tell the strategy."""
-        self._settle(event, "on_closed")
+        seat = self._settled(event)
+        if seat is not None:
+            self._call(seat, seat.strategy.on_closed, event)
 
     def on_refused(self, event: SignalRefused) -> None:
         """Settle the signal and tell the strategy."""
-        self._settle(event, "on_refused")
+        seat = self._settled(event)
+        if seat is not None:
+            self._call(seat, seat.strategy.on_refused, event)
 
-    def _settle(self, event: OrderClosed | SignalRefused, method: str) -> None:
+    def _settled(self, event: OrderClosed | SignalRefused) -> _Seat | None:
+        """The strategy may signal there again; it, where it is alive."""
         seat = self._by_name.get(event.strategy)
         if seat is None:
-            return
+            return None
         place = self.instruments.index[event.instrument]
         if seat.desk.busy.get(place) == event.signal:
             del seat.desk.busy[place]
         seat.scanned = -1
-        if seat.alive:
-            self._call(seat, getattr(seat.strategy, method), event)
+        return seat if seat.alive else None
 
     # ------------------------------------------------------------ timers
     def on_phase(self, event: PhaseChanged) -> None:

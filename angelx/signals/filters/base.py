@@ -14,8 +14,10 @@ from angelx.domain.instruments import Instrument
 from angelx.market.state import MarketState
 
 
-class Scene(msgspec.Struct):
+class Scene:
     """What a filter may look at besides the signal; one object, updated for each signal."""
+
+    __slots__ = ("closes_at", "instrument", "market", "now", "opens_at", "phase", "place", "snapshot_age_ns")
 
     market: MarketState
     now: int
