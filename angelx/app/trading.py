@@ -20,7 +20,7 @@ from angelx.adapters.journal import Head, JournalReader, SqliteJournal
 from angelx.adapters.latch import LEVEL_NAMES, Latch
 from angelx.adapters.signals import DeadlineGuard, SignalControl
 from angelx.adapters.state_dir import StateDir, durable_write
-from angelx.app.config import Config, config_hash, differences, effective_json, frozen_json
+from angelx.app.config import Config, config_hash, differences, frozen_json
 from angelx.app.config_freeze import freeze
 from angelx.app.house import House
 from angelx.app.plugins import plugin_digests
@@ -127,7 +127,7 @@ class TradingSession:
         config = self.plan.config
         what = []
         if self.plan.mode != "run" and left.started.config_hash != config_hash(config):
-            what += differences(left.started.config, effective_json(config))
+            what += differences(left.started.config, frozen_json(config))
         if left.source.digest != self.source.digest:
             what.append("the source has other rows")
         if left.started.plugins != _plugins(config):
@@ -213,7 +213,7 @@ class TradingSession:
             self.feed.received = lambda batch, row: capture.append(batch, 0, batch.rows, row)
         bus.publish(
             SessionStarted(
-                bus.now, self.house.parts.run, plan.mode, effective_json(config), config_hash(config), __version__,
+                bus.now, self.house.parts.run, plan.mode, frozen_json(config), config_hash(config), __version__,
                 config.seed, config.capital_money, config.currency, self.left is not None, _plugins(config),
             )
         )  # fmt: skip

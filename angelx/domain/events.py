@@ -25,7 +25,7 @@ class SessionStarted(Event, frozen=True):
     mode: str
     """`paper`, `replay` or `run`."""
     config: str
-    """The effective configuration as JSON, secrets left out."""
+    """What decides of the configuration, as JSON: no secrets, no paths of state, nothing of how it is shown."""
     config_hash: str
     version: str
     seed: int
