@@ -6,6 +6,7 @@ call of C code (a compiled kernel, SQLite) nothing of Python runs; the handler r
 """
 
 import asyncio
+import atexit
 import os
 import signal
 import threading
@@ -130,6 +131,7 @@ class DeadlineGuard:
         self._before = signal.signal(signal.SIGALRM, self._alarm)
         signal.siginterrupt(signal.SIGALRM, False)  # C code need not care about the alarm.
         signal.setitimer(signal.ITIMER_REAL, self.EVERY_S, self.EVERY_S)
+        atexit.register(self.stop)  # An alarm after Python has let go of its handlers would kill the process.
         return True
 
     def stop(self) -> None:
@@ -137,6 +139,7 @@ class DeadlineGuard:
         if self._before is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, self._before)
+            atexit.unregister(self.stop)
             self._before = None
 
     def call(self, function: Callable[P, T], /, *args: P.args, **keywords: P.kwargs) -> T:

@@ -8,7 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -214,32 +218,75 @@ def test_a_lowering_that_was_not_written_did_not_happen(tmp_path: Path, monkeypa
 
 
 # ---------------------------------------------------------------- several at once
-def test_a_signal_in_the_middle_of_a_change_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At each of the steps of a raise, and of a lowering, a handler raises further: the highest holds in the end."""
-    fsync, pwrites = os.fsync, {"left": 0}
+def interrupted(latch: Latch, change: Callable[[], object], place: int) -> bool:
+    """Make a change, and at the `place`-th line it executes raise to FLATTEN, as a signal handler would there.
+
+    True where the change has so many lines.
+    """
+    left = place
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("latch.py"):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                latch.raise_to(FLATTEN, "signal", "signal", 5)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        change()
+    finally:
+        sys.settrace(before)
+    return left <= 0
+
+
+def test_a_signal_at_any_line_of_a_raise_is_not_lost(tmp_path: Path) -> None:
+    place, more = 0, True
+    while more:
+        place += 1
+        directory = tmp_path / str(place)
+        directory.mkdir()
+        latch = Latch.load(directory)
+        more = interrupted(latch, partial(latch.raise_to, HALT, "code", "code", 4), place)
+        assert (latch.level, Latch.load(directory).level) == ((FLATTEN, FLATTEN) if more else (HALT, HALT)), place
+    assert place > 30
+
+
+def test_a_signal_at_any_line_of_a_lowering_comes_before_or_after_it(tmp_path: Path) -> None:
+    outcomes = []
+    place, more = 0, True
+    while more:
+        place += 1
+        directory = tmp_path / str(place)
+        directory.mkdir()
+        latch = raised(directory)
+        more = interrupted(latch, partial(latch.lower, "mistaken", "me", 6), place)
+        assert latch.level == Latch.load(directory).level
+        outcomes.append(latch.level)
+    before = outcomes.index(FLATTEN)
+    assert 0 < before < 10  # Until the lowering is asked for, the signal is the earlier one.
+    assert outcomes == [RUNNING] * before + [FLATTEN] * (len(outcomes) - before - 1) + [RUNNING]
+
+
+def test_a_real_signal_in_the_middle_of_a_change_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    latch, fsync = Latch.load(tmp_path), os.fsync
 
     def interrupting(descriptor: int) -> None:
-        if pwrites["left"] == 0:
-            os.kill(os.getpid(), signal.SIGUSR2)  # The handler runs before this function goes on.
-        pwrites["left"] -= 1
+        os.kill(os.getpid(), signal.SIGUSR2)  # The handler runs before this function goes on.
         fsync(descriptor)
 
-    before = signal.getsignal(signal.SIGUSR2)
+    before = signal.signal(signal.SIGUSR2, lambda *_: latch.raise_to(FLATTEN, "signal", "signal", 5))
     try:
-        for step in range(4):
-            directory = tmp_path / str(step)
-            directory.mkdir()
-            latch = Latch.load(directory)
-            signal.signal(signal.SIGUSR2, lambda *_: latch.raise_to(FLATTEN, "signal", "signal", 5))  # noqa: B023
-            pwrites["left"] = step
-            with monkeypatch.context() as patch:
-                patch.setattr(os, "fsync", interrupting)
-                latch.raise_to(HALT, "code", "code", 4)
-                if step >= 2:
-                    latch.lower("mistaken", "me", 6)
-            assert latch.level == Latch.load(directory).level == FLATTEN
+        monkeypatch.setattr(os, "fsync", interrupting)
+        latch.raise_to(HALT, "code", "code", 4)
     finally:
         signal.signal(signal.SIGUSR2, before)
+    assert latch.level == Latch.load(tmp_path).level == FLATTEN
 
 
 def test_threads_take_turns(tmp_path: Path) -> None:

@@ -286,8 +286,8 @@ def test_errors_and_answers_pass_through(guard: DeadlineGuard) -> None:
 def test_a_stopped_process_did_not_run_long(tmp_path: Path) -> None:
     """SIGSTOP for longer than the budget in the middle of a call: the time does not count against it."""
     code = (
-        "import time\nfrom angelx.adapters.signals import DeadlineGuard\nguard = DeadlineGuard(0.3)\nguard.start()\n"
-        "def work():\n    print('in', flush=True)\n    until = time.process_time() + 0.1\n"
+        "import time\nfrom angelx.adapters.signals import DeadlineGuard\nguard = DeadlineGuard(0.5)\nguard.start()\n"
+        "def work():\n    print('in', flush=True)\n    until = time.process_time() + 0.03\n"
         "    while time.process_time() < until:\n        pass\n"
         "guard.call(work)\nprint('out', flush=True)\n"
     )
@@ -295,7 +295,7 @@ def test_a_stopped_process_did_not_run_long(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGSTOP)
-        spin(0.6)
+        sleep(0.8)
         process.send_signal(signal.SIGCONT)
         assert process.stdout.readline() == "out\n"
         assert process.wait(5) == 0

@@ -143,7 +143,7 @@ def test_an_empty_directory_is_closed_to_others_a_used_one_is_refused(tmp_path: 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("x")
     for path in (tmp_path / "s", tmp_path / "s" / "t"):
-        with pytest.raises(InputInvalid, match="is not a directory|cannot be used: Not a directory"):
+        with pytest.raises(InputInvalid, match=r"is not a directory|cannot be used: Not a directory"):
             StateDir.open(path)
 
 

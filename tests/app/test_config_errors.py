@@ -135,6 +135,11 @@ def test_everything_wrong_is_said_at_once_and_once(tmp_path: Path) -> None:
         assert sum(line.strip().startswith(start) for line in lines) == 1, start
 
 
+def test_a_list_is_not_blamed_for_its_only_entry(tmp_path: Path) -> None:
+    lines = refusal(tmp_path, "strategies:\n- use: ema_cros\n").splitlines()
+    assert (len(lines), lines[1].startswith("  c.yaml:2: strategies[0].use: ema_cros")) == (2, True)
+
+
 def test_a_hopeless_file_does_not_fill_the_screen(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "".join(f"z{number}: 1\n" for number in range(500))).splitlines()
     assert lines[0] == "500 problems in the configuration:"
