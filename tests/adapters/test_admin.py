@@ -107,28 +107,30 @@ def test_refusals_reach_the_client(tmp_path: Path, run: Run) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("sent", "codes"),
-    [
-        (b"\n", ["malformed"]),
-        (b"status\n", ["malformed"]),
-        (b"\xff\xfe\n", ["malformed"]),
-        (b"[]\n", ["malformed"]),
-        (b'{"verb": 3}\n', ["malformed"]),
-        (b'{"verb": "a", "arguments": []}\n', ["malformed"]),
-        (b'{"verb": "a", "arguments": {"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}}\n", ["malformed"]),
-        (b'{"verb": "a", "more": 1}\n{"verb": "b"}\n', ["malformed", "ok"]),
-        (b'{"verb": "a"}\r\n{"verb": "b"}\n', ["ok", "ok"]),
-        (b'{"verb": "cut"}', []),
-        (b"", []),
-        (b"x" * 200_000 + b"\n", ["too-large"]),
-    ],
-    ids=str,
-)
-def test_nonsense_is_answered_and_does_no_harm(tmp_path: Path, run: Run, sent: bytes, codes: list[str]) -> None:
+NONSENSE: dict[str, tuple[bytes, list[list[str]]]] = {
+    "empty line": (b"\n", [["malformed"]]),
+    "a word": (b"status\n", [["malformed"]]),
+    "not text": (b"\xff\xfe\n", [["malformed"]]),
+    "a list": (b"[]\n", [["malformed"]]),
+    "a number for a verb": (b'{"verb": 3}\n', [["malformed"]]),
+    "a list for arguments": (b'{"verb": "a", "arguments": []}\n', [["malformed"]]),
+    "an unknown key": (b'{"verb": "a", "more": 1}\n{"verb": "b"}\n', [["malformed", "ok"]]),
+    "another line end": (b'{"verb": "a"}\r\n{"verb": "b"}\n', [["ok", "ok"]]),
+    "cut off": (b'{"verb": "cut"}', [[]]),
+    "nothing": (b"", [[]]),
+    "too large": (b"x" * 200_000 + b"\n", [["too-large"]]),
+    # How deep is too deep is up to the interpreter.
+    "deep": (b'{"verb": "a", "arguments": {"x": %b}}\n' % (b"[" * 5_000 + b"]" * 5_000), [["malformed"], ["ok"]]),
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_nonsense_is_answered_and_does_no_harm(tmp_path: Path, run: Run, kind: str) -> None:
+    sent, codes = NONSENSE[kind]
+
     async def scenario() -> None:
         async with serving(tmp_path / "s") as server:
-            assert [answer["code"] for answer in await told(server, sent)] == codes
+            assert [answer["code"] for answer in await told(server, sent)] in codes
             assert await asked(tmp_path / "s", "status") == {"verb": "status"}
 
     run(scenario())
