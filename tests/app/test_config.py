@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from angelx.app.config import (
@@ -166,7 +164,7 @@ def test_a_recorded_configuration_of_another_kind_is_refused(text: str) -> None:
         config_of(text)
 
 
-@given(st.sampled_from(sorted(SURROUNDINGS)))
+@pytest.mark.parametrize("key", sorted(SURROUNDINGS))
 def test_only_what_decides_is_hashed(key: str) -> None:
     other: dict[str, dict[str, object]] = {
         "admin": {"admin.socket": "/x"},

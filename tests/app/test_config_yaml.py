@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from angelx.app.config_yaml import read_yaml, scalar
 
@@ -36,14 +37,19 @@ def listed(data: Any) -> Any:
 
 
 @given(documents)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_what_ruamel_writes_and_loads_is_what_is_read(data: dict[str, Any]) -> None:
     yaml = YAML(typ="safe", pure=True)
     out = io.StringIO()
     yaml.dump(data, out)
     document = read_yaml(out.getvalue(), "x")
-    assert document.problems == []
-    assert listed(document.data) == listed(YAML(typ="safe", pure=True).load(out.getvalue())) == data
+    try:
+        loaded = YAML(typ="safe", pure=True).load(out.getvalue())
+    except YAMLError:  # ruamel cannot read all it writes: a plain `?X` inside brackets.
+        assert document.problems
+    else:
+        assert document.problems == []
+        assert listed(document.data) == listed(loaded) == data
 
 
 @pytest.mark.parametrize(
