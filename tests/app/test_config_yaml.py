@@ -37,7 +37,7 @@ def listed(data: Any) -> Any:
 
 
 @given(documents)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_what_ruamel_writes_and_loads_is_what_is_read(data: dict[str, Any]) -> None:
     yaml = YAML(typ="safe", pure=True)
     out = io.StringIO()
