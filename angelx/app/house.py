@@ -28,7 +28,7 @@ from angelx.domain.events import (
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import Journal
 from angelx.market.freshness import Freshness
-from angelx.market.sessions import Session, Sessions
+from angelx.market.sessions import Sessions
 from angelx.market.state import MarketState
 from angelx.orders.ledger import Ledger
 from angelx.orders.states import LIVE
@@ -45,7 +45,7 @@ from angelx.services.reconciler import Reconciler
 from angelx.services.recorder import Recorder
 from angelx.services.risk_engine import RiskEngine
 from angelx.services.safe_exit import SafeExit
-from angelx.services.session_phases import SessionPhases
+from angelx.services.session_phases import OPEN, SessionPhases
 from angelx.services.strategy_host import Guard, StrategyHost
 from angelx.signals.filters.base import Filter
 from angelx.signals.strategy import Strategy
@@ -106,9 +106,11 @@ class House:
         )  # fmt: skip
         self.host = StrategyHost(bus, self.market, table, parts.strategies, guard)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
-        self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, _reference(table))
         self.router = OrderRouter(bus, journal, self.broker, bars or LatchedSends(latch))
-        self.safe_exit = SafeExit(bus, self.market, table, self.phases, self.host, parts.flat_before_close_ns)
+        self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, self.router.orders, _reference(table))
+        self.safe_exit = SafeExit(
+            bus, self.market, table, self.phases, self.host, self.router, self.ledger, parts.flat_before_close_ns
+        )
         self.watchdog = FailoverWatchdog(bus, self.freshness)
         self.kill_switch = KillSwitch(bus, latch)
         self.exchange = PaperExchange(self.broker)
@@ -133,7 +135,7 @@ class House:
         wire(bus, self.services)
 
     def _is_open(self, instrument: Instrument, at: int) -> bool:
-        return isinstance(self.parts.sessions.at(instrument.segment, at), Session)
+        return self.phases.phases[instrument.segment] == OPEN
 
     def start(self, *, unclean: bool = False) -> None:
         """Show strategies their desks, publish the kill switch's level and the phase of every segment."""
@@ -150,8 +152,8 @@ class House:
         used: list[str] = []
         for record in records:
             last, event = record, record.event
-            self.keeper.restore(event)
             self._restore_book(event, self.router.restore(event))
+            self.keeper.restore(event)
             if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
                 orders.append(event)
             elif isinstance(event, Signal):
@@ -163,11 +165,10 @@ class House:
         self.bus.resume(last.seq, last.row, last.event.at)
         self.broker.restore(orders)
         positions = [(p.strategy, p.instrument, p.quantity) for p in self.ledger.positions.values() if p.quantity]
-        working = [order.approved for order in self.router.orders.values() if order.state in LIVE]
+        working = [order.approved for order in self.router.live.values()]
         self.host.restore(signals, positions, used)
         for order in working:
             self.host.hold(order.strategy, order.instrument, order.signal)
-        self.safe_exit.restore(positions, working)
 
     def _restore_book(self, event: Event, closed: OrderClosed | None) -> None:
         book = self.book

@@ -156,7 +156,7 @@ class TradingSession:
 
     def _ends_at(self, now: int) -> int:
         """Close of the last session that is open at `now` or was just; 0 where none is known."""
-        return max((self.house.phases.closes_at(segment) for segment in self.house.phases.phases), default=0)
+        return max(self.house.phases.closes.values(), default=0)
 
     # ------------------------------------------------------------ running
     async def run(self) -> None:

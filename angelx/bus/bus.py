@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
+from time import perf_counter_ns
 from typing import Any
 
 from angelx.domain.events import Event
@@ -23,7 +24,20 @@ class Bus:
     that brought the input in; the stream must not be used afterwards.
     """
 
-    __slots__ = ("_busy", "_probes", "_queue", "_routes", "_rows_handlers", "_ticket", "_timers", "now", "row", "seq")
+    __slots__ = (
+        "_busy",
+        "_probes",
+        "_queue",
+        "_routes",
+        "_rows_handlers",
+        "_ticket",
+        "_timers",
+        "entered",
+        "now",
+        "row",
+        "row_at",
+        "seq",
+    )
 
     def __init__(self) -> None:
         self.seq = 0
@@ -32,6 +46,10 @@ class Bus:
         """Tick rows received so far."""
         self.now = 0
         """Time of the input being processed, ns."""
+        self.row_at = 0
+        """When the last row arrived, ns."""
+        self.entered = 0
+        """When the run being delivered came in, on the host's monotonic clock: what latencies are measured from."""
         self._queue: deque[Event] = deque()
         self._busy = False
         self._routes: dict[type[Any], tuple[Handler, ...]] = {}
@@ -130,7 +148,8 @@ class Bus:
             try:
                 self.seq += cut - start
                 self.row += cut - start
-                self.now = view[AT, cut - 1]
+                self.now = self.row_at = view[AT, cut - 1]
+                self.entered = perf_counter_ns()
                 rows = Rows(batch, start, cut)
                 for handler in self._rows_handlers:
                     handler(rows)

@@ -76,29 +76,30 @@ class InstrumentTable:
     """
 
     def __init__(self, instruments: Iterable[Instrument]) -> None:
-        self._instruments = tuple(instruments)
-        self.index = {instrument.id: place for place, instrument in enumerate(self._instruments)}
-        if len(self.index) != len(self._instruments):
+        self.all = tuple(instruments)
+        """By place."""
+        self.index = {instrument.id: place for place, instrument in enumerate(self.all)}
+        if len(self.index) != len(self.all):
             raise ValueError("two instruments share an id")
 
     def __len__(self) -> int:
-        return len(self._instruments)
+        return len(self.all)
 
     def __iter__(self) -> Iterator[Instrument]:
-        return iter(self._instruments)
+        return iter(self.all)
 
     def __getitem__(self, place: int) -> Instrument:
-        return self._instruments[place]
+        return self.all[place]
 
     def get(self, instrument_id: str) -> Instrument | None:
         """The instrument of that id, `None` where it is unknown."""
         place = self.index.get(instrument_id)
-        return None if place is None else self._instruments[place]
+        return None if place is None else self.all[place]
 
     def options(self, underlying: str) -> tuple[int, ...]:
         """Places of all options on an underlying, in table order."""
         return tuple(
             place
-            for place, instrument in enumerate(self._instruments)
+            for place, instrument in enumerate(self.all)
             if instrument.kind is Kind.OPTION and instrument.underlying == underlying
         )

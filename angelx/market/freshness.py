@@ -29,22 +29,24 @@ class Freshness:
     def __init__(self, kind: str, silent_ns: int) -> None:
         if kind not in ("stream", "snapshot"):
             raise ValueError(f"a source is a stream or a snapshot, was {kind!r}")
-        self._snapshot = kind == "snapshot"
+        self.is_snapshot = kind == "snapshot"
         self.silent_ns = silent_ns
         self._last_at = 0
         self._gaps: list[int] = []
         self._lags: list[int] = []
-        self.snapshot_age_ns = FIRST_CADENCE * 3 if self._snapshot else 0
+        self.snapshot_age_ns = FIRST_CADENCE * 3 if self.is_snapshot else 0
         """Oldest exchange time that counts as fresh; 0 = a stream, which has no cadence of its own."""
+        self.max_age_ns = self.snapshot_age_ns or STREAM_AGE
+        """Oldest exchange time on which anything may be entered, ns before now."""
         self._since = 0
 
     def fold(self, rows: Rows) -> None:
-        """Take the rows in."""
+        """Take the rows of a source of snapshots in."""
         view, row = rows.batch.view, rows.stop - 1
         at = view[AT, row]
-        if self._snapshot and at != self._last_at:
+        if at != self._last_at:
             self._measure(at, at - view[EXCHANGE_AT, row])
-        self._last_at = at
+            self._last_at = at
 
     def _measure(self, at: int, lag: int) -> None:
         if self._last_at and at - self._last_at < SNAPSHOT_MOST:
@@ -52,18 +54,13 @@ class Freshness:
         self._lags = [*self._lags[1 - REMEMBERED :], lag]
         lags, gaps = sorted(self._lags), sorted(self._gaps)
         cadence = gaps[len(gaps) // 2] if gaps else FIRST_CADENCE
-        self.snapshot_age_ns = min(lags[(len(lags) * 99) // 100] + 2 * cadence, SNAPSHOT_MOST)
-
-    @property
-    def max_age_ns(self) -> int:
-        """Oldest exchange time on which anything may be entered, ns before now."""
-        return self.snapshot_age_ns or STREAM_AGE
+        self.snapshot_age_ns = self.max_age_ns = min(lags[(len(lags) * 99) // 100] + 2 * cadence, SNAPSHOT_MOST)
 
     def begin(self, now: int) -> None:
         """A session opens: silence counts from here."""
         self._since = now
 
-    def silence(self, now: int) -> tuple[int, int]:
-        """How long nothing came, and how long that may be, ns."""
-        allowed = max(self.silent_ns, 2 * self.snapshot_age_ns) if self._snapshot else self.silent_ns
-        return now - max(self._last_at, self._since), allowed
+    def silence(self, now: int, last_at: int) -> tuple[int, int]:
+        """How long nothing came since `last_at`, and how long that may be, ns."""
+        allowed = max(self.silent_ns, 2 * self.snapshot_age_ns) if self.is_snapshot else self.silent_ns
+        return now - max(last_at, self._since), allowed

@@ -7,7 +7,7 @@ import numba as nb
 from angelx.domain.ticks import CHANGED, INSTRUMENT
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@nb.njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def next_watched(table: Any, watched: Any, start: int, stop: int) -> int:
     """The first row in [start, stop) that changed a watched instrument, else `stop`.
 

@@ -22,7 +22,7 @@ _WIDTH: Final = 16
 """Cells of one instrument in memory: two cache lines."""
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True)
 def _fold(table: Table, start: int, stop: int, cells: Table) -> int:
     """Rows [start, stop) into the cells; the row whose instrument is not in the table, -1 where there is none."""
     places = cells.shape[0]

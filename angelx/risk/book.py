@@ -40,7 +40,7 @@ class Book:
         self.sent: deque[int] = deque()
         self.rejected: deque[int] = deque()
         self.fingerprints: dict[tuple[str, str, int], tuple[int, int, int, str]] = {}
-        self._held = 0
+        self.held_cost = 0
         """Sum of |cost|."""
         self.entries = 0
         """Entries of this session that filled, at least in part."""
@@ -86,11 +86,12 @@ class Book:
             self.held[key] = held
         else:
             self.held.pop(key, None)
-        self._release(order, min(fill.quantity, order.remaining))
+        if order.remaining:
+            self._release(order, min(fill.quantity, order.remaining))
 
     def _cost(self, instrument: str, before: int, after: int, paid: int) -> None:
         cost = self.cost.get(instrument, 0)
-        self._held -= abs(cost)
+        self.held_cost -= abs(cost)
         if not after:
             self.net.pop(instrument, None)
             self.cost.pop(instrument, None)
@@ -102,19 +103,17 @@ class Book:
             self.cost[instrument] = cost * after // before
         else:
             self.cost[instrument] = cost + paid
-        self._held += abs(self.cost[instrument])
+        self.held_cost += abs(self.cost[instrument])
 
     def close(self, event: OrderClosed) -> None:
         """Release what an ended order had reserved."""
         order = self.orders.pop(event.order, None)
-        if order is not None:
+        if order is not None and order.remaining:
             self._release(order, order.remaining)
         if event.outcome == "rejected":
             self.rejected.append(event.at)
 
     def _release(self, order: OpenOrder, units: int) -> None:
-        if not units:
-            return
         order.remaining -= units
         side = self.working_buys if order.side > 0 else self.working_sells
         left = side[order.instrument] - units
@@ -153,4 +152,4 @@ class Book:
     @property
     def gross(self) -> int:
         """Money paid for what is held, both sides added, and reserved by what works."""
-        return self._held + self.reserved
+        return self.held_cost + self.reserved

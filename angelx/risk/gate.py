@@ -199,7 +199,7 @@ def exposure(draft: Draft, book: Book) -> str | None:
     """Value held and working stays below the gross limit; premium below its own."""
     value = draft.quantity * draft.limit
     limit = book.max_premium if draft.instrument.kind is Kind.OPTION else book.max_gross
-    total = book.gross + value
+    total = book.held_cost + book.reserved + value
     return None if total <= limit else f"{total} > {limit}"
 
 
@@ -215,6 +215,8 @@ def drawdown(draft: Draft, book: Book) -> str | None:
 
 def reject_burst(draft: Draft, book: Book) -> str | None:
     """Many rejects in a minute mean that something is wrong with us."""
+    if not book.rejected:
+        return None
     count = _within(book.rejected, draft.at, MINUTE)
     return None if count < book.limits.rejects_per_min else f"{count} rejects in 1 min"
 

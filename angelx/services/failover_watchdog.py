@@ -29,7 +29,8 @@ class FailoverWatchdog:
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Rows and sessions."""
-        yield Rows, self._freshness.fold
+        if self._freshness.is_snapshot:
+            yield Rows, self._freshness.fold
         yield PhaseChanged, self.on_phase
 
     def on_phase(self, event: PhaseChanged) -> None:
@@ -49,7 +50,7 @@ class FailoverWatchdog:
             self._checking = False
             return
         bus = self._bus
-        silent, allowed = self._freshness.silence(bus.now)
+        silent, allowed = self._freshness.silence(bus.now, bus.row_at)
         if silent > allowed and self.state == "healthy":
             why = f"no tick for {silent / NS:.1f} s > {allowed / NS:.1f} s"
             self._publish("recovering", why)

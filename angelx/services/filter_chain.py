@@ -58,10 +58,10 @@ class FilterChain:
     def _set(self, signal: Signal) -> Scene:
         scene = self._scene
         place = self._instruments.index[signal.instrument]
-        instrument = self._instruments[place]
+        instrument = self._instruments.all[place]
         segment = instrument.segment
         scene.now, scene.place, scene.instrument = signal.at, place, instrument
         scene.phase = self._phases.phases[segment]
-        scene.opens_at, scene.closes_at = self._phases.opens_at(segment), self._phases.closes_at(segment)
+        scene.opens_at, scene.closes_at = self._phases.opens.get(segment, 0), self._phases.closes.get(segment, 0)
         scene.snapshot_age_ns = self._freshness.snapshot_age_ns
         return scene

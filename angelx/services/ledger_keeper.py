@@ -1,15 +1,16 @@
 """Ledger keeper: turns fills into positions and values the book once a minute."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import EquityMarked, Event, OrderApproved, OrderFilled, PhaseChanged, PositionChanged
+from angelx.domain.events import EquityMarked, Event, OrderFilled, PhaseChanged, PositionChanged
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, BID, LAST
 from angelx.market.state import MarketState
 from angelx.orders.ledger import Ledger, Position
+from angelx.services.order_router import Order
 
 MARK_EVERY: Final = 60 * NS
 UNOWNED: Final = ""
@@ -23,37 +24,37 @@ class LedgerKeeper:
     emits: ClassVar[tuple[type[Event], ...]] = (PositionChanged, EquityMarked)
 
     def __init__(
-        self, bus: Bus, market: MarketState, instruments: InstrumentTable, ledger: Ledger, reference: int
+        self,
+        bus: Bus,
+        market: MarketState,
+        instruments: InstrumentTable,
+        ledger: Ledger,
+        orders: Mapping[str, Order],
+        reference: int,
     ) -> None:
         self._bus, self._market, self._instruments = bus, market, instruments
         self.ledger = ledger
         self._reference = reference
-        self._owners: dict[str, str] = {}
+        self._orders = orders
         self._open: set[str] = set()
         self._marking = False
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Whose order it is, what filled, and when sessions run."""
-        yield OrderApproved, self.on_approved
+        """What filled, and when sessions run."""
         yield OrderFilled, self.on_filled
         yield PhaseChanged, self.on_phase
 
-    def on_approved(self, event: OrderApproved) -> None:
-        """Remember whose order it is."""
-        self._owners[event.order] = event.strategy
-
     def on_filled(self, event: OrderFilled) -> None:
         """Move the position."""
-        changed = self.ledger.apply(event, self._owners.get(event.order, UNOWNED))
+        order = self._orders.get(event.order)
+        changed = self.ledger.apply(event, UNOWNED if order is None else order.approved.strategy)
         if changed is not None:
             self._bus.publish(changed)
 
     def restore(self, event: Event) -> None:
-        """Fold one record of the journal."""
-        if isinstance(event, OrderApproved):
-            self.on_approved(event)
-        elif isinstance(event, OrderFilled):
-            self.ledger.apply(event, self._owners.get(event.order, UNOWNED))
+        """Fold one record of the journal, after the router did."""
+        if isinstance(event, OrderFilled):
+            self.ledger.apply(event, self._orders[event.order].approved.strategy)
 
     # ------------------------------------------------------------ value
     def on_phase(self, event: PhaseChanged) -> None:

@@ -49,6 +49,8 @@ class OrderRouter:
         self.orders: dict[str, Order] = {}
         self.unanswered: dict[str, Order] = {}
         """Sent, and no report yet."""
+        self.live: dict[str, Order] = {}
+        """Approved and not ended."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Approvals, cancels and the broker's reports."""
@@ -67,7 +69,7 @@ class OrderRouter:
                 )
             )
             return
-        order = self.orders[event.order] = Order(event)
+        order = self.orders[event.order] = self.live[event.order] = Order(event)
         self._journal.intent(event)
         barred = self._latch.bars(event)
         if barred:
@@ -91,7 +93,10 @@ class OrderRouter:
             self._report(event.at, f"accepted order {event.order} is not ours")
             return
         self.unanswered.pop(event.order, None)
-        self._move(event.at, order, "accept")
+        if order.state == State.SENDING:
+            order.state = State.WORKING
+        else:
+            self._move(event.at, order, "accept")
 
     def on_filled(self, event: OrderFilled) -> None:
         """A fill moves the state, whatever it was."""
@@ -102,11 +107,12 @@ class OrderRouter:
         was_live = order.state in LIVE
         self.unanswered.pop(event.order, None)
         order.filled += event.quantity
-        order.state = after_fill(order.state, order.approved.quantity, order.filled)
+        full = order.filled >= order.approved.quantity
+        order.state = State.FILLED if full else after_fill(order.state, order.approved.quantity, order.filled)
         if not was_live:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
         elif order.state == State.FILLED:
-            self._close(event.at, order)
+            self._bus.publish(self._closed(event.at, order))
 
     def on_ended(self, event: OrderEnded) -> None:
         """Cancelled, rejected, expired, absent or barred."""
@@ -116,7 +122,7 @@ class OrderRouter:
             return
         self.unanswered.pop(event.order, None)
         if self._move(event.at, order, event.outcome) and order.state in ENDED:
-            self._close(event.at, order)
+            self._bus.publish(self._closed(event.at, order))
 
     def _move(self, at: int, order: Order, move: str) -> bool:
         try:
@@ -129,11 +135,10 @@ class OrderRouter:
     def _report(self, at: int, what: str) -> None:
         self._bus.publish(IncidentReported(at, self.name, what))
 
-    def _close(self, at: int, order: Order) -> None:
-        self._bus.publish(self._closed(at, order))
-
     def _closed(self, at: int, order: Order) -> OrderClosed:
+        """Nothing of it works any more."""
         approved = order.approved
+        self.live.pop(approved.order, None)
         return OrderClosed(
             at, approved.order, approved.signal, approved.strategy, approved.instrument, approved.side,
             order.state, order.filled, max(approved.quantity - order.filled, 0),
@@ -142,7 +147,7 @@ class OrderRouter:
     def restore(self, event: Event) -> OrderClosed | None:
         """Fold one record of the journal, in order, sending and publishing nothing; the close that followed from it."""
         if isinstance(event, OrderApproved):
-            order = self.orders[event.order] = self.unanswered[event.order] = Order(event)
+            order = self.orders[event.order] = self.unanswered[event.order] = self.live[event.order] = Order(event)
             order.state = State.SENDING
             return None
         if not isinstance(event, OrderAccepted | OrderFilled | OrderEnded | CancelRequested):

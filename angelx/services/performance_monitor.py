@@ -2,12 +2,18 @@
 
 import time
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+import numpy as np
 
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import Event, OrderApproved, Signal
-from angelx.domain.ticks import Rows
 from angelx.health.latency import LatencyHistogram
+
+
+NOTES: Final = 4 * 1024
+CAUSED_WITHIN: Final = 1_000_000_000
+"""A signal this long after the last run of ticks, ns of the host's clock, was caused by a timer."""
 
 
 class PerformanceMonitor:
@@ -21,27 +27,36 @@ class PerformanceMonitor:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self.began = 0
         self.signalled = 0
         self.approved = 0
         self.stages = {name: LatencyHistogram() for name in ("signal", "risk", "order", "total")}
-        self._signal, self._risk = self.stages["signal"].add, self.stages["risk"].add
-        self._order, self._total = self.stages["order"].add, self.stages["total"].add
+        self._noted: list[int] = []
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """The end of the cascade: the router has sent by now."""
         yield OrderApproved, self.on_sent
 
     def on_sent(self, event: OrderApproved) -> None:
-        """Close the books of one decision; orders that no tick caused (timers) count from their signal."""
-        sent = time.perf_counter_ns()
-        self._signal(max(self.signalled - self.began, 0))
-        self._risk(max(self.approved - self.signalled, 0))
-        self._order(sent - self.approved)
-        self._total(sent - self.began)
+        """Note the times of one decision; they go into the histograms by the thousand."""
+        began = self._bus.entered
+        self._noted += (began, self.signalled, self.approved, time.perf_counter_ns())
+        if len(self._noted) >= NOTES:
+            self.fold()
+
+    def fold(self) -> None:
+        """Put what was noted into the histograms; a decision that no tick caused began with its signal."""
+        began, signalled, approved, sent = np.array(self._noted, np.int64).reshape(-1, 4).T
+        began = np.where(signalled - began > CAUSED_WITHIN, signalled, began)
+        for name, taken in (
+            ("signal", signalled - began), ("risk", approved - signalled), ("order", sent - approved),
+            ("total", sent - began),
+        ):  # fmt: skip
+            self.stages[name].add_many(np.ascontiguousarray(taken))
+        self._noted.clear()
 
     def as_dict(self) -> dict[str, dict[str, object]]:
         """Percentiles by stage, ns."""
+        self.fold()
         return {name: histogram.as_dict() for name, histogram in self.stages.items()}
 
 
@@ -56,13 +71,8 @@ class StageClock:
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """The beginnings of the stages."""
-        yield Rows, self.on_rows
         yield Signal, self.on_signal
         yield OrderApproved, self.on_approved
-
-    def on_rows(self, rows: Rows) -> None:
-        """A run begins."""
-        self._monitor.began = time.perf_counter_ns()
 
     def on_signal(self, event: Signal) -> None:
         """The signal is out."""

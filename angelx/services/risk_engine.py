@@ -69,11 +69,11 @@ class RiskEngine:
         """Decide, and halt where the refusal says that nothing more should be tried."""
         signal = event.signal
         place = self._instruments.index[signal.instrument]
-        instrument = self._instruments[place]
+        instrument = self._instruments.all[place]
         draft, view = self._draft, self._market.view
         draft.bid, draft.ask = view[BID, place], view[ASK, place]
         draft.phase = self._phases.phases[instrument.segment]
-        draft.closes_at = self._phases.closes_at(instrument.segment)
+        draft.closes_at = self._phases.closes.get(instrument.segment, 0)
         draft.age, draft.max_age = signal.at - view[EXCHANGE_AT, place], self._freshness.max_age_ns
         draft.barred = self._level or self._health
         answer = decide(signal, event.confidence, instrument, self.book, draft, self._ids)

@@ -14,7 +14,6 @@ from angelx.domain.events import (
     Event,
     IncidentReported,
     LevelChanged,
-    OrderApproved,
     OrderClosed,
     PhaseChanged,
     PositionChanged,
@@ -25,6 +24,8 @@ from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, BID
 from angelx.market.state import MarketState
+from angelx.orders.ledger import Ledger
+from angelx.services.order_router import OrderRouter
 from angelx.services.session_phases import SessionPhases
 from angelx.services.strategy_host import StrategyHost
 
@@ -49,12 +50,13 @@ class SafeExit:
         instruments: InstrumentTable,
         phases: SessionPhases,
         host: StrategyHost,
+        router: OrderRouter,
+        ledger: Ledger,
         flat_before_close_ns: int,
     ) -> None:
         self._bus, self._market, self._instruments = bus, market, instruments
         self._phases, self._host, self._before = phases, host, flat_before_close_ns
-        self._positions: dict[Key, int] = {}
-        self._working: dict[str, OrderApproved] = {}
+        self._router, self._ledger = router, ledger
         self._closing: dict[Key, tuple[str, int]] = {}
         """Why, and how many steps so far, by (strategy, instrument)."""
         self._everything = ""
@@ -65,52 +67,31 @@ class SafeExit:
         self._stuck: set[Key] = set()
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Positions, orders, and the reasons to close."""
-        yield OrderApproved, self.on_approved
+        """What changes, and the reasons to close."""
         yield OrderClosed, self.on_closed
         yield PositionChanged, self.on_position
         yield PhaseChanged, self.on_phase
         yield LevelChanged, self.on_level
         yield StrategyFailed, self.on_failed
 
-    # ------------------------------------------------------------ what is there
-    def on_approved(self, event: OrderApproved) -> None:
-        """It works until it is closed."""
-        self._working[event.order] = event
-        if not event.reduces and (self._everything or self._ending or self._failed):
-            reason = self._reason(event.strategy, event.instrument)
-            if reason:  # an entry that slipped in: out again
-                self._bus.publish(CancelRequested(event.at, event.order, reason))
-
+    # ------------------------------------------------------------ what changes
     def on_closed(self, event: OrderClosed) -> None:
         """Nothing of it works any more: the next exit may go."""
-        self._working.pop(event.order, None)
         key = event.strategy, event.instrument
         if key in self._closing:
             self._bus.at(self._bus.now + 1, partial(self._step, key, again=False))
 
     def on_position(self, event: PositionChanged) -> None:
         """A position that appears while there is reason to close it is closed."""
-        key = event.strategy, event.instrument
-        if event.quantity:
-            self._positions[key] = event.quantity
-            if self._everything or self._ending or self._failed:
-                self._consider(key)
-        else:
-            self._positions.pop(key, None)
-            self._closing.pop(key, None)
-
-    def restore(self, positions: Iterable[tuple[str, str, int]], working: Iterable[OrderApproved]) -> None:
-        """Go on from a journal."""
-        self._positions = {(strategy, instrument): quantity for strategy, instrument, quantity in positions}
-        self._working = {order.order: order for order in working}
+        if self._everything or self._ending or self._failed:
+            self._consider((event.strategy, event.instrument))
 
     # ------------------------------------------------------------ reasons to close
     def on_phase(self, event: PhaseChanged) -> None:
         """Intraday positions are closed before the session ends."""
         self._ending.discard(event.segment)
         if event.phase == "open":
-            due = self._phases.closes_at(event.segment) - self._before
+            due = self._phases.closes[event.segment] - self._before
             self._bus.at(max(due, self._bus.now + 1), partial(self._end, event.segment, event.session))
 
     def _end(self, segment: str, session: str) -> None:
@@ -141,16 +122,20 @@ class SafeExit:
 
     # ------------------------------------------------------------ closing
     def _consider_all(self) -> None:
-        for order in list(self._working.values()):
-            reason = self._reason(order.strategy, order.instrument)
+        for name, order in self._router.live.items():
+            reason = self._reason(order.approved.strategy, order.approved.instrument)
             if reason:
-                self._bus.publish(CancelRequested(self._bus.now, order.order, reason))
-        for key in list(self._positions):
+                self._bus.publish(CancelRequested(self._bus.now, name, reason))
+        for key in self._ledger.positions:
             self._consider(key)
+
+    def _held(self, key: Key) -> int:
+        position = self._ledger.positions.get(key)
+        return position.quantity if position is not None else 0
 
     def _consider(self, key: Key) -> None:
         reason = self._reason(*key)
-        if reason and key not in self._closing:
+        if reason and key not in self._closing and self._held(key):
             self._closing[key] = (reason, 0)
             self._bus.at(self._bus.now + 1, partial(self._step, key))
 
@@ -159,15 +144,15 @@ class SafeExit:
         if key not in self._closing:
             return
         reason = self._reason(*key)
-        if not reason or key not in self._positions:
+        if not reason or not self._held(key):
             del self._closing[key]
             return
         _, steps = self._closing[key]
         instrument = key[1]
-        working = [o for o in self._working.values() if o.instrument == instrument]
+        working = [name for name, order in self._router.live.items() if order.approved.instrument == instrument]
         if working:
-            for order in working:
-                self._bus.publish(CancelRequested(self._bus.now, order.order, reason))
+            for name in working:
+                self._bus.publish(CancelRequested(self._bus.now, name, reason))
         elif self._phases.phases[self._instruments[self._instruments.index[instrument]].segment] == "open":
             self._exit(key, reason, min(steps, MOST_URGENT))
             self._closing[key] = (reason, steps + 1)
@@ -178,7 +163,7 @@ class SafeExit:
         strategy, instrument = key
         place = self._instruments.index[instrument]
         view, bus = self._market.view, self._bus
-        if not view[BID if self._positions[key] > 0 else ASK, place]:
+        if not view[BID if self._held(key) > 0 else ASK, place]:
             if key not in self._stuck:
                 self._stuck.add(key)
                 bus.publish(IncidentReported(bus.now, self.name, f"FLAT EXCEPT {instrument}: nobody to trade with"))

@@ -21,6 +21,9 @@ class SessionPhases:
         self._bus, self._sessions = bus, sessions
         self.hours: dict[str, Session] = {}
         """The session that is open, or the last that was."""
+        self.opens: dict[str, int] = {}
+        self.closes: dict[str, int] = {}
+        """Of the same session, ns; a segment that has not been open is missing."""
         self.phases = dict.fromkeys(sorted(set(segments)), CLOSED)
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
@@ -47,6 +50,7 @@ class SessionPhases:
     def _open(self, segment: str, session: Session) -> None:
         self.phases[segment] = OPEN
         self.hours[segment] = session
+        self.opens[segment], self.closes[segment] = session.opens_at, session.closes_at
         self._publish(segment, OPEN, session.day.isoformat())
         now = self._bus.now
         closes_at = min(
@@ -61,13 +65,3 @@ class SessionPhases:
 
     def _publish(self, segment: str, phase: str, session: str) -> None:
         self._bus.publish(PhaseChanged(self._bus.now, segment, phase, session))
-
-    def opens_at(self, segment: str) -> int:
-        """Of the session that is open, or the last that was, ns; 0 where there was none."""
-        hours = self.hours.get(segment)
-        return hours.opens_at if hours is not None else 0
-
-    def closes_at(self, segment: str) -> int:
-        """Of the session that is open, or the last that was, ns; 0 where there was none."""
-        hours = self.hours.get(segment)
-        return hours.closes_at if hours is not None else 0

@@ -93,7 +93,7 @@ class SignalDesk:
         if host.muted:
             return False
         view = self.market.view
-        instrument = self.instruments[place]
+        instrument = self.instruments.all[place]
         if place not in host.used:
             host.announce(place)
         host.signals += 1
@@ -155,6 +155,7 @@ class StrategyHost:
         self.signals = 0
         self.used: set[int] = set()
         self._guard = guard
+        self._unguarded = type(guard) is Unguarded
         self._open: set[str] = set()
         self.muted = False
         """From FLATTEN on only safe exit signals."""
@@ -249,7 +250,7 @@ class StrategyHost:
     def _call(self, seat: _Seat, method: Callable[..., Any], *arguments: Any) -> Any:
         """Call a strategy's code: what it raises ends the strategy, not the house."""
         try:
-            return self._guard.call(method, *arguments)
+            return method(*arguments) if self._unguarded else self._guard.call(method, *arguments)
         except (Exception, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code may raise anything
             self._fail(seat, error)
             return None

@@ -15,7 +15,7 @@ from angelx.signals.strategy import ScanningStrategy
 UP, DOWN, BUSY = 1, -1, 2
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@nb.njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _lean(table: Any, fast: Any, slow: Any, seen: Any, watched: Any, weights: Any, warm_up: int, lean: Any) -> None:
     """Fold rows into the averages of their instrument; `lean[row]` is the sign of fast - slow once warmed up."""
     for row in range(table.shape[1]):
@@ -39,7 +39,7 @@ def _lean(table: Any, fast: Any, slow: Any, seen: Any, watched: Any, weights: An
                 lean[row] = DOWN
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@nb.njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _first(table: Any, lean: Any, start: int, stop: int, stand: Any) -> int:
     """The first row whose lean differs from where its instrument stands."""
     for row in range(start, stop):

@@ -24,7 +24,7 @@ _FIRST_LOOK: Final = 256
 _LONGEST_LOOK: Final = 8192
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True)
 def _stirs(side: int, limit: int, spent: int, spent_size: int, price: int, size: int) -> bool:
     """Whether a quote fills something at the limit or is another one than the spent quote."""
     if spent:
@@ -32,7 +32,7 @@ def _stirs(side: int, limit: int, spent: int, spent_size: int, price: int, size:
     return price > 0 and size > 0 and (limit - price) * side >= 0
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True)
 def _next_row(table: Table, start: int, stop: int, waiting: NDArray[np.bool_], cells: Table) -> int:
     """The row after the first one in [start, stop) that stirs an order which waits; else stop."""
     places = waiting.shape[0]
