@@ -1,0 +1,1 @@
+"""All input and output: journal, recordings, paper broker, sockets, signals, terminal."""

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from angelx.adapters.journal import MemoryJournal
-from angelx.app.house import House, Paper, Parts
+from angelx.app.house import House, Paper, Parts, no_fee
 from angelx.bus.bus import Bus
 from angelx.bus.service import Service, consumes
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
@@ -40,7 +40,7 @@ def bare_house() -> House:
     bus = Bus()
     parts = Parts(
         instruments=table, source_kind="stream", strategies=(), filters=(), limits=Limits(),
-        paper=Paper(fee=lambda instrument, side, quantity, notional, at: 0), sessions=Sessions.load(), run="graph",
+        paper=Paper(fee=no_fee), sessions=Sessions.load(), run="graph",
         capital=1, seed=0,
     )  # fmt: skip
     return House(bus, parts, MemoryJournal(bus), MemoryLatch(), Unguarded())
@@ -88,7 +88,7 @@ def as_json(arrows: Sequence[Arrow]) -> str:
 def _bundled(arrows: Sequence[Arrow]) -> list[tuple[str, str, str]]:
     bundles: dict[tuple[str, str], list[str]] = {}
     for arrow in arrows:
-        if arrow.target != RECORDER and arrow.source != arrow.target:
+        if arrow.target not in {RECORDER, arrow.source}:
             bundles.setdefault((arrow.source, arrow.target), []).append(arrow.event)
     return [(source, target, "<br>".join(events)) for (source, target), events in bundles.items()]
 

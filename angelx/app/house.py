@@ -31,9 +31,9 @@ from angelx.market.freshness import Freshness
 from angelx.market.sessions import Sessions
 from angelx.market.state import MarketState
 from angelx.orders.ledger import Ledger
-from angelx.orders.states import LIVE
 from angelx.risk.book import Book
 from angelx.risk.limits import Limits
+from angelx.services.announcer import Announcer
 from angelx.services.failover_watchdog import FailoverWatchdog
 from angelx.services.filter_chain import FilterChain
 from angelx.services.kill_switch import KillSwitch, Latch, LatchedSends
@@ -53,6 +53,11 @@ from angelx.venue.admission import Bands
 
 Fee = Callable[[Instrument, int, int, int, int], int]
 """Cumulative fee of an order: instrument, side, quantity, notional (money), at (ns)."""
+
+
+def no_fee(instrument: Instrument, side: int, quantity: int, notional: int, at: int) -> int:
+    """Nothing is charged."""
+    return 0
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +120,7 @@ class House:
         self.kill_switch = KillSwitch(bus, latch)
         self.exchange = PaperExchange(self.broker)
         self.reconciler = Reconciler(bus, self.exchange, self.ledger, self.router)
+        self.announcer = Announcer()
         self.services: tuple[Service, ...] = (
             Recorder(journal),
             StageClock(self.monitor),
@@ -130,6 +136,7 @@ class House:
             self.safe_exit,
             self.reconciler,
             self.kill_switch,
+            self.announcer,
             self.monitor,
         )
         wire(bus, self.services)

@@ -81,7 +81,7 @@ def _load(use: str, key: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - a person's own code may raise anything
+    except Exception as error:
         raise InputInvalid(f"{key}: {path} cannot be loaded: {type(error).__name__}: {error}") from error
     kind = getattr(module, name, None)
     if kind is None:

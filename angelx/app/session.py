@@ -8,7 +8,7 @@ import msgspec
 
 from angelx.adapters.journal import JournalReader
 from angelx.app.config import Config
-from angelx.app.house import Paper, Parts
+from angelx.app.house import Paper, Parts, no_fee
 from angelx.app.plugins import filters_of, strategies_of
 from angelx.domain.events import SessionEnded, SessionStarted, SourceOpened
 from angelx.domain.instruments import Instrument
@@ -117,7 +117,7 @@ def limits_of(config: Config) -> Limits:
 def fee_of(config: Config, sessions: Sessions) -> Callable[[Instrument, int, int, int, int], int]:
     """Cumulative fee of an order by the dated tables, or nothing where fees are switched off."""
     if not config.paper.fees:
-        return lambda instrument, side, quantity, notional, at: 0
+        return no_fee
     schedule = FeeSchedule.load()
 
     def fee(instrument: Instrument, side: int, quantity: int, notional: int, at: int) -> int:

@@ -1,4 +1,4 @@
-"""A trading session as a process sees it: prepared from a state directory, run beside its listeners, closed in order."""
+"""A trading session as a process sees it: prepared from a state directory, run, and closed in order."""
 
 import asyncio
 import hashlib
@@ -33,8 +33,8 @@ from angelx.domain.errors import AngelxError, ConfigInvalid, InputInvalid, Journ
 from angelx.domain.events import IncidentReported, SessionStarted, SourceOpened
 from angelx.domain.ports import TickSource
 from angelx.domain.ticks import AT, Rows, TickBatch
+from angelx.health.latency import LatencyHistogram
 from angelx.market.differential import Differential
-from angelx.market.sessions import Session as Hours
 from angelx.market.sessions import Sessions
 from angelx.services.data_feed import DataFeed
 
@@ -43,6 +43,8 @@ log = structlog.get_logger()
 MOST_ROWS: Final = 4096
 POLL_S: Final = 0.25
 CAPTURE_S: Final = 1.0
+LAG_S: Final = 0.1
+REPORT_S: Final = 60.0
 FOREVER_S: Final = 1e9
 
 
@@ -109,9 +111,10 @@ class TradingSession:
         )
         self.supervisor = Supervisor(self._restarted)
         self.capture: CaptureWriter | None = None
+        self.loop_lag = LatencyHistogram()
         self._from_row = 0
         self._poll_at = self._head_at = 0.0
-        self.on_reload: Callable[[Config], None] = lambda config: None
+        self.on_reload: Callable[[Config], None] = _ignore
         """Called with a configuration that was read anew."""
         self.on_breath: Callable[[], None] = lambda: None
         """Called a few times a second of the host's time: the live view."""
@@ -194,7 +197,12 @@ class TradingSession:
         try:
             await self.supervisor.run(
                 Task("data_feed", lambda: self.feed.run(_chain(first, batches))),
-                [Task("admin", self._admin, restart=True), *self._capturing()],
+                [
+                    Task("admin", self._admin, restart=True),
+                    Task("announcer", self.house.announcer.run, restart=True),
+                    *self._watching(),
+                    *self._capturing(),
+                ],
             )
         except BaseException as error:
             self._halt_on(error)
@@ -252,6 +260,22 @@ class TradingSession:
         self.journal.flush()
         durable_write(self.state.path / HEAD, msgspec.json.encode(self.journal.head))
 
+    def _watching(self) -> list[Task]:
+        """Lateness of the loop means something only where its seconds are the host's."""
+        return [Task("loop_lag", self._watch_loop, restart=True)] if self.plan.speed else []
+
+    async def _watch_loop(self) -> None:
+        most_ns = int(self.plan.config.watchdog.loop_lag_ms * 1_000_000)
+        reported = 0.0
+        while True:
+            asked = time.monotonic_ns()
+            await asyncio.sleep(LAG_S)
+            late = time.monotonic_ns() - asked - int(LAG_S * 1e9)
+            self.loop_lag.add(max(late, 0))
+            if late > most_ns and time.monotonic() - reported > REPORT_S:
+                reported = time.monotonic()
+                log.warning("loop_late", late_ms=late // 1_000_000, allowed_ms=most_ns // 1_000_000)
+
     def _capturing(self) -> list[Task]:
         return [Task("capture", self._write_capture)] if self.plan.config.capture.enabled else []
 
@@ -279,7 +303,7 @@ class TradingSession:
             try:
                 self._reload()
             except AngelxError as error:
-                log.error("reload_refused", why=str(error), action="restart to change it")
+                log.warning("reload_refused", why=str(error), action="restart to change it")
                 return
         self.feed.command(verb, name, "signal")
 
@@ -352,6 +376,9 @@ class TradingSession:
             "equity": ledger.cash + value,
             "pnl": ledger.cash + value - house.parts.capital,
             "restarts": self.supervisor.restarts,
+            "tick_age_s": round((self._now() - bus.row_at) / 1e9, 3) if bus.row_at else None,
+            "mailboxes": {house.announcer.name: house.announcer.mailbox.depth},
+            "loop_lag_p99_ms": self.loop_lag.percentile(99.0) / 1e6 if self.loop_lag.count else None,
             "pid_token": self.state.token,
         }
 
@@ -368,6 +395,7 @@ class TradingSession:
 
     def close(self) -> None:
         """Flush and let go of everything; may be called after a failure."""
+        self.house.announcer.drain()
         try:
             if self.capture is not None:
                 self.capture.flush()
@@ -405,6 +433,10 @@ def _verified(path: Path, head_path: Path, config: Config) -> None:
 def _chain(first: TickBatch, rest: Iterator[TickBatch]) -> Iterator[TickBatch]:
     yield first
     yield from rest
+
+
+def _ignore(config: Config) -> None:
+    """Nobody asked to hear of it."""
 
 
 def _text(at: int) -> str:

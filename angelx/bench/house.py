@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from angelx.adapters.journal import MemoryJournal, SqliteJournal
-from angelx.app.house import House, Paper, Parts
+from angelx.app.house import House, Paper, Parts, no_fee
 from angelx.bench.market import QuoteSource
 from angelx.bus.bus import Bus
-from angelx.domain.instruments import Instrument
 from angelx.domain.ports import Journal
 from angelx.domain.ticks import TickBatch
 from angelx.market.differential import Differential
@@ -18,11 +17,6 @@ from angelx.signals.ema_cross import EmaCross
 from angelx.signals.filters.standard import FreshnessFilter, SessionFilter, SpreadFilter
 
 CAPITAL = 10**16
-
-
-def no_fee(instrument: Instrument, side: int, quantity: int, notional: int, at: int) -> int:
-    """Zero fees."""
-    return 0
 
 
 class BenchHouse:

@@ -31,7 +31,7 @@ def _market() -> None:
 
 def _stream() -> None:
     from angelx.adapters.journal import MemoryJournal
-    from angelx.app.house import House, Paper, Parts
+    from angelx.app.house import House, Paper, Parts, no_fee
     from angelx.bench.market import QuoteSource
     from angelx.bus.bus import Bus
     from angelx.market.differential import Differential
@@ -47,7 +47,7 @@ def _stream() -> None:
     strategy.name = "warm"
     parts = Parts(
         instruments=source.instruments, source_kind="stream", strategies=[strategy], filters=[], limits=BENCH,
-        paper=Paper(fee=lambda instrument, side, quantity, notional, at: 0, latency_ns=1_000_000),
+        paper=Paper(fee=no_fee, latency_ns=1_000_000),
         sessions=Sessions.load(), run="warm", capital=10**15, seed=1,
     )  # fmt: skip
     house = House(bus, parts, MemoryJournal(bus), MemoryLatch(), Unguarded())

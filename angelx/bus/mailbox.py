@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 from angelx.domain.errors import AngelxError
@@ -65,6 +65,13 @@ class Mailbox(Generic[Item]):
     def depth(self) -> int:
         """Items waiting."""
         return len(self._items) + len(self._latest)
+
+    def take_all(self) -> Iterator[Item]:
+        """Everything that waits, oldest first, without waiting for more."""
+        while self._items:
+            yield self._items.popleft()
+        while self._latest:
+            yield self._latest.pop(next(iter(self._latest)))
 
     def __aiter__(self) -> "Mailbox[Item]":
         return self

@@ -22,7 +22,7 @@ _sha256 = hashlib.sha256
 if TYPE_CHECKING:
     Recorded = Event
 else:
-    Recorded = Union[RECORDED]  # What can be decoded.
+    Recorded = Union[RECORDED]  # noqa: UP007 - made of a tuple: what can be decoded
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):

@@ -62,7 +62,10 @@ def show(*, config: ConfigFile = None, json: Json = False) -> None:
 
 
 def doctor(*, config: ConfigFile = None, state_dir: StateDirectory = None, json: Json = False) -> None:
-    """Check this machine and state directory: versions, disk, clock, calendar, journal, kill switch. Exit 1 if any fails."""
+    """Check this machine and state directory: versions, disk, clock, calendar, journal, kill switch.
+
+    Exits 1 if anything fails.
+    """
 
     def body() -> int:
         from angelx.app.checkup import checkup

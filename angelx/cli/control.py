@@ -115,7 +115,7 @@ def _told(found: dict[str, Any], *, json: bool) -> int:
 
 
 def _level(verb: str, reason: str, config_file: Path | None, state_dir: Path | None, *, json: bool) -> int:
-    """Ask the daemon; where none runs, move the latch on disk; where it does not answer, drop the file and signal it."""
+    """Ask the daemon; without one, move the latch on disk; where it does not answer, drop the file and signal it."""
     from angelx.adapters.admin import DaemonAbsent, DaemonSilent
 
     try:

@@ -35,7 +35,10 @@ def _key() -> bytes:
 
 @app.command()
 def verify(file: JournalFile, *, json: Json = False) -> None:
-    """Check the hash chain over every record: what was edited, removed, moved or cut off is named. Exit 1 if anything was."""
+    """Check the hash chain over every record: what was edited, removed, moved or cut off is named.
+
+    Exits 1 if anything was.
+    """
 
     def body() -> int:
         import msgspec
@@ -75,9 +78,7 @@ def verify(file: JournalFile, *, json: Json = False) -> None:
 def show(
     file: JournalFile,
     *,
-    kind: Annotated[
-        list[str] | None, typer.Option(help="Only records of this class, e.g. OrderFilled. Repeatable.")
-    ] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this class, e.g. OrderFilled. Repeatable.")] = None,
     order: Annotated[str | None, typer.Option(help="Only records of this client order id.")] = None,
     start: Annotated[int, typer.Option("--from", min=1, help="First record.")] = 1,
     limit: Annotated[int, typer.Option(min=0, help="Most records; 0 = all.")] = 0,

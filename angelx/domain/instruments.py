@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-
 UNBOUNDED: Final = 2**62
 
 

@@ -215,7 +215,7 @@ class FeeSchedule:
 
 
 class _NoFees(FeeSchedule):
-    def charge(self, instrument: Instrument, side: int, quantity: int, notional: int, on: date) -> Fees:  # noqa: ARG002
+    def charge(self, instrument: Instrument, side: int, quantity: int, notional: int, on: date) -> Fees:
         return NO_FEES
 
 

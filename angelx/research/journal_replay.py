@@ -149,7 +149,7 @@ class _Process:
 
     def _batches(self) -> Iterator[TickBatch]:
         differential = Differential(len(self._source.instruments), tick_sizes(self._source))
-        feed = DataFeed(self._bus, self._source, differential, clock=None, most_rows=1, ends_at=lambda now: 0)
+        feed = DataFeed(self._bus, self._source, differential, clock=None, most_rows=1, ends_at=int)
         return feed.accepted(self._bus.row, self._warm)
 
     def _warm(self, batch: TickBatch) -> None:

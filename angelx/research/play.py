@@ -36,7 +36,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """The kill switch at the end."""
 
 
-def play(plan: Plan, progress: Progress, on_reload: Callable[[Config], None] = lambda config: None) -> Outcome:
+def play(plan: Plan, progress: Progress, on_reload: Callable[[Config], None] | None = None) -> Outcome:
     """Run a session to its end.
 
     Raises
@@ -52,7 +52,8 @@ def play(plan: Plan, progress: Progress, on_reload: Callable[[Config], None] = l
         raise
     watcher = Watcher(session, progress)
     session.on_breath = watcher.breathe
-    session.on_reload = on_reload
+    if on_reload is not None:
+        session.on_reload = on_reload
     gc.collect()
     gc.freeze()
     try:

@@ -22,8 +22,8 @@ class Draft:
     """An order as it would be sent."""
 
     __slots__ = (
-        "age", "ask", "at", "barred", "bid", "closes_at", "instrument", "limit", "max_age", "phase", "quantity", "reduces", "side",
-        "strategy", "touch", "urgency", "why",
+        "age", "ask", "at", "barred", "bid", "closes_at", "instrument", "limit", "max_age", "phase",
+        "quantity", "reduces", "side", "strategy", "touch", "urgency", "why",
     )  # fmt: skip
 
     at: int
@@ -249,8 +249,8 @@ ALWAYS: Final[tuple[Rule, ...]] = (
     exits_exceed,
 )  # fmt: skip
 ENTRIES: Final[tuple[Rule, ...]] = (
-    barred, stale, spread, too_late, max_order, daily_trades, max_positions, naked_short, opposes_other, exposure, daily_loss, drawdown, reject_burst,
-    buying_power, duplicate,
+    barred, stale, spread, too_late, max_order, daily_trades, max_positions, naked_short,
+    opposes_other, exposure, daily_loss, drawdown, reject_burst, buying_power, duplicate,
 )  # fmt: skip
 HALTING: Final = frozenset({"daily_loss", "drawdown", "reject_burst"})
 """Refusals after which nothing more should be tried: the kill switch is latched at HALT."""

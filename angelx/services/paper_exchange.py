@@ -1,4 +1,4 @@
-"""Market keeper and paper exchange: the two that see every row first, the last state and the broker that fills on it."""
+"""Market keeper and paper exchange: the two that see every row first, last state and the broker on it."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar

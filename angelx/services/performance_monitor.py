@@ -10,7 +10,6 @@ from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import Event, OrderApproved, Signal
 from angelx.health.latency import LatencyHistogram
 
-
 NOTES: Final = 4 * 1024
 CAUSED_WITHIN: Final = 1_000_000_000
 """A signal this long after the last run of ticks, ns of the host's clock, was caused by a timer."""

@@ -10,8 +10,8 @@ Every five seconds it looks at the strikes around the money of the nearest expir
 - *score* = 0.6 flow + 0.4 drift. At `threshold` it buys the strike nearest to the money whose premium is at most
   `max_premium`; positions end at the stop, the target, after `hold_s`, or when the score turns.
 
-Sources: build-up classes as NSE participants use them (price and open interest, both intraday changes); straddle-implied
-move: Brenner and Subrahmanyam (1988), straddle = 0.8 F sigma sqrt(T).
+Sources: the four build-up classes as NSE participants use them (changes of price and open interest); the
+straddle's implied move: Brenner and Subrahmanyam (1988), straddle = 0.8 F sigma sqrt(T).
 """
 
 from collections import deque
