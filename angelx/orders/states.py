@@ -55,7 +55,7 @@ _MOVES: Final[dict[str, dict[str, str]]] = {
     "cancelled": dict.fromkeys(LIVE, State.CANCELLED),
     "rejected": dict.fromkeys((State.SENDING, State.UNKNOWN, State.WORKING, State.CANCEL_PENDING), State.REJECTED),
     "expired": dict.fromkeys(LIVE, State.EXPIRED),
-    "absent": {State.PLANNED: State.ABSENT, State.SENDING: State.ABSENT, State.UNKNOWN: State.ABSENT},
+    "absent": dict.fromkeys((State.PLANNED, State.SENDING, State.UNKNOWN, State.CANCEL_PENDING), State.ABSENT),
     "barred": {State.PLANNED: State.BARRED, State.SENDING: State.BARRED},
 }
 
