@@ -144,6 +144,8 @@ class Bus:
                 cut = probe(batch, start, cut)
             if timers and timers[0][0] < view[AT, cut - 1]:
                 cut = start + int(batch.table[AT, start:cut].searchsorted(timers[0][0], side="right"))
+                if cut == start:  # a probe asked for it, in the past: it fires first
+                    continue
             self._busy = True
             try:
                 self.seq += cut - start
