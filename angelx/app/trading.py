@@ -109,6 +109,7 @@ class TradingSession:
             most_rows=plan.most_rows,
             ends_at=self._ends_at,
         )
+        self.feed.on_gap = self.house.phases.skip_until
         self.supervisor = Supervisor(self._restarted)
         self.capture: CaptureWriter | None = None
         self.loop_lag = LatencyHistogram()

@@ -117,7 +117,10 @@ def show(
 
 @app.command()
 def replay(file: JournalFile, *, json: Json = False) -> None:
-    """Run the recorded inputs through the strategies again and compare every decision. Exit 1 at the first difference."""
+    """Run the recorded inputs through the strategies again and compare every decision.
+
+    Exits 1 at the first difference, and names it.
+    """
 
     def body() -> int:
         from angelx.research.journal_replay import rerun

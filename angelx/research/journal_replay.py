@@ -150,6 +150,7 @@ class _Process:
     def _batches(self) -> Iterator[TickBatch]:
         differential = Differential(len(self._source.instruments), tick_sizes(self._source))
         feed = DataFeed(self._bus, self._source, differential, clock=None, most_rows=1, ends_at=int)
+        feed.on_gap = self._house.phases.skip_until
         return feed.accepted(self._bus.row, self._warm)
 
     def _warm(self, batch: TickBatch) -> None:

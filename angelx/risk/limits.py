@@ -52,9 +52,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BENCH: Final = Limits(
-    max_daily_trades=UNBOUNDED, max_order_ppm=UNBOUNDED, max_positions=UNBOUNDED, premium_at_risk_ppm=UNBOUNDED,
-    gross_ppm=UNBOUNDED, name_ppm=UNBOUNDED, spread_equity_ppm=UNBOUNDED, spread_ppm=UNBOUNDED,
-    daily_loss_ppm=UNBOUNDED, drawdown_ppm=UNBOUNDED, orders_per_s=UNBOUNDED, rejects_per_min=UNBOUNDED, duplicate_window_ns=0, collar_ticks=(0, 0, 0, 0), allow_short=True, allow_cross=True,
-    entries_end_ns=0, fixed_units=100,
-)  # fmt: skip
+    max_order_ppm=UNBOUNDED,
+    max_daily_trades=UNBOUNDED,
+    max_positions=UNBOUNDED,
+    premium_at_risk_ppm=UNBOUNDED,
+    spread_ppm=UNBOUNDED,
+    spread_equity_ppm=UNBOUNDED,
+    gross_ppm=UNBOUNDED,
+    name_ppm=UNBOUNDED,
+    daily_loss_ppm=UNBOUNDED,
+    drawdown_ppm=UNBOUNDED,
+    orders_per_s=UNBOUNDED,
+    rejects_per_min=UNBOUNDED,
+    duplicate_window_ns=0,
+    collar_ticks=(0, 0, 0, 0),
+    allow_short=True,
+    allow_cross=True,
+    entries_end_ns=0,
+    fixed_units=100,
+)
 """`profile: bench`: the same code with limits that never bind."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -22,6 +23,8 @@ BREATHE_S: Final = 0.25
 """A paced session that waits for its next tick looks up this often, s."""
 SETTLE: Final = 5 * NS
 """Session time that is let pass after the last tick, so that what is on its way arrives."""
+GAP: Final = 20 * 3600 * NS
+"""Rows further apart than this have days between them that nobody recorded: their sessions are not played."""
 REACH: Final = 300 * NS
 """A session whose close is this near after the last tick is played to its close."""
 
@@ -63,6 +66,8 @@ class DataFeed:
         """Why it was asked to stop; empty while it was not."""
         self.on_breath: Callable[[], None] = lambda: None
         """Called some fifty times a second of the host's time, between two inputs."""
+        self.on_gap: Callable[[int], None] = _nothing
+        """Called with the time of the first row after days without any."""
         self.received: Callable[[TickBatch, int], None] | None = None
         """Called with every batch that passed validation and the number of rows before it (capture)."""
 
@@ -77,7 +82,21 @@ class DataFeed:
 
     # ------------------------------------------------------------ driving
     def accepted(self, skip: int, warm: Callable[[TickBatch], None]) -> Iterator[TickBatch]:
-        """Validated batches from row `skip` on; those before it are shown to `warm` only."""
+        """Validated batches from row `skip` on; those before it are shown to `warm` only.
+
+        A gap of days in the recording always lies between two batches: `on_gap` hears of it before the second.
+        """
+        last_at = 0
+        for batch in self._validated(skip, warm):
+            times = batch.table[AT]
+            starts = [0, *(np.flatnonzero(np.diff(times) > GAP) + 1).tolist(), batch.rows]
+            for start, stop in pairwise(starts):
+                if last_at and times[start] - last_at > GAP:
+                    self.on_gap(int(times[start]))
+                last_at = int(times[stop - 1])
+                yield batch if len(starts) == 2 else _copy(batch, start, stop)
+
+    def _validated(self, skip: int, warm: Callable[[TickBatch], None]) -> Iterator[TickBatch]:
         seen = 0
         for raw in self._source.batches():
             batch = self._differential.process(raw)
@@ -186,6 +205,10 @@ class DataFeed:
         self._take_commands()
         if not self.stopping:
             bus.advance(end)
+
+
+def _nothing(at: int) -> None:
+    """Nobody asked to hear of gaps."""
 
 
 def _copy(batch: TickBatch, start: int, stop: int) -> TickBatch:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import Event, HealthChanged, OrderEnded
+from angelx.domain.events import Event, HealthChanged, OrderEnded, PhaseChanged
 from angelx.domain.scalars import NS
 from angelx.orders.ledger import Ledger
 from angelx.orders.states import State
@@ -45,17 +45,32 @@ class Reconciler:
         self._missing: frozenset[str] = frozenset()
         self._barring = False
         self._clean = 0
+        self._open: set[str] = set()
+        self._looking = False
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Nothing: it looks by itself."""
-        return ()
+        """Sessions: it looks while any is open."""
+        yield PhaseChanged, self.on_phase
+
+    def on_phase(self, event: PhaseChanged) -> None:
+        """Look while any segment is open."""
+        if event.phase == "open":
+            self._open.add(event.segment)
+        else:
+            self._open.discard(event.segment)
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._bus.at(self._bus.now + FIRST_LOOK, self._look_twice)
 
     def start(self, *, unclean: bool) -> None:
         """Begin to look; after an unclean stop only reductions go out until two looks were clean."""
         if unclean:
             self._barring = True
             self._publish("recovering", "restarted: until two clean reconciliations")
-        self._bus.at(self._bus.now + FIRST_LOOK, self._look_twice)
+            self._begin()
 
     def _look_twice(self) -> None:
         self._look()
@@ -63,7 +78,10 @@ class Reconciler:
 
     def _again(self) -> None:
         self._look()
-        self._bus.at(self._bus.now + EVERY, self._look_twice)
+        if self._open or self._barring:
+            self._bus.at(self._bus.now + EVERY, self._look_twice)
+        else:
+            self._looking = False
 
     def _look(self) -> None:
         absent = self._absent()

@@ -24,6 +24,7 @@ class SessionPhases:
         self.opens: dict[str, int] = {}
         self.closes: dict[str, int] = {}
         """Of the same session, ns; a segment that has not been open is missing."""
+        self._skip = 0
         self.phases = dict.fromkeys(sorted(set(segments)), CLOSED)
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
@@ -47,7 +48,14 @@ class SessionPhases:
             assert isinstance(session, Session)
             self._bus.at(opens_at, partial(self._open, segment, session))
 
+    def skip_until(self, at: int) -> None:
+        """Play no session that ends before `at`, ns: nothing was recorded of it."""
+        self._skip = at
+
     def _open(self, segment: str, session: Session) -> None:
+        if session.closes_at < self._skip:
+            self._await_open(segment, self._midnight(segment))
+            return
         self.phases[segment] = OPEN
         self.hours[segment] = session
         self.opens[segment], self.closes[segment] = session.opens_at, session.closes_at
@@ -57,6 +65,11 @@ class SessionPhases:
             span.ends_at for span in session.phases if span.phase == OPEN and span.ends_at > now
         )  # of this sitting: a day may have two
         self._bus.at(closes_at, partial(self._close, segment, session, closes_at))
+
+    def _midnight(self, segment: str) -> int:
+        """A moment before the open of the first day to be played, and after the close of the day before it."""
+        session = self._sessions.on(segment, self._sessions.day_of(segment, self._skip))
+        return session.opens_at if isinstance(session, Session) else self._skip
 
     def _close(self, segment: str, session: Session, at: int) -> None:
         self.phases[segment] = CLOSED
