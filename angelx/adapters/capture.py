@@ -168,6 +168,8 @@ class CaptureWriter:
                 raise CaptureFailed(f"{where}: could not be written: {error.strerror or error}") from error
             finally:
                 self._keep([table for _, table in waiting])
+                with self._lock:
+                    self._oldest = int(self._buffers[0][AT, 0]) if self._buffers else 0
             return written
 
     def _keep(self, tables: list[Table]) -> None:

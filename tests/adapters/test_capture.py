@@ -232,6 +232,9 @@ def test_a_part_is_due_by_rows_or_by_age(tmp_path: Path) -> None:
     assert [part.name for part in writer.flush()] == ["part-000001.parquet"]
     assert not writer.due(MORNING + DAY)
     assert writer.flush() == []
+    later = rows_of(1, begin=MORNING + 60 * NS)
+    writer.append(TickBatch(later), 0, 1, 10)
+    assert not writer.due(int(later[AT, 0]) + 4 * NS)
 
 
 def test_rows_that_come_while_a_part_is_written_are_not_lost(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_the_spot_of_a_snapshot_comes_before_its_rows(tmp_path: Path) -> None:
     assert source.instruments[spot].id == "NSE:NIFTY"
     assert [row[0] for row in cells(source, INSTRUMENT)] == [spot, 1, 2, 1, 2, spot, 1, 2]
     assert [row[1] for row in cells(source, INSTRUMENT, LAST) if row[0] == spot] == [244_901_000, 245_000_000]
-    assert source.scope == "indicative"
+    assert (source.scope, source.cadence_ns) == ("indicative", 60 * NS)
 
 
 def test_index_bars_of_the_same_day_replace_the_spot(tmp_path: Path) -> None:
@@ -139,6 +139,7 @@ def test_several_days_follow_one_another_whatever_the_names(tmp_path: Path) -> N
     (tmp_path / "README.md").write_text("no data")
     source = opened(tmp_path)
     assert [row[0] for row in cells(source, AT)] == [(NSE_OPEN + days * day) * NS for days in (0, 1, 2)]
+    assert (source.kind, source.cadence_ns) == ("snapshot", 0)
     assert [one["days"] for one in source.describe()] == [["2025-08-30"], ["2025-08-31"], ["2025-08-29"]]
     files = sorted(tmp_path.glob("*.parquet"))
     assert source.digest == sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

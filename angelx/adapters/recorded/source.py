@@ -166,9 +166,9 @@ class RecordedSource:
         return min(first for first, _ in used), max(last for _, last in used)
 
     def _pace(self) -> tuple[str, int]:
-        """`stream` or `snapshot`, and the nominal time between snapshots in ns (0: streams, and what does not say)."""
+        """`stream` or `snapshot`, and the usual time between snapshots in ns, of the slowest file (0: a stream)."""
         surveys = [chosen.survey for chosen in self._chosen if chosen.groups]
-        cadence = max(survey.length_ns for survey in surveys)
+        cadence = max(max(survey.length_ns, survey.stored.cadence_ns) for survey in surveys)
         is_snapshot = cadence > 0 or any(survey.layout is NSE_CHAIN for survey in surveys)
         return ("snapshot" if is_snapshot else "stream"), cadence
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from angelx.adapters.recorded.columns import Column, integers, nanoseconds, nulls, raw
-from angelx.adapters.recorded.layouts import Layout, layout_of, why_not, wrong_type
+from angelx.adapters.recorded.columns import Column, Ints, integers, nanoseconds, nulls, raw
+from angelx.adapters.recorded.layouts import NSE_CHAIN, Layout, layout_of, why_not, wrong_type
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import NS
 
@@ -126,7 +126,8 @@ class Stored:
         """The coarsest of a minute, a second and 1 ns that all stamps are multiples of."""
         self.indian_rows = 0
         """Rows stamped between 03:00 and 10:30 UTC, when Indian exchanges are open and American ones hardly."""
-        self.first, self.last = _LATEST, _EARLIEST
+        self.cadence_ns = 0
+        """Of snapshots: the median time from one to the next."""
         self._look_at_stamps()
         if self.disorder:
             self._sort()
@@ -140,6 +141,7 @@ class Stored:
     def _look_at_stamps(self) -> None:
         ticks = self.layout.ticks
         last_stamp, start = np.int64(_EARLIEST), 0
+        instants: list[Ints] = []
         last_row: tuple[Any, Any] = (None, 0)  # Symbol and seq: within one instant seq is the order.
         for batch in self._read(["ts", "seq", "symbol"] if ticks else ["ts"]):
             column = batch.column("ts")
@@ -169,9 +171,11 @@ class Stored:
                     break
             time_of_day = stamps % _DAY_NS
             self.indian_rows += int(((time_of_day >= _INDIA_OPENS) & (time_of_day < _INDIA_CLOSED)).sum())
-            self.first = min(self.first, int(stamps.min()))
-            self.last = max(self.last, int(stamps.max()))
+            if self.layout is NSE_CHAIN:
+                instants.append(np.unique(stamps))
             last_stamp, start = stamps[-1], start + len(stamps)
+        steps = np.diff(np.unique(np.concatenate(instants))) if instants else np.empty(0, np.int64)
+        self.cadence_ns = int(np.median(steps)) if steps.size else 0
 
     def _sort(self) -> None:
         if self.rows > LARGEST_SORT:
