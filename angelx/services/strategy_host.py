@@ -268,6 +268,7 @@ class StrategyHost:
         seat = self._by_name.get(event.strategy)
         if seat is not None:
             seat.desk.busy[self.instruments.index[event.instrument]] = event.signal
+            seat.scanned = -1
 
     def on_position(self, event: PositionChanged) -> None:
         """Move the strategy's position and tell it."""
@@ -325,6 +326,7 @@ class StrategyHost:
     def _on_timer(self, seat: _Seat) -> None:
         if self._open and seat.alive:
             self._call(seat, seat.strategy.on_timer)
+            seat.scanned = -1
             self._next_timer(seat)
 
     # ------------------------------------------------------------ for safe exit
