@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from random import Random
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from angelx.bus.bus import Bus
 from angelx.domain.errors import OrderRejected
-from angelx.domain.events import Event, OrderApproved, OrderFilled
+from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.ticks import Rows
 from angelx.market.state import MarketState
@@ -25,8 +26,7 @@ from angelx.venue.settlement import ExpiryValue, expiry_values
 class PaperBroker:
     """Sends orders to a `MatchingEngine` and its reports to the bus, each way with the line's latency.
 
-    Consumes `Rows` (subscribe `fold` after `MarketState.fold` and before every stage that decides; register `probe`);
-    emits `OrderAccepted`, `OrderFilled`, `OrderEnded`.
+    Subscribe `fold` to `Rows` after `MarketState.fold` and before every stage that decides, and register `probe`.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ class PaperBroker:
     """
 
     name = "paper"
+    consumes: ClassVar[tuple[type[Any], ...]] = (Rows,)
+    emits: ClassVar[tuple[type[Event], ...]] = (OrderAccepted, OrderFilled, OrderEnded)
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class PaperBroker:
         if time_in_force not in TIMES_IN_FORCE:
             raise ValueError(f"time_in_force must be one of {TIMES_IN_FORCE}, was {time_in_force!r}")
         self._bus = bus
+        self._publish = bus.publish
         self._tif = time_in_force
         self._latency_ns, self._jitter_ns = latency_ns, jitter_ns
         self._is_distant = latency_ns > 0 or jitter_ns > 0
@@ -88,15 +91,16 @@ class PaperBroker:
             `duplicate_order`: an order of that id was sent before, and goes on as if this call had not been.
         """
         name = order.order
-        if name in self._venue.orders or name in self._under_way:
+        venue = self._venue
+        if name in venue.orders or (self._is_distant and name in self._under_way):
             raise OrderRejected(f"duplicate_order: {name} was sent before")
         sent = Order(name, order.instrument, order.side, order.quantity, order.limit, self._tif)
         if self._is_distant:
             self._under_way.add(name)
             self._bus.at(self._arrival(), partial(self._submit_arrives, sent))
         else:
-            for event in self._venue.submit(sent, self._bus.now):
-                self._bus.publish(event)
+            for event in venue.submit(sent, self._bus.now):
+                self._publish(event)
 
     def cancel(self, order: str) -> None:
         """Ask for the end of an order. One that has ended by then stays as it is and nothing is reported."""
@@ -134,7 +138,7 @@ class PaperBroker:
     def _report(self, events: Sequence[Event]) -> None:
         if not self._is_distant:
             for event in events:
-                self._bus.publish(event)
+                self._publish(event)
         elif events:
             self._heard_until = max(self._heard_until, self._bus.now + self._delay())
             self._bus.at(self._heard_until, partial(self._deliver, events))
@@ -142,7 +146,7 @@ class PaperBroker:
     def _deliver(self, events: Sequence[Event]) -> None:
         """Reports come in; the event's time is that of its arrival here."""
         for event in events:
-            self._bus.publish(replace(event, at=self._bus.now))
+            self._publish(replace(event, at=self._bus.now))
 
     # ------------------------------------------------------------ after a crash
     def restore(self, events: Iterable[Event]) -> None:

@@ -22,7 +22,7 @@ from angelx.venue.account import Account, Margin
 from angelx.venue.admission import Admission, Bands, Fee, IsOpen
 from angelx.venue.orders import DAY, FOK, Book, Order, Queue, reaches
 from angelx.venue.recovery import Recovered
-from angelx.venue.search import Search
+from angelx.venue.search import NEVER, Search
 
 
 class MatchingEngine:
@@ -85,9 +85,8 @@ class MatchingEngine:
 
         One whose id was there before is answered `duplicate_order`, which says nothing about the first of that id.
         """
-        if order.id in self.orders:
+        if self.orders.setdefault(order.id, order) is not order:
             return [OrderEnded(at, order.id, "rejected", "duplicate_order", "an order of that id came before")]
-        self.orders[order.id] = order
         book = self._books.get(order.instrument) or self._open_book(order.instrument)
         if book is None:
             return [self._end(order, "rejected", "unknown_instrument", order.instrument, at)]
@@ -166,9 +165,10 @@ class MatchingEngine:
         """Fill what the last row of the run fills; by `probe`, the rows before it fill nothing."""
         if not self._waiting:
             return ()
-        view, row = rows.batch.view, rows.stop - 1
-        book = self._waiting.get(view[INSTRUMENT, row])
-        return () if book is None else self._match(book, view[AT, row])
+        batch, row = rows.batch, rows.stop - 1
+        if not self._search.stirs(batch, row):
+            return ()
+        return self._match(self._waiting[batch.view[INSTRUMENT, row]], batch.view[AT, row])
 
     def _match(self, book: Book, at: int) -> list[Event]:
         events: list[Event] = []
@@ -185,28 +185,28 @@ class MatchingEngine:
 
     # ------------------------------------------------------------ what happens to an order
     def _fill(self, book: Book, queue: Queue, order: Order, quantity: int, price: int, at: int) -> OrderFilled:
+        """An order trades now."""
         side, notional = order.side, quantity * price
         fee = self._fee(book.instrument, side, order.filled + quantity, order.notional + notional, at) - order.fee
         queue.taken += quantity
         self._executions = execution = self._executions + 1
         fill = OrderFilled(at, order.id, order.instrument, side, quantity, price, fee, f"P{execution}")
-        self._book_fill(book, order, fill, notional)
+        self._book_fill(book, order, fill, quantity, notional, fee)
         return fill
 
-    def _book_fill(self, book: Book, order: Order, fill: OrderFilled, notional: int) -> None:
+    def _book_fill(self, book: Book, order: Order, fill: OrderFilled, quantity: int, notional: int, fee: int) -> None:
         """Move money, position and order by a fill."""
-        quantity, fee = fill.quantity, fill.fee
-        order.filled += quantity
         order.notional += notional
         order.fee += fee
+        order.filled = filled = order.filled + quantity
+        if filled == order.quantity:
+            order.state = "filled"
         self.account.fill(book.position, order.side, quantity, notional, fee)
         self.trades.append(fill)
         if order.waiting:
             self._hold(book, order, order.waiting - quantity)
             if not order.waiting:
                 self._leave(book, order)
-        if order.filled == order.quantity:
-            order.state = "filled"
 
     def _end(self, order: Order, outcome: str, code: str, detail: str, at: int) -> OrderEnded:
         if order.waiting:
@@ -244,7 +244,8 @@ class MatchingEngine:
         buys, sells = book.buys, book.sells
         spent_ask = buys.spent(book.quote, book.lot)
         spent_bid = sells.spent(book.quote, book.lot)
-        watch = (buys.best, sells.best, *spent_ask, *spent_bid)
+        is_spent = spent_ask[0] > 0 or spent_bid[0] > 0
+        watch = (buys.best, sells.best or NEVER, is_spent, *spent_ask, *spent_bid)
         if watch != book.watch:
             book.watch = watch
             self._search.wait(book.place, watch)
@@ -263,7 +264,8 @@ class MatchingEngine:
         self._accepted, self._executions = len(recovered.orders), recovered.executions
         self.orders.update((order.id, order) for order in recovered.orders)
         for fill in recovered.fills:
-            self._book_fill(self._known_book(fill), self.orders[fill.order], fill, fill.quantity * fill.price)
+            notional = fill.quantity * fill.price
+            self._book_fill(self._known_book(fill), self.orders[fill.order], fill, fill.quantity, notional, fill.fee)
         for order in recovered.orders:
             if order.state == "working":
                 book = self._known_book(order)

@@ -1,4 +1,4 @@
-"""Where the next row is that can fill a resting order: compiled, whatever the number of instruments or orders."""
+"""Where the next row is that can fill an order which waits: compiled, whatever the number of instruments or orders."""
 
 from typing import Any, Final
 
@@ -6,18 +6,20 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from angelx.domain.scalars import BUY, SELL
 from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, FIELDS, INSTRUMENT, Table, TickBatch
 
 BUY_LIMIT: Final = 0
 SELL_LIMIT: Final = 1
-"""Best resting limit of each side, 0 = nothing rests there."""
-ASK_SPENT: Final = 2
-ASK_SPENT_SIZE: Final = 3
-BID_SPENT: Final = 4
-BID_SPENT_SIZE: Final = 5
-"""The quote that resting orders would still trade with but have used up, 0 = there is none such. It fills nothing as
+"""Best limit of each side; 0 and `NEVER` where nothing waits."""
+IS_SPENT: Final = 2
+"""Whether one of the next two is there."""
+SPENT_ASK: Final = 3
+SPENT_ASK_SIZE: Final = 4
+SPENT_BID: Final = 5
+SPENT_BID_SIZE: Final = 6
+"""The quote that an order would still trade with but that we have used up, 0 = there is none such. It fills nothing as
 long as its price and size stand."""
+NEVER: Final = 2**62
 _WIDTH: Final = 8
 
 _FIRST_LOOK: Final = 256
@@ -25,41 +27,45 @@ _LONGEST_LOOK: Final = 8192
 
 
 @nb.njit(cache=True)
-def _stirs(side: int, limit: int, spent: int, spent_size: int, price: int, size: int) -> bool:
-    """Whether a quote fills something at the limit or is another one than the spent quote."""
-    if spent:
-        return price != spent or size != spent_size
-    return price > 0 and size > 0 and (limit - price) * side >= 0
+def _stirs(table: Table, row: int, cells: Table, place: int) -> bool:
+    """Whether a row fills something or shows another quote than a spent one."""
+    bid, ask = table[BID, row], table[ASK, row]
+    is_crossed = 0 < ask < bid
+    if cells[place, SPENT_ASK]:
+        if ask != cells[place, SPENT_ASK] or table[ASK_SIZE, row] != cells[place, SPENT_ASK_SIZE]:
+            return True
+    elif 0 < ask <= cells[place, BUY_LIMIT] and table[ASK_SIZE, row] > 0 and not is_crossed:
+        return True
+    if cells[place, SPENT_BID]:
+        return bool(bid != cells[place, SPENT_BID] or table[BID_SIZE, row] != cells[place, SPENT_BID_SIZE])
+    return bool(bid >= cells[place, SELL_LIMIT] and table[BID_SIZE, row] > 0 and not is_crossed)
 
 
 @nb.njit(cache=True)
-def _next_row(table: Table, start: int, stop: int, waiting: NDArray[np.bool_], cells: Table) -> int:
-    """The row after the first one in [start, stop) that stirs an order which waits; else stop."""
+def _first_row(table: Table, start: int, stop: int, waiting: NDArray[np.bool_], cells: Table) -> int:
+    """The first row in [start, stop) that stirs an order which waits; -1 where there is none."""
     places = waiting.shape[0]
     for row in range(start, stop):
         place = table[INSTRUMENT, row]
         if place < 0 or place >= places or not waiting[place]:
             continue
-        cell, bid, ask = cells[place], table[BID, row], table[ASK, row]
-        if 0 < ask < bid and not cell[ASK_SPENT] and not cell[BID_SPENT]:
+        bid, ask = table[BID, row], table[ASK, row]
+        is_off_buys, is_off_sells = ask > cells[place, BUY_LIMIT] or ask <= 0, bid < cells[place, SELL_LIMIT]
+        if is_off_buys and is_off_sells and not cells[place, IS_SPENT]:
             continue
-        buy, spent, spent_size = cell[BUY_LIMIT], cell[ASK_SPENT], cell[ASK_SPENT_SIZE]
-        if buy and _stirs(BUY, buy, spent, spent_size, ask, table[ASK_SIZE, row]):
-            return row + 1
-        sell, spent, spent_size = cell[SELL_LIMIT], cell[BID_SPENT], cell[BID_SPENT_SIZE]
-        if sell and _stirs(SELL, sell, spent, spent_size, bid, table[BID_SIZE, row]):
-            return row + 1
-    return stop
+        if _stirs(table, row, cells, place):
+            return row
+    return -1
 
 
 class Search:
-    """Looks ahead in a batch for the row where a resting order can fill, and remembers the answer.
+    """Looks ahead in a batch for the row that stirs an order, and remembers the answer.
 
-    The look-ahead is bounded and doubles while it finds nothing, so that a book which changes often costs little and
-    one that rests long costs one call per `_LONGEST_LOOK` rows.
+    The look-ahead is bounded and doubles while it finds nothing: a book which changes often costs little, and one that
+    rests long costs a call every `_LONGEST_LOOK` rows.
     """
 
-    __slots__ = ("_batch", "_cells", "_from", "_look", "_to", "_view", "_waiting")
+    __slots__ = ("_batch", "_cells", "_found", "_from", "_look", "_to", "_view", "_waiting")
 
     def __init__(self, places: int) -> None:
         self._waiting = np.zeros(places, np.bool_)
@@ -67,23 +73,37 @@ class Search:
         self._view: Any = self._cells.data
         self._batch: TickBatch | None = None
         self._from = self._to = 0
+        """Rows [from, to) of the batch were looked at."""
+        self._found = -1
+        """The row that was found, always the last one looked at; -1 = none."""
         self._look = _FIRST_LOOK
-        _next_row(np.zeros((FIELDS, 1), np.int64), 0, 0, self._waiting, self._cells)  # Compiles or loads now.
+        _first_row(np.zeros((FIELDS, 1), np.int64), 0, 0, self._waiting, self._cells)  # Compiles or loads now.
 
     def wait(self, place: int, cells: tuple[int, ...]) -> None:
-        """What is waited for in an instrument, in the order of this module's fields; the answer is forgotten."""
+        """What is waited for in an instrument, by field; the remembered answer is forgotten."""
         view = self._view
         for field, value in enumerate(cells):
             view[place, field] = value
-        self._waiting[place] = cells[BUY_LIMIT] > 0 or cells[SELL_LIMIT] > 0
+        self._waiting[place] = cells[BUY_LIMIT] > 0 or cells[SELL_LIMIT] < NEVER
         self._batch = None
         self._look = _FIRST_LOOK
 
     def next_row(self, batch: TickBatch, start: int, stop: int) -> int:
-        """The row after the first one in [start, stop) at which something may fill, or up to which nothing does."""
+        """The row after the first one in [start, stop) that stirs an order, or up to which none does."""
         if batch is not self._batch or not self._from <= start < self._to:
-            if batch is self._batch:
-                self._look = min(2 * self._look, _LONGEST_LOOK)
-            self._batch, self._from = batch, start
-            self._to = _next_row(batch.table, start, min(start + self._look, batch.rows), self._waiting, self._cells)
+            self._look_ahead(batch, start)
         return min(stop, self._to)
+
+    def stirs(self, batch: TickBatch, row: int) -> bool:
+        """Whether a row stirs an order."""
+        if batch is not self._batch or not self._from <= row < self._to:
+            self._look_ahead(batch, row)
+        return row == self._found
+
+    def _look_ahead(self, batch: TickBatch, start: int) -> None:
+        if batch is self._batch:
+            self._look = min(2 * self._look, _LONGEST_LOOK)
+        stop = min(start + self._look, batch.rows)
+        found = _first_row(batch.table, start, stop, self._waiting, self._cells)
+        self._batch, self._from, self._found = batch, start, found
+        self._to = stop if found < 0 else found + 1

@@ -9,16 +9,22 @@ from angelx.bus.bus import Bus
 from angelx.domain.errors import OrderRejected
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import InstrumentTable
+from angelx.domain.ports import Broker
 from angelx.market.state import MarketState
 from angelx.venue.reports import OrderReport, PositionReport
 from angelx.venue.settlement import ExpiryValue
-from tests.adapters.paper_play import broker_on, feed
 from tests.venue.desk import no_fee
 from tests.venue.market_day import CALL, EQUITY, PUT, TABLE, TICK, Recorder, always
+from tests.venue.paper_play import broker_on, feed
 
 
 def order(name: str, side: int, quantity: int, limit: int, instrument: str = EQUITY) -> OrderApproved:
     return OrderApproved(0, name, 1, "s", instrument, side, quantity, limit * TICK, False, 0, "", 1.0)
+
+
+def test_it_is_a_broker() -> None:
+    broker: Broker = broker_on(Bus())
+    assert broker.name == "paper"
 
 
 def test_without_latency_reports_come_within_the_cascade() -> None:

@@ -8,8 +8,8 @@ from angelx.domain.events import OrderAccepted, OrderApproved, OrderEnded, Order
 from angelx.domain.instruments import Instrument
 from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, INSTRUMENT
 from angelx.venue.account import Margin
-from tests.adapters.paper_play import MONEY, play
 from tests.venue.market_day import TABLE, TICK, Day, days
+from tests.venue.paper_play import MONEY, play
 
 
 @settings(max_examples=150, deadline=None)

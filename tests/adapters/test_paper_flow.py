@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from angelx.bus.bus import Bus
 from angelx.domain.events import CancelRequested, Event, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, INSTRUMENT, Rows, TickBatch
-from tests.adapters.paper_play import END, broker_on, play
 from tests.venue.market_day import EQUITY, TABLE, Day, Recorder, day_of, days, fee
+from tests.venue.paper_play import END, broker_on, play
 from tests.venue.venue_oracle import Oracle
 
 

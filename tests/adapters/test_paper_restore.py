@@ -17,8 +17,8 @@ from angelx.domain.events import (
     OrderFilled,
     SessionStarted,
 )
-from tests.adapters.paper_play import MONEY, broker_on, feed, play
 from tests.venue.market_day import CALL, EQUITY, TICK, Day, Recorder, days
+from tests.venue.paper_play import MONEY, broker_on, feed, play
 
 
 @settings(max_examples=150, deadline=None)

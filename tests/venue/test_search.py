@@ -19,13 +19,13 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looks: list[tuple[int, int]] = []
-        compiled = search._next_row
+        compiled = search._first_row
 
         def counted(table: Any, start: int, stop: int, *rest: Any) -> int:
             self.looks.append((start, stop))
             return compiled(table, start, stop, *rest)
 
-        monkeypatch.setattr(search, "_next_row", counted)
+        monkeypatch.setattr(search, "_first_row", counted)
 
 
 def quiet(rows: int) -> TickBatch:
