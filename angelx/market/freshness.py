@@ -2,6 +2,9 @@
 
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, EXCHANGE_AT, Rows
 
@@ -42,11 +45,16 @@ class Freshness:
 
     def fold(self, rows: Rows) -> None:
         """Take the rows of a source of snapshots in."""
-        view, row = rows.batch.view, rows.stop - 1
-        at = view[AT, row]
-        if at != self._last_at:
-            self._measure(at, at - view[EXCHANGE_AT, row])
-            self._last_at = at
+        batch = rows.batch
+        if batch.view[AT, rows.stop - 1] != self._last_at:
+            at, stamped = batch.table[AT, rows.start : rows.stop], batch.table[EXCHANGE_AT, rows.start : rows.stop]
+            self._measure_each(at, stamped)
+
+    def _measure_each(self, at: NDArray[np.int64], exchange_at: NDArray[np.int64]) -> None:
+        """Measure the first row of every snapshot, however the stream was cut into runs."""
+        for row in np.flatnonzero(np.diff(at, prepend=self._last_at)):
+            self._measure(int(at[row]), int(at[row] - exchange_at[row]))
+            self._last_at = int(at[row])
 
     def _measure(self, at: int, lag: int) -> None:
         if self._last_at and at - self._last_at < SNAPSHOT_MOST:
