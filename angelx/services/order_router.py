@@ -1,6 +1,7 @@
 """Order router: makes the intent durable, looks at the kill switch, sends once, and keeps every order's state."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
 from angelx.bus.bus import Bus, Handler
@@ -51,6 +52,7 @@ class OrderRouter:
         """Sent, and no report yet."""
         self.live: dict[str, Order] = {}
         """Approved and not ended."""
+        self._executions: set[str] = set()
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Approvals, cancels and the broker's reports."""
@@ -104,6 +106,8 @@ class OrderRouter:
         if order is None:
             self._report(event.at, f"fill {event.execution} of order {event.order}, which is not ours")
             return
+        if self._repeats(event):
+            return
         was_live = order.state in LIVE
         self.unanswered.pop(event.order, None)
         order.filled += event.quantity
@@ -113,6 +117,14 @@ class OrderRouter:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
         elif order.state == State.FILLED:
             self._bus.publish(self._closed(event.at, order))
+
+    def _repeats(self, fill: OrderFilled) -> bool:
+        """True where this very fill was reported before: it is one fill."""
+        if fill.execution in self._executions:
+            return True
+        if fill.execution:
+            self._executions.add(fill.execution)
+        return False
 
     def on_ended(self, event: OrderEnded) -> None:
         """Cancelled, rejected, expired, absent or barred."""
@@ -152,21 +164,21 @@ class OrderRouter:
             return None
         if not isinstance(event, OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
             return None
-        order = self.orders[event.order]
+        order = self.orders.get(event.order)
+        if order is None:  # not ours: reported when it came
+            return None
         was_live = order.state in LIVE
+        if isinstance(event, CancelRequested):
+            if was_live:
+                order.state = after(order.state, "request_cancel")
+            return None
+        self.unanswered.pop(event.order, None)
         if isinstance(event, OrderFilled):
+            if self._repeats(event):
+                return None
             order.filled += event.quantity
             order.state = after_fill(order.state, order.approved.quantity, order.filled)
         else:
-            order.state = after(order.state, _move_of(event))
-        if not isinstance(event, CancelRequested):
-            self.unanswered.pop(event.order, None)
+            with suppress(IllegalMove):  # reported when it came, and acted on neither then nor now
+                order.state = after(order.state, "accept" if isinstance(event, OrderAccepted) else event.outcome)
         return self._closed(event.at, order) if was_live and order.state in ENDED else None
-
-
-def _move_of(event: OrderAccepted | OrderEnded | CancelRequested) -> str:
-    if isinstance(event, OrderAccepted):
-        return "accept"
-    if isinstance(event, CancelRequested):
-        return "request_cancel"
-    return event.outcome
