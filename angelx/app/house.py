@@ -23,7 +23,10 @@ from angelx.domain.events import (
     OrderEnded,
     OrderFilled,
     PhaseChanged,
+    PositionChanged,
     Signal,
+    SignalRefused,
+    StrategyFailed,
 )
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import Journal
@@ -145,8 +148,8 @@ class House:
         return self.phases.phases[instrument.segment] == OPEN
 
     def start(self, *, unclean: bool = False) -> None:
-        """Show strategies their desks, publish the kill switch's level and the phase of every segment."""
-        self.host.start()
+        """Publish the kill switch's level and the phase of every segment; `host.start` was called before."""
+        self.host.tell_held()
         self.kill_switch.start()
         self.reconciler.start(unclean=unclean)
         self.phases.start(self.bus.now)
@@ -157,25 +160,48 @@ class House:
         orders: list[Event] = []
         signals = 0
         used: list[str] = []
+        failed: list[str] = []
+        asked: dict[int, Signal] = {}
         for record in records:
             last, event = record, record.event
             self._restore_book(event, self.router.restore(event))
             self.keeper.restore(event)
+            if isinstance(event, OrderApproved | SignalRefused):
+                self._restore_guard(event, asked.pop(event.signal, None))
             if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
-                orders.append(event)
+                if event.order in self.router.orders:
+                    orders.append(event)
             elif isinstance(event, Signal):
                 signals = event.signal
+                asked[signals] = event
             elif isinstance(event, InstrumentUsed):
                 used.append(event.instrument)
+            elif isinstance(event, StrategyFailed):
+                failed.append(event.strategy)
         if last is None:
             return
         self.bus.resume(last.seq, last.row, last.event.at)
         self.broker.restore(orders)
-        positions = [(p.strategy, p.instrument, p.quantity) for p in self.ledger.positions.values() if p.quantity]
+        held = [
+            PositionChanged(last.event.at, p.instrument, p.strategy, p.quantity, p.cost, 0)
+            for p in self.ledger.positions.values()
+            if p.quantity
+        ]
         working = [order.approved for order in self.router.live.values()]
-        self.host.restore(signals, positions, used)
+        self.host.restore(signals, held, used, failed)
         for order in working:
             self.host.hold(order.strategy, order.instrument, order.signal)
+        self.safe_exit.restore(failed)
+
+    def _restore_guard(self, answer: OrderApproved | SignalRefused, signal: Signal | None) -> None:
+        """What came as far as the duplicate guard, it remembers."""
+        if signal is None:
+            return
+        if isinstance(answer, OrderApproved):
+            if not answer.reduces:
+                self.book.remember(signal, answer.side)
+        elif answer.code == "duplicate":
+            self.book.remember(signal, signal.direction)
 
     def _restore_book(self, event: Event, closed: OrderClosed | None) -> None:
         book = self.book
@@ -186,7 +212,7 @@ class House:
         elif isinstance(event, EquityMarked):
             book.mark(event)
         elif isinstance(event, PhaseChanged) and event.phase == "open":
-            book.new_day()
+            book.new_day(event.session)
         if closed is not None:
             book.close(closed)
 

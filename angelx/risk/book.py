@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, OrderFilled
+from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, OrderFilled, Signal
 from angelx.risk.limits import PPM, Limits
 
 
@@ -45,6 +45,11 @@ class Book:
         self.entries = 0
         """Entries of this session that filled, at least in part."""
         self.equity = self.day_start = self.peak = capital
+        self.day = ""
+        """Exchange date that the day's limits count from."""
+        self._owners: dict[str, str] = {}
+        """Strategy by order, also of orders that have ended: a late fill is still its position."""
+        self._executions: set[str] = set()
         self._caps()
 
     def _caps(self) -> None:
@@ -60,6 +65,9 @@ class Book:
     # ------------------------------------------------------------ folds
     def reserve(self, order: OrderApproved) -> None:
         """Count an approved order as exposure from now on."""
+        if order.order in self._owners:  # the router refuses it
+            return
+        self._owners[order.order] = order.strategy
         self.orders[order.order] = OpenOrder(order)
         side = self.working_buys if order.side > 0 else self.working_sells
         side[order.instrument] = side.get(order.instrument, 0) + order.quantity
@@ -69,23 +77,27 @@ class Book:
 
     def fill(self, fill: OrderFilled) -> None:
         """Move cash and positions, and release what was reserved for the filled part."""
+        if fill.execution in self._executions:  # reported again: it is one fill
+            return
+        if fill.execution:
+            self._executions.add(fill.execution)
         instrument, units = fill.instrument, fill.side * fill.quantity
         self.cash -= units * fill.price + fill.fee
         before = self.net.get(instrument, 0)
         after = before + units
         self._cost(instrument, before, after, units * fill.price)
+        key = self._owners.get(fill.order, ""), instrument
+        held = self.held.get(key, 0) + units
+        if held:
+            self.held[key] = held
+        else:
+            self.held.pop(key, None)
         order = self.orders.get(fill.order)
         if order is None:
             return
         if not order.reduces and not order.filled:
             self.entries += 1
         order.filled = True
-        key = order.strategy, instrument
-        held = self.held.get(key, 0) + units
-        if held:
-            self.held[key] = held
-        else:
-            self.held.pop(key, None)
         if order.remaining:
             self._release(order, min(fill.quantity, order.remaining))
 
@@ -130,12 +142,20 @@ class Book:
         self.peak = max(self.peak, event.equity)
         self._caps()
 
-    def new_day(self) -> None:
-        """A session opens: the day's loss counts from here."""
-        self.day_start = self.equity
+    def new_day(self, day: str) -> None:
+        """A session opens: the day's loss counts from here, unless it did so before (a restart, a second sitting)."""
+        if day == self.day:
+            return
+        self.day, self.day_start = day, self.equity
         self.entries = 0
         self.fingerprints.clear()
         self._caps()
+
+    def remember(self, signal: Signal, side: int) -> None:
+        """An entry on this signal came as far as the duplicate guard; when a journal is read back."""
+        if self.limits.duplicate_window_ns:
+            mark = signal.at, signal.bid, signal.ask, signal.why
+            self.fingerprints[signal.strategy, signal.instrument, side] = mark
 
     # ------------------------------------------------------------ questions
     def worst_long(self, instrument: str) -> int:

@@ -97,8 +97,8 @@ class RiskEngine:
 
     def on_phase(self, event: PhaseChanged) -> None:
         """The first segment that opens begins the day."""
-        if event.phase == OPEN and list(self._phases.phases.values()).count(OPEN) == 1:
-            self.book.new_day()
+        if event.phase == OPEN:
+            self.book.new_day(event.session)
 
     def on_level(self, event: LevelChanged) -> None:
         """Any level but running bars entries."""

@@ -86,6 +86,10 @@ class SafeExit:
         if self._everything or self._ending or self._failed:
             self._consider((event.strategy, event.instrument))
 
+    def restore(self, failed: Iterable[str]) -> None:
+        """Go on from a journal: strategies that failed in this session still cannot close their positions."""
+        self._failed = set(failed)
+
     # ------------------------------------------------------------ reasons to close
     def on_phase(self, event: PhaseChanged) -> None:
         """Intraday positions are closed before the session ends."""
@@ -93,6 +97,8 @@ class SafeExit:
         if event.phase == "open":
             due = self._phases.closes[event.segment] - self._before
             self._bus.at(max(due, self._bus.now + 1), partial(self._end, event.segment, event.session))
+            if self._failed:
+                self._consider_all()
 
     def _end(self, segment: str, session: str) -> None:
         hours = self._phases.hours.get(segment)

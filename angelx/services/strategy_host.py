@@ -154,6 +154,7 @@ class StrategyHost:
         self.bus, self.market, self.instruments = bus, market, instruments
         self.signals = 0
         self.used: set[int] = set()
+        self._held: tuple[PositionChanged, ...] = ()
         self._guard = guard
         self._unguarded = type(guard) is Unguarded
         self._open: set[str] = set()
@@ -183,15 +184,29 @@ class StrategyHost:
             seat.watched = np.zeros(len(self.instruments), np.bool_)
             seat.watched[list(seat.strategy.watches())] = True
 
-    def restore(self, signals: int, positions: Iterable[tuple[str, str, int]], used: Iterable[str]) -> None:
-        """Go on from a journal: last signal number, (strategy, instrument, quantity) held, instruments announced."""
+    def restore(
+        self, signals: int, held: Sequence[PositionChanged], used: Iterable[str], failed: Iterable[str]
+    ) -> None:
+        """Go on from a journal: last signal number, positions held, instruments announced, strategies that failed."""
         self.signals = signals
+        self._held = tuple(held)
+        for strategy in failed:
+            if strategy in self._by_name:
+                self._by_name[strategy].alive = False
         index = self.instruments.index
         self.used = {index[instrument] for instrument in used if instrument in index}
-        for strategy, instrument, quantity in positions:
-            seat = self._by_name.get(strategy)
-            if seat is not None and instrument in index:
-                seat.desk.positions[index[instrument]] = quantity
+        for position in held:
+            seat = self._by_name.get(position.strategy)
+            if seat is not None and position.instrument in index:
+                seat.desk.positions[index[position.instrument]] = position.quantity
+
+    def tell_held(self) -> None:
+        """Tell strategies what they hold from before a restart: they watch its stop again."""
+        for position in self._held:
+            seat = self._by_name.get(position.strategy)
+            if seat is not None and seat.alive and position.instrument in self.instruments.index:
+                self._call(seat, seat.strategy.on_position, position)
+        self._held = ()
 
     def hold(self, strategy: str, instrument: str, signal: int) -> None:
         """A restored order still works: the strategy may not signal there before it is settled."""
