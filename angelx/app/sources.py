@@ -22,6 +22,16 @@ class Bounds(msgspec.Struct, frozen=True):
     end: int | None = None
 
 
+class _Recording(msgspec.Struct, frozen=True):
+    """What a recorded source writes as its reference."""
+
+    path: str
+    begin: int | None = None
+    end: int | None = None
+    symbols: tuple[str, ...] | None = None
+    bar_spread_bps: float | None = None
+
+
 def open_source(config: Config, sessions: Sessions, bounds: Bounds) -> TickSource:
     """The source that a configuration names.
 
@@ -37,7 +47,7 @@ def open_source(config: Config, sessions: Sessions, bounds: Bounds) -> TickSourc
     from angelx.adapters.recorded import open_recording
 
     return open_recording(
-        Path(config.market.source),
+        Path(config.market.source).expanduser().resolve(),
         begin=bounds.begin,
         end=bounds.end,
         bar_spread_bps=config.market.bar_spread_bps,
@@ -57,9 +67,17 @@ def open_reference(source: str, reference: str) -> TickSource:
         from angelx.market.simulated import SimulatedMarket
 
         return SimulatedMarket.from_reference(reference)
-    from angelx.adapters.recorded import open_recording_again
+    from angelx.adapters.recorded import open_recording
 
-    return open_recording_again(reference, freeze=_freeze)
+    found = msgspec.json.decode(reference, type=_Recording)
+    return open_recording(
+        Path(found.path),
+        begin=found.begin,
+        end=found.end,
+        symbols=found.symbols,
+        bar_spread_bps=found.bar_spread_bps,
+        freeze=_freeze,
+    )
 
 
 def _freeze(underlying: str, day: date) -> int:

@@ -46,15 +46,18 @@ class LedgerKeeper:
 
     def on_filled(self, event: OrderFilled) -> None:
         """Move the position."""
-        order = self._orders.get(event.order)
-        changed = self.ledger.apply(event, UNOWNED if order is None else order.approved.strategy)
+        changed = self._apply(event)
         if changed is not None:
             self._bus.publish(changed)
 
     def restore(self, event: Event) -> None:
         """Fold one record of the journal, after the router did."""
         if isinstance(event, OrderFilled):
-            self.ledger.apply(event, self._orders[event.order].approved.strategy)
+            self._apply(event)
+
+    def _apply(self, fill: OrderFilled) -> PositionChanged | None:
+        order = self._orders.get(fill.order)
+        return self.ledger.apply(fill, UNOWNED if order is None else order.approved.strategy)
 
     # ------------------------------------------------------------ value
     def on_phase(self, event: PhaseChanged) -> None:

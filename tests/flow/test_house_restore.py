@@ -65,7 +65,7 @@ def state(play: Play) -> dict[str, Any]:
             ({place: q for place, q in seat.desk.positions.items() if q}, sorted(seat.desk.busy.items()))
             for seat in house.host._seats
         ],
-        "safe_exit": (house.safe_exit._positions, sorted(house.safe_exit._working)),
+        "live": sorted(house.router.live),
     }  # fmt: skip
 
 
