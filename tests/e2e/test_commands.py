@@ -1,0 +1,115 @@
+"""Every command teaches, and answers programs in one JSON object, whatever happens."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.program import ROOT, angelx
+
+COMMANDS = (
+    "paper",
+    "replay",
+    "run",
+    "report",
+    "status",
+    "kill",
+    "flatten",
+    "resume",
+    "stop",
+    "reload",
+    "doctor",
+    "graph",
+    "warm",
+    "bench",
+    "journal verify",
+    "journal show",
+    "journal replay",
+    "config check",
+    "config show",
+)
+MISTAKES = (
+    ("status --state-dir none", 1, "no daemon is running"),
+    ("stop --state-dir none", 1, "no daemon is running"),
+    ("reload --state-dir none", 1, "no daemon is running"),
+    ("report --state-dir none", 1, "no such journal"),
+    ("journal verify none", 1, "no such journal"),
+    ("journal show none", 1, "no such journal"),
+    ("journal replay none", 1, "no such journal"),
+    ("journal verify", 2, "Missing argument 'FILE'"),
+    ("config check none.yaml", 64, "none.yaml"),
+    ("run -c none.yaml", 64, "none.yaml"),
+    ("bench none", 2, "there are bus, tick-to-order, replay, journal"),
+    ("graph --output wiring.png", 2, ".svg"),
+    ("paper --speed fast", 2, "--speed"),
+    ("paper --speed -1", 64, "speed"),
+    ("paper --set risk", 2, "KEY=VALUE"),
+    ("paper --set risk.none=1", 64, "risk.none"),
+    ("paper --set risk.daily_loss=lots", 64, "risk.daily_loss"),
+    ("paper --seed one", 2, "--seed"),
+    ("paper --batch-rows 0", 2, "--batch-rows"),
+    ("paper --strategy nobody", 64, "nobody"),
+    ("paper --set market.session=2026-01-26", 64, "2026-01-26"),
+    ("replay none.parquet", 2, "none.parquet"),
+    ("replay none.parquet --from yesterday", 2, "none.parquet"),
+    ("resume --state-dir none", 2, "--reason"),
+    ("resume --reason= --state-dir none", 2, "without a reason"),
+    ("nonsense", 2, "nonsense"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(command: str, tmp_path: Path) -> None:
+    text = angelx(*command.split(), "--help", cwd=tmp_path).succeeded().out
+    taught = text.split("Usage:")[1].split("╭")[0].splitlines()[1:]
+    assert len(" ".join(taught).split()) > 5, "a sentence about what it is for"
+    assert "--json" in text
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("command", "code", "says"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
+def test_a_mistake_is_named_and_answered(command: str, code: int, says: str, tmp_path: Path) -> None:
+    ran = angelx(*command.split(), "--json", cwd=tmp_path)
+    assert ran.code == code, ran.err
+    assert says in ran.answer["error"]
+    assert ran.answer["ok"] is False
+    assert ran.answer["exit"] == code
+    assert "Traceback" not in ran.err
+    assert not list(tmp_path.rglob("journal.db"))
+
+
+def test_the_first_page_names_every_command_and_the_exit_codes(tmp_path: Path) -> None:
+    text = angelx("--help", cwd=tmp_path).succeeded().out
+    assert all(command.split(maxsplit=1)[0] in text for command in COMMANDS)
+    assert "75" in text
+    assert angelx("--version", cwd=tmp_path).succeeded().out.startswith("angelx 0.")
+
+
+@pytest.mark.parametrize("suffix", ["md", "svg", "json"])
+def test_the_wiring_is_drawn(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"graph.{suffix}"
+    arrows = angelx("graph", "--output", path, "--json", cwd=tmp_path).succeeded().answer["arrows"]
+    assert len(arrows) > 20
+    text = path.read_text()
+    assert "order_router" in text
+    if suffix == "json":
+        json.loads(text)
+
+
+def test_the_configuration_at_the_root_is_good(tmp_path: Path) -> None:
+    checked = angelx("config", "check", ROOT / "config.yaml", "--json", cwd=tmp_path).succeeded().answer
+    shown = angelx("config", "show", "-c", ROOT / "config.yaml", "--json", cwd=tmp_path).succeeded().answer
+    assert checked["ok"] is True
+    assert shown["config"] == checked["config"]
+    assert "secrets" not in shown["config"]
+
+
+def test_doctor_looks_at_the_state_directory(tmp_path: Path) -> None:
+    found = angelx("doctor", "--state-dir", tmp_path / "state", "--json", cwd=tmp_path)
+    names = {check["name"]: check["status"] for check in found.answer["checks"]}
+    assert names["kill switch"] == names["journal"] == "ok"
+    assert found.code == int("fail" in names.values())
+
+    angelx("kill", "--state-dir", tmp_path / "state", "--reason", "a test", cwd=tmp_path).succeeded()
+    halted = angelx("doctor", "--state-dir", tmp_path / "state", "--json", cwd=tmp_path).answer
+    assert next(check["status"] for check in halted["checks"] if check["name"] == "kill switch") != "ok"

@@ -1,0 +1,108 @@
+"""SIGKILL at random moments: whoever runs the same command again goes on where the dead process stopped.
+
+Twenty moments over four sessions, from the first millisecond of start-up to the last of the report.
+"""
+
+import random
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.program import SMALL, UNREPORTED, angelx, records, start
+
+KILLS = 5
+ALL_RECORDS = 40_000
+"""About as many as the session comes to."""
+EAGER = '''
+from angelx.signals.strategy import Strategy
+
+
+class Eager(Strategy):
+    """Buys what it does not hold and sells what it does, every few seconds."""
+
+    every_s = 7.0
+
+    def on_timer(self):
+        for place, instrument in enumerate(self.desk.instruments):
+            if instrument.tradable and not self.desk.working(place):
+                _ = self.desk.flat(place) if self.desk.position(place) else self.desk.long(place, why="eager")
+'''
+
+
+def command(state: Path, strategy: Path) -> list[object]:
+    settings = ("risk.profile=bench", "risk.fixed_units=65", "capital=10000000", "paper.reject_rate=0.02",
+                "journal.block_records=8", "journal.head_every_s=0.1")  # fmt: skip
+    words = [word for setting in settings for word in ("--set", setting)]
+    return ["paper", "--json", "--state-dir", state, "--strategy", f"{strategy}:Eager", *SMALL, *UNREPORTED, *words]
+
+
+def progress(journal: Path) -> int:
+    """Records that are on the disk; 0 while there is no journal."""
+    try:
+        database = sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True, timeout=0)
+        with closing(database):
+            found = database.execute("select last from head").fetchone()
+    except sqlite3.Error:
+        return 0
+    return int(found[0]) if found else 0
+
+
+def kill_at(process: "subprocess.Popen[str]", journal: Path, moment: "int | float") -> bool:
+    """Kill after so many seconds (float), or once so many records are on the disk (int); False where it ended first."""
+    began = time.monotonic()
+    while process.poll() is None:
+        if time.monotonic() - began > moment if isinstance(moment, float) else progress(journal) > moment:
+            process.kill()
+            process.communicate()
+            return True
+        time.sleep(0.003)  # noqa: TID251 - a test waits for another process
+    process.communicate()
+    return False
+
+
+def positions(journal: Path) -> dict[str, int]:
+    held: Counter[str] = Counter()
+    for fill in records(journal, "OrderFilled"):
+        held[fill["instrument"]] += fill["side"] * fill["quantity"]
+    return {instrument: quantity for instrument, quantity in held.items() if quantity}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_session_goes_on(seed: int, tmp_path: Path) -> None:
+    strategy, state = tmp_path / "eager.py", tmp_path / "state"
+    strategy.write_text(EAGER)
+    words = command(state, strategy)
+    rng = random.Random(seed)
+    killed = kill_at(start(*words, cwd=tmp_path), state / "journal.db", rng.uniform(0.1, 1.5))
+    for at in sorted(rng.randrange(0, ALL_RECORDS) for _ in range(KILLS - 1)):
+        killed += kill_at(start(*words, cwd=tmp_path), state / "journal.db", at)
+    answer = angelx(*words, cwd=tmp_path).succeeded().answer
+    assert killed >= KILLS - 1
+    assert len(records(Path(answer["journal"]), "SessionStarted")) > 1
+    consistent(Path(answer["journal"]), answer)
+
+
+def consistent(journal: Path, answer: dict[str, Any]) -> None:
+    approved = [record["order"] for record in records(journal, "OrderApproved")]
+    assert len(approved) == len(set(approved)) == answer["orders"] > 10, "no intent twice"
+    signals = [record["signal"] for record in records(journal, "OrderApproved")]
+    assert len(signals) == len(set(signals)), "one order a signal"
+    executions = [record["execution"] for record in records(journal, "OrderFilled")]
+    assert len(executions) == len(set(executions)) == answer["fills"]
+    assert sum(positions(journal).values()) == sum(answer["positions"].values())
+    filled: Counter[str] = Counter()
+    for fill in records(journal, "OrderFilled"):
+        filled[fill["order"]] += fill["quantity"]
+    over = [record["order"] for record in records(journal, "OrderApproved") if filled[record["order"]] > record["quantity"]]
+    assert not over
+    unended = {"sent", "working", "partly filled"} & set(answer["order_states"])
+    assert not unended, answer["order_states"]
+    assert angelx("journal", "verify", journal, "--json", cwd=journal.parent).succeeded().answer["ok"] is True
+    replayed = angelx("journal", "replay", journal, "--json", cwd=journal.parent)
+    assert replayed.answer["identical"] is True, replayed.answer
