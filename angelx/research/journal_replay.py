@@ -163,7 +163,7 @@ class _Feeder:
 
     def __init__(self, bus: Bus, batches: Iterator[TickBatch]) -> None:
         self._bus, self._batches = bus, batches
-        self._batch = TickBatch.empty()
+        self._batch = next(batches, TickBatch.empty())  # As in the process: rows of before are warmed up at once.
         self._start = 0
 
     def until_row(self, row: int) -> None:
