@@ -1,10 +1,12 @@
 """The program: one command per thing a person wants; `angelx COMMAND --help` teaches each."""
 
+import sys
+
 import typer
 
 from angelx import __version__
 from angelx.cli import chores, control, journal, play
-from angelx.cli.output import configure_logging
+from angelx.cli.output import USAGE, answer, configure_logging
 
 app = typer.Typer(
     name="angelx",
@@ -36,5 +38,11 @@ def _root(
 
 
 def main() -> None:
-    """Run the program."""
-    app()
+    """Run the program; a wrong command line is answered in JSON too, where JSON was asked for."""
+    try:
+        app()
+    except SystemExit as end:
+        explain = getattr(end.__context__, "format_message", None)  # It ended on an error that was shown already.
+        if explain is not None and "--json" in sys.argv:
+            answer({"ok": False, "error": explain(), "kind": "UsageError", "exit": USAGE})
+        raise

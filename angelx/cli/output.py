@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ CODES: Final[Mapping[type[AngelxError], int]] = {InputInvalid: 2, ConfigInvalid:
 """Exit codes: 0 done, 1 failed or found wrong, 2 bad input, 64 configuration, 75 locked, 78 halted."""
 
 HALTED: Final = 78
+USAGE: Final = 2
 
 
 def configure_logging(level: str, form: str) -> None:
@@ -67,6 +69,11 @@ def guarded(command: Callable[[], int], *, json: bool) -> None:
     except AngelxError as error:
         code = code_of(error)
         sys.stderr.write(f"angelx: {error}\n")
+        if json:
+            answer({"ok": False, "error": str(error), "kind": type(error).__name__, "exit": code})
+    except Exception as error:  # noqa: BLE001 - a bug: shown whole, and who reads JSON is answered all the same
+        code = FAILED
+        traceback.print_exc()
         if json:
             answer({"ok": False, "error": str(error), "kind": type(error).__name__, "exit": code})
     raise SystemExit(code)

@@ -63,8 +63,12 @@ def paper(
     filters, risk, router, paper broker, journal, kill switch. Run it again after a crash or Ctrl-C and it goes on where
     it stopped; with the same seed it gives the same journal, bit for bit.
     """
-    overrides = {**_common(state_dir or Path("var/paper"), seed, speed, strategy), **_set(settings)}
-    guarded(lambda: _play("paper", config, overrides, {}, fresh, no_view, batch_rows, json), json=json)
+
+    def body() -> int:
+        overrides = {**_common(state_dir or Path("var/paper"), seed, speed, strategy), **_set(settings)}
+        return _play("paper", config, overrides, {}, fresh, no_view, batch_rows, json)
+
+    guarded(body, json=json)
 
 
 def replay(
@@ -122,8 +126,12 @@ def run(
     protective orders stay), SIGUSR1 halts, SIGUSR2 flattens, SIGHUP reloads. A halt survives any restart until
     `angelx resume --reason`.
     """
-    overrides = {**_common(state_dir, None, speed, strategy), **_set(settings)}
-    guarded(lambda: _play("run", config, overrides, {}, fresh, True, MOST_ROWS, json, override_freeze), json=json)
+
+    def body() -> int:
+        overrides = {**_common(state_dir, None, speed, strategy), **_set(settings)}
+        return _play("run", config, overrides, {}, fresh, True, MOST_ROWS, json, override_freeze)
+
+    guarded(body, json=json)
 
 
 def report(
@@ -223,9 +231,10 @@ def _set(settings: list[str] | None) -> dict[str, Any]:
         if not found:
             raise InputInvalid(f"--set {setting}: KEY=VALUE is wanted, e.g. risk.daily_loss=0.02")
         try:
-            values[key.strip()] = YAML(typ="safe").load(text)
+            value = YAML(typ="safe").load(text)
         except YAMLError as error:
             raise InputInvalid(f"--set {setting}: {error}") from error
+        values[key.strip()] = text.strip() if isinstance(value, date) else value  # days are written, not counted
     return values
 
 
