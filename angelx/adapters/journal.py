@@ -240,9 +240,9 @@ class JournalReader:
     def faults(self, head: Head | None = None, key: bytes = b"") -> Iterator[Fault]:
         """Everything wrong with it; `head` is one kept outside, checked besides its own."""
         kept = self.head
-        if kept is None:
+        if kept is None and (head is not None or any(True for _ in self.blocks())):
             yield Fault(0, "the journal's own head is missing")
-        elif len(kept.hash) != 2 * HASH_BYTES:
+        elif kept is not None and len(kept.hash) != 2 * HASH_BYTES:
             yield Fault(kept.last, "the journal's own head was edited")
             kept = None
         if head is not None and (kept is None or head.last >= kept.last):
