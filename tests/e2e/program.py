@@ -146,4 +146,3 @@ def records(journal: Path, *kinds: str) -> list[dict[str, Any]]:
         for number, kind, body in found
         if not kinds or kind in kinds
     ]
-

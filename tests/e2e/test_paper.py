@@ -95,9 +95,17 @@ def test_a_finished_session_is_put_aside_by_the_next(tmp_path: Path) -> None:
 def test_the_module_is_the_program() -> None:
     texts = [
         subprocess.run(
-            [sys.executable, *command, "--help"], cwd=ROOT, env=environment(), check=True, capture_output=True, text=True
+            [sys.executable, *command, "--help"],
+            cwd=ROOT,
+            env=environment(),
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
-        for command in ([sys.executable, "-m", "angelx"], [sys.executable, "-c", "from angelx.cli.main import main; main()"])
+        for command in (
+            [sys.executable, "-m", "angelx"],
+            [sys.executable, "-c", "from angelx.cli.main import main; main()"],
+        )
     ]
     first, second = (text.split("[OPTIONS]", 1)[1].split() for text in texts)
     assert first == second

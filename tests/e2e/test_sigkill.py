@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.program import SMALL, UNREPORTED, angelx, records, start
 
 KILLS = 5
-ALL_RECORDS = 40_000
+ALL_RECORDS = 10_000
 """About as many as the session comes to."""
 EAGER = '''
 from angelx.signals.strategy import Strategy
@@ -26,7 +26,7 @@ from angelx.signals.strategy import Strategy
 class Eager(Strategy):
     """Buys what it does not hold and sells what it does, every few seconds."""
 
-    every_s = 7.0
+    every_s = 29.0
 
     def on_timer(self):
         for place, instrument in enumerate(self.desk.instruments):
