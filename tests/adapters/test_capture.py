@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from angelx.adapters.capture import COLUMNS, CaptureFailed, CaptureSource, CaptureWriter
+from angelx.adapters.capture import CaptureFailed, CaptureSource, CaptureWriter
 from angelx.adapters.recorded import open_recording
+from angelx.adapters.recorded.captured import COLUMNS
 from angelx.domain.errors import InputInvalid
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind, Right
 from angelx.domain.ports import TickSource

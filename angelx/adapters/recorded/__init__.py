@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from angelx.adapters.capture import CaptureSource
+    from angelx.adapters.recorded.captured import CaptureSource
     from angelx.adapters.recorded.source import RecordedSource
 
 __all__ = ["open_recording"]

@@ -6,6 +6,7 @@ and 60 MB that a replay does not need.
 
 from typing import Any, Final
 
+import numba as nb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ _LARGEST_PRICE: Final = 2.0**60
 _LARGEST_COUNT: Final = 2.0**40
 _REMAINDER: Final = 1e-3
 """Of 1/10,000: less is the error of a float, more was a price between two integers."""
+_NONE: Final = np.empty(0, np.bool_)
 _UNIT_NS: Final = {"s": NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
@@ -71,23 +73,34 @@ def prices(column: Column, absent: int) -> tuple[Ints, int]:
 def units(column: Column, per_unit: Ints | int, absent: int) -> Ints:
     """Counts times `per_unit` (units in a lot, per row or for all), rounded to whole units; else as `prices`."""
     whole, _ = _rounded(column, 1, _LARGEST_COUNT, NOT_A_NUMBER)
-    product = np.where(whole == NOT_A_NUMBER, NOT_A_NUMBER, whole * per_unit)
-    return np.where(nulls(column), absent, product) if column.null_count else product
+    if not isinstance(per_unit, int) or per_unit != 1:
+        whole = np.where(whole == NOT_A_NUMBER, NOT_A_NUMBER, whole * per_unit)
+    return np.where(nulls(column), absent, whole) if column.null_count else whole
 
 
 def _rounded(column: Column, scale: int, largest: float, absent: int) -> tuple[Ints, int]:
     if pa.types.is_null(column.type):
         return np.full(len(column), absent, np.int64), 0
+    result = np.empty(len(column), np.int64)
+    absences = nulls(column) if column.null_count else _NONE
     values = raw(column).astype(np.float64, copy=False)
-    with np.errstate(invalid="ignore", over="ignore"):
-        scaled = values * float(scale)
+    return result, _round(values, absences, float(scale), largest, absent, result)
+
+
+@nb.njit(cache=True, nogil=True)
+def _round(
+    values: NDArray[np.float64], absences: Flags, scale: float, largest: float, absent: int, result: Ints
+) -> int:
+    """Round each value times scale half-even; answer how many had a remainder."""
+    remainders = 0
+    for row in range(values.shape[0]):
+        scaled = values[row] * scale
         rounded = np.rint(scaled)
-        sound = np.abs(rounded) < largest
-        remainder = (np.abs(scaled - rounded) > _REMAINDER) & sound
-    result = np.where(sound, rounded, 0.0).astype(np.int64)
-    result[~sound] = NOT_A_NUMBER
-    if column.null_count:
-        absences = nulls(column)
-        result[absences] = absent
-        remainder &= ~absences
-    return result, int(np.count_nonzero(remainder))
+        if absences.shape[0] and absences[row]:
+            result[row] = absent
+        elif abs(rounded) < largest:  # False for NaN.
+            result[row] = np.int64(rounded)
+            remainders += abs(scaled - rounded) > _REMAINDER
+        else:
+            result[row] = NOT_A_NUMBER
+    return remainders

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from angelx.adapters.capture import CaptureSource, is_capture
+from angelx.adapters.recorded.captured import CaptureSource, is_capture
 from angelx.adapters.recorded.catalogue import Freeze
 from angelx.adapters.recorded.layouts import layout_of, why_not
 from angelx.adapters.recorded.source import RecordedSource

@@ -51,6 +51,9 @@ def merge(streams: Sequence[Iterator[Table]]) -> Iterator[Table]:
 
     Each stream is in order itself. At most about a table of each is held at once.
     """
+    if len(streams) == 1:
+        yield from streams[0]
+        return
     nothing = updates(0)
     held = [next(stream, nothing) for stream in streams]
     going = {place for place, table in enumerate(held) if table.shape[1]}
