@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from angelx.bench.rows import Row, paired, seconds
@@ -38,7 +39,7 @@ def run() -> Sequence[Row]:
     """Rows `inline-1`, `inline-4`, `inline-16` and `mailbox-1`."""
     rows = []
     for subscribers in (1, 4, 16):
-        value, bare = paired(lambda n=subscribers: _published(n), lambda n=subscribers: _bare(n), ROUNDS)
+        value, bare = paired(partial(_published, subscribers), partial(_bare, subscribers), ROUNDS)
         rows.append(_row(f"inline-{subscribers}", value, "bare loop over the same handlers", bare))
     value, bare = paired(lambda: asyncio.run(_mailbox()), lambda: asyncio.run(_queue()), ROUNDS)
     rows.append(_row("mailbox-1", value, "bare asyncio.Queue", bare))

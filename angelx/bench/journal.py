@@ -3,6 +3,7 @@
 import sqlite3
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,8 @@ def run() -> Sequence[Row]:
     for case, group, count in (("single", 1, SINGLES), (f"group-{GROUP}", GROUP, GROUPS)):
         with tempfile.TemporaryDirectory() as directory:
             value, bare = paired(
-                lambda g=group, c=count, d=directory: _appended(Path(d), g, c),
-                lambda g=group, c=count, d=directory: _bare(Path(d), g, c),
+                partial(_appended, Path(directory), group, count),
+                partial(_bare, Path(directory), group, count),
                 ROUNDS,
             )
         rows.append(

@@ -164,9 +164,9 @@ class OrderRouter:
             return None
         if not isinstance(event, OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
             return None
-        order = self.orders.get(event.order)
-        if order is None:  # not ours: reported when it came
+        if event.order not in self.orders:  # not ours: reported when it came
             return None
+        order = self.orders[event.order]
         was_live = order.state in LIVE
         if isinstance(event, CancelRequested):
             if was_live:

@@ -11,6 +11,7 @@ import numpy as np
 
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
+from angelx.domain.errors import InputInvalid
 from angelx.domain.events import (
     Event,
     InstrumentUsed,
@@ -177,12 +178,22 @@ class StrategyHost:
 
     # ------------------------------------------------------------ life
     def start(self) -> None:
-        """Show every strategy its desk. A strategy that cannot start is an error of the configuration: it raises."""
+        """Show every strategy its desk.
+
+        Raises
+        ------
+        InputInvalid
+            A strategy cannot start: nothing is traded.
+        """
         for seat in self._seats:
             seat.strategy.desk = seat.desk
-            seat.strategy.start()
             seat.watched = np.zeros(len(self.instruments), np.bool_)
-            seat.watched[list(seat.strategy.watches())] = True
+            try:
+                seat.strategy.start()
+                seat.watched[list(seat.strategy.watches())] = True
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - as in `_call`
+                name = seat.strategy.name
+                raise InputInvalid(f"strategy {name} cannot start: {_said(error)}") from error
 
     def restore(
         self, signals: int, held: Sequence[PositionChanged], used: Iterable[str], failed: Iterable[str]
@@ -266,16 +277,13 @@ class StrategyHost:
         """Call a strategy's code: what it raises ends the strategy, not the house."""
         try:
             return method(*arguments) if self._unguarded else self._guard.call(method, *arguments)
-        except (Exception, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code may raise anything
+        except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code may do anything
             self._fail(seat, error)
             return None
 
     def _fail(self, seat: _Seat, error: BaseException) -> None:
         seat.alive = False
-        trace = traceback.extract_tb(error.__traceback__)
-        # Where a timeout struck depends on the host's speed; it must not, in what is recorded.
-        where = "" if isinstance(error, StrategyTimeout) else f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})"
-        self.bus.publish(StrategyFailed(self.bus.now, seat.strategy.name, f"{type(error).__name__}: {error}{where}"))
+        self.bus.publish(StrategyFailed(self.bus.now, seat.strategy.name, _said(error)))
 
     # ------------------------------------------------------------ what became of signals
     def on_approved(self, event: OrderApproved) -> None:
@@ -354,3 +362,11 @@ class StrategyHost:
         """True where the strategy's positions may not be carried over a session's end."""
         seat = self._by_name.get(strategy)
         return seat is None or seat.strategy.intraday
+
+
+def _said(error: BaseException) -> str:
+    """What a strategy raised, and where."""
+    trace = traceback.extract_tb(error.__traceback__)
+    # Where a timeout struck depends on the host's speed; it must not, in what is recorded.
+    where = "" if isinstance(error, StrategyTimeout) else f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})"
+    return f"{type(error).__name__}: {error}{where}"
