@@ -12,6 +12,8 @@ STREAM_AGE: Final = 60 * NS
 """Oldest exchange time of a quiet instrument of a stream."""
 SNAPSHOT_MOST: Final = 600 * NS
 """No snapshot is fresh beyond this, however slow its source says it is."""
+APART: Final = NS
+"""Rows this far apart belong to two snapshots."""
 REMEMBERED: Final = 128
 """Snapshots whose cadence and lag are remembered."""
 FIRST_CADENCE: Final = 60 * NS
@@ -34,7 +36,7 @@ class Freshness:
             raise ValueError(f"a source is a stream or a snapshot, was {kind!r}")
         self.is_snapshot = kind == "snapshot"
         self.silent_ns = silent_ns
-        self._last_at = 0
+        self._last_at = self._snapshot_at = 0
         self._gaps: list[int] = []
         self._lags: list[int] = []
         self.snapshot_age_ns = FIRST_CADENCE * 3 if self.is_snapshot else 0
@@ -52,13 +54,14 @@ class Freshness:
 
     def _measure_each(self, at: NDArray[np.int64], exchange_at: NDArray[np.int64]) -> None:
         """Measure the first row of every snapshot, however the stream was cut into runs."""
-        for row in np.flatnonzero(np.diff(at, prepend=self._last_at)):
+        for row in np.flatnonzero(np.diff(at, prepend=self._last_at) >= APART):
             self._measure(int(at[row]), int(at[row] - exchange_at[row]))
-            self._last_at = int(at[row])
+        self._last_at = int(at[-1])
 
     def _measure(self, at: int, lag: int) -> None:
-        if self._last_at and at - self._last_at < SNAPSHOT_MOST:
-            self._gaps = [*self._gaps[1 - REMEMBERED :], at - self._last_at]
+        if self._snapshot_at and at - self._snapshot_at < SNAPSHOT_MOST:
+            self._gaps = [*self._gaps[1 - REMEMBERED :], at - self._snapshot_at]
+        self._snapshot_at = at
         self._lags = [*self._lags[1 - REMEMBERED :], lag]
         lags, gaps = sorted(self._lags), sorted(self._gaps)
         cadence = gaps[len(gaps) // 2] if gaps else FIRST_CADENCE

@@ -191,7 +191,7 @@ class StrategyHost:
             try:
                 seat.strategy.start()
                 seat.watched[list(seat.strategy.watches())] = True
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - as in `_call`
+            except (Exception, SystemExit) as error:
                 name = seat.strategy.name
                 raise InputInvalid(f"strategy {name} cannot start: {_said(error)}") from error
 
