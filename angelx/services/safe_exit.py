@@ -31,6 +31,8 @@ from angelx.services.strategy_host import StrategyHost
 
 STEP: Final = 2 * NS
 MOST_URGENT: Final = 3
+GONE_ON: Final = frozenset({"filled", "cancelled"})
+"""Ends after which the next exit goes at once; a refused one waits for its step, else it would be refused for ever."""
 PREFIX: Final = "safe_exit"
 """Every signal of safe exit says so in its `why`: at FLATTEN only these are sent."""
 
@@ -61,6 +63,8 @@ class SafeExit:
         """Why, and how many steps so far, by (strategy, instrument)."""
         self._everything = ""
         """Why all is to be closed; empty where it is not."""
+        self._silent = False
+        """At SILENT nothing is asked for: nothing would be sent."""
         self._ending: set[str] = set()
         """Segments in their last minutes: intraday positions are closed."""
         self._failed: set[str] = set()
@@ -78,7 +82,7 @@ class SafeExit:
     def on_closed(self, event: OrderClosed) -> None:
         """Nothing of it works any more: the next exit may go."""
         key = event.strategy, event.instrument
-        if key in self._closing:
+        if key in self._closing and event.outcome in GONE_ON:
             self._bus.at(self._bus.now + 1, partial(self._step, key, again=False))
 
     def on_position(self, event: PositionChanged) -> None:
@@ -109,6 +113,7 @@ class SafeExit:
     def on_level(self, event: LevelChanged) -> None:
         """FLATTEN closes everything; a resume ends that."""
         self._everything = "flatten" if event.level == "flatten" else ""
+        self._silent = event.level == "silent"
         self._consider_all()
 
     def on_failed(self, event: StrategyFailed) -> None:
@@ -117,6 +122,8 @@ class SafeExit:
         self._consider_all()
 
     def _reason(self, strategy: str, instrument: str) -> str:
+        if self._silent:
+            return ""
         if self._everything:
             return f"{PREFIX}:{self._everything}"
         if strategy in self._failed:
