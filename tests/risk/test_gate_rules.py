@@ -1,0 +1,187 @@
+"""Every rule of the gate from both sides of its limit; reductions are never barred by the rules of entries."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, OrderFilled
+from angelx.domain.instruments import Instrument, Kind, Right
+from angelx.domain.scalars import NS
+from angelx.risk.book import Book
+from angelx.risk.gate import ALWAYS, ENTRIES, Draft, objection
+from angelx.risk.limits import Limits
+from angelx.risk.sizing import entry_units
+
+OPTION = Instrument(
+    id="O", symbol="O", segment="NFO", kind=Kind.OPTION, currency="INR", tick_size=500, lot_size=75,
+    freeze_quantity=1_800, underlying="X", expiry=date(2026, 1, 6), strike=240_000_000, right=Right.CALL,
+)  # fmt: skip
+EQUITY = Instrument(id="E", symbol="E", segment="NSE", kind=Kind.EQUITY, currency="INR", tick_size=500)
+CAPITAL = 10**11
+NOW = 10**15
+LIMITS = Limits()
+
+
+def book(**limits: Any) -> Book:
+    return Book(CAPITAL, replace(LIMITS, **limits))
+
+
+def draft(**changes: Any) -> Draft:
+    """An entry that nothing speaks against."""
+    found = Draft()
+    fields: dict[str, Any] = {
+        "at": NOW, "strategy": "s", "instrument": OPTION, "side": 1, "quantity": 75, "limit": 1_001_000, "bid": 999_500,
+        "ask": 1_000_000, "touch": 1_000_000, "reduces": False, "urgency": 0, "why": "w", "phase": "open",
+        "closes_at": NOW + 10**13, "age": 0, "max_age": NS, "barred": "",
+    }  # fmt: skip
+    for name, value in (fields | changes).items():
+        setattr(found, name, value)
+    return found
+
+
+def approved(order: str = "a", **changes: Any) -> OrderApproved:
+    base = OrderApproved(NOW, order, 1, "s", "O", 1, 75, 1_000_000, False, 1_000_000, "x", 1.0)
+    return replace(base, **changes)
+
+
+def reserved(**changes: Any) -> Callable[[Book], None]:
+    return lambda book: book.reserve(approved(**changes))
+
+
+def holding(units: int, strategy: str = "s", instrument: str = "O") -> Callable[[Book], None]:
+    def hold(book: Book) -> None:
+        side = 1 if units > 0 else -1
+        name = f"h{strategy}{instrument}"
+        book.reserve(
+            approved(name, side=side, quantity=abs(units), strategy=strategy, instrument=instrument, limit=10, at=0)
+        )
+        book.fill(OrderFilled(0, name, instrument, side, abs(units), 10, 0, name))
+        book.close(OrderClosed(0, name, 1, strategy, instrument, side, "filled", abs(units), 0))
+
+    return hold
+
+
+def sent(count: int, ago: int) -> Callable[[Book], None]:
+    return lambda book: book.sent.extend([NOW - ago] * count)
+
+
+def marked(equity: int) -> Callable[[Book], None]:
+    return lambda book: book.mark(EquityMarked(NOW, equity, 0, 0, 0))
+
+
+EXIT = {"side": -1, "reduces": True, "touch": 999_500, "limit": 998_500}
+CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Callable[[Book], None] | None]] = [
+    # rule, changes that pass, changes that do not, limits, what is done to the book first
+    ("market_closed", {}, {"phase": "closed"}, {}, None),
+    ("not_tradable", {}, {"instrument": replace(EQUITY, tradable=False)}, {}, None),
+    ("no_touch", {"touch": 1, "limit": 500}, {"touch": 0}, {}, None),
+    ("crossed", {"bid": 1_000_000}, {"bid": 1_000_500}, {}, None),
+    ("collar", {"limit": 1_001_000}, {"limit": 1_001_500}, {}, None),
+    ("collar", {"limit": 1_002_000, "urgency": 1}, {"limit": 1_002_500, "urgency": 1}, {}, None),
+    ("off_tick", {"limit": 1_000_500}, {"limit": 1_000_501}, {}, None),
+    ("off_lot", {"quantity": 150}, {"quantity": 151}, {}, None),
+    ("off_lot", {}, {"quantity": 0}, {}, None),
+    ("over_freeze", {"quantity": 1_800}, {"quantity": 1_875}, {"max_order_ppm": 10**9}, None),
+    ("order_rate", {}, {}, {}, sent(6, NS - 1)),
+    ("wash", {**EXIT}, {**EXIT}, {}, lambda b: (holding(75)(b), b.reserve(approved(side=1)))[0]),
+    ("exits_exceed", {**EXIT, "quantity": 75}, {**EXIT, "quantity": 150}, {}, holding(75)),
+    ("barred", {}, {"barred": "halt"}, {}, None),
+    ("stale", {"age": NS}, {"age": NS + 1}, {}, None),
+    ("spread", {"bid": 985_500}, {"bid": 985_000}, {}, None),
+    ("spread", {"bid": 9_000, "ask": 10_000, "touch": 10_000, "limit": 10_000},
+     {"bid": 8_500, "ask": 10_000, "touch": 10_000, "limit": 10_000}, {}, None),
+    ("too_late", {"closes_at": NOW + 1_800 * NS + 1}, {"closes_at": NOW + 1_800 * NS}, {}, None),
+    ("max_order", {"limit": 1_000_000}, {}, {"max_order_ppm": 750}, None),
+    ("naked_short", {**EXIT, "reduces": False, "quantity": 75}, {**EXIT, "reduces": False, "quantity": 150}, {}, holding(75)),
+    ("opposes_other", {**EXIT, "reduces": False, "strategy": "s"}, {**EXIT, "reduces": False, "strategy": "t"}, {}, holding(75)),
+    ("daily_loss", {}, {}, {}, marked(CAPITAL - CAPITAL * 3 // 100)),
+    ("drawdown", {}, {}, {"daily_loss_ppm": 900_000}, marked(CAPITAL - CAPITAL // 5)),
+    ("max_positions", {"instrument": OPTION}, {"instrument": replace(OPTION, id="P")}, {"max_positions": 1}, holding(75)),
+    ("max_positions", {"instrument": OPTION}, {"instrument": replace(OPTION, id="P")}, {"max_positions": 1}, reserved()),
+    ("exposure", {"quantity": 75}, {"quantity": 150}, {"premium_at_risk_ppm": 1_000}, None),
+    ("buying_power", {"quantity": 150}, {"quantity": 150},
+     {"premium_at_risk_ppm": 10**9, "max_order_ppm": 10**9}, reserved(quantity=75, limit=(CAPITAL - 10**6) // 75)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "good", "bad", "limits", "first"), CASES)
+def test_each_rule_from_both_sides(
+    rule: str, good: dict[str, Any], bad: dict[str, Any], limits: dict[str, Any], first: Callable[[Book], None] | None
+) -> None:
+    rules = {item.__name__: item for item in (*ALWAYS, *ENTRIES)}
+    full = book(**limits)
+    if first is not None:
+        first(full)
+    found = objection(draft(**bad), full) if good != bad else None
+    assert rules[rule](draft(**bad), full) is not None
+    if good != bad:
+        assert found is not None
+        assert rules[rule](draft(**good), full) is None
+
+
+@pytest.mark.parametrize(("equity", "rule"), [(CAPITAL - CAPITAL * 3 // 100 + 1, None), (CAPITAL * 97 // 100, "daily_loss")])
+def test_the_day_s_loss_bars_at_the_floor(equity: int, rule: str | None) -> None:
+    full = book()
+    marked(equity)(full)
+    found = objection(draft(), full)
+    assert (found and found[0]) == rule
+
+
+@pytest.mark.parametrize(("count", "reduces", "passes"), [(5, False, True), (6, False, False), (7, True, True), (8, True, False)])
+def test_exits_have_two_places_of_their_own(count: int, reduces: bool, passes: bool) -> None:
+    full = book(duplicate_window_ns=0)
+    holding(75)(full)
+    full.sent.clear()
+    sent(count, NS - 1)(full)
+    found = objection(draft(**EXIT) if reduces else draft(), full)
+    assert (found is None) == passes
+    full.sent.clear()
+    sent(20, NS)(full)
+    assert objection(draft(), full) is None
+
+
+def test_the_same_on_the_same_quote_is_a_loop_for_five_minutes() -> None:
+    full = book()
+    assert objection(draft(), full) is None
+    assert objection(draft(at=NOW + NS), full) is not None
+    assert objection(draft(at=NOW + 302 * NS), full) is None
+    assert objection(draft(at=NOW + 303 * NS, bid=999_000), full) is None
+
+
+@given(st.integers(1, 20), st.data())
+def test_no_rule_of_entries_bars_a_reduction(lots: int, data: st.DataObject) -> None:
+    full = book(max_positions=0, max_daily_trades=0, rejects_per_min=0, premium_at_risk_ppm=0, max_order_ppm=0)
+    holding(75 * lots)(full)
+    full.sent.clear()
+    marked(1)(full)
+    quantity = 75 * data.draw(st.integers(1, lots))
+    found = objection(
+        draft(**EXIT, quantity=quantity, barred="halt", age=10**15, bid=999_500, ask=5_000_000, closes_at=NOW), full
+    )
+    assert found is None
+
+
+@given(
+    price=st.integers(1, 10**7), stop=st.integers(0, 10**7), cash=st.integers(0, 10**11), kind=st.sampled_from((OPTION, EQUITY))
+)
+def test_sizes_are_whole_lots_within_every_cap(price: int, stop: int, cash: int, kind: Instrument) -> None:
+    full = Book(cash, LIMITS)
+    units, bound = entry_units(full, kind, price, stop)
+    assert units >= 0
+    assert units % kind.lot_size == 0
+    assert units * price <= min(full.max_order, cash)
+    assert units <= kind.largest_order
+    distance = stop or max(price * 30 // 100, 1)
+    assert units * distance <= full.risk_per_trade
+    one_more = units + kind.lot_size
+    most = full.max_premium if kind is OPTION else min(full.max_gross, full.max_name)
+    assert (
+        one_more * distance > full.risk_per_trade
+        or one_more * price > min(full.max_order, cash, most)
+        or one_more > kind.largest_order
+    ), bound
