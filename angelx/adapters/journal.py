@@ -220,10 +220,9 @@ class JournalReader:
         """Blocks in order of their first record."""
         try:
             for first, last, records, hashes in self._db.execute(
-                "select first, last, records, hashes from block order by first"
+                "select first, last, cast(records as blob), hashes from block order by first"  # may be no UTF-8
             ):
-                lines = records.encode() if isinstance(records, str) else bytes(records)
-                yield Block(first, last, lines.split(b"\n"), bytes(hashes))
+                yield Block(first, last, bytes(records).split(b"\n"), bytes(hashes))
         except sqlite3.DatabaseError as error:
             raise _broken(self.path, error) from error
 

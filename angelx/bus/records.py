@@ -60,7 +60,7 @@ def decode(line: bytes) -> Record:
     """
     try:
         return _decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise JournalBroken(f"not a record of schema {SCHEMA}: {error}") from error
 
 
