@@ -154,7 +154,9 @@ def test_a_kill_in_the_middle_of_a_cascade_bars_the_send(level: int) -> None:
     approved = play.of(OrderApproved)
     assert len(approved) >= 1
     assert not sends.orders
-    assert [(e.order, e.outcome, e.code) for e in play.of(OrderEnded)][:1] == [(approved[0].order, "barred", "kill_switch")]
+    assert [(e.order, e.outcome, e.code) for e in play.of(OrderEnded)][:1] == [
+        (approved[0].order, "barred", "kill_switch")
+    ]
     assert not play.house.book.orders
     assert play.house.book.reserved == 0
 
@@ -353,7 +355,9 @@ def test_a_fill_after_the_end_is_real_and_can_be_closed() -> None:
     """It moves every book, belongs to its strategy, and is closed like any other position."""
     play = Play([Gambler("one", 1, (1,), eager=1.0)], latency_ns=LATENCY)
     play.feed(market(1, 40))
-    ended = next(event for event in play.of(OrderApproved) if str(play.house.router.orders[event.order].state) == "filled")
+    ended = next(
+        event for event in play.of(OrderApproved) if str(play.house.router.orders[event.order].state) == "filled"
+    )
     before = dict(play.house.book.held)
     late = OrderFilled(play.bus.now, ended.order, "NFO:call", 1, 75, 1_000_000, 0, "LATE")
     play.bus.publish(late)

@@ -124,7 +124,9 @@ def test_each_rule_from_both_sides(
         assert rules[rule](draft(**good), full) is None
 
 
-@pytest.mark.parametrize(("equity", "rule"), [(CAPITAL - CAPITAL * 3 // 100 + 1, None), (CAPITAL * 97 // 100, "daily_loss")])
+@pytest.mark.parametrize(
+    ("equity", "rule"), [(CAPITAL - CAPITAL * 3 // 100 + 1, None), (CAPITAL * 97 // 100, "daily_loss")]
+)
 def test_the_day_s_loss_bars_at_the_floor(equity: int, rule: str | None) -> None:
     full = book()
     marked(equity)(full)
@@ -132,7 +134,9 @@ def test_the_day_s_loss_bars_at_the_floor(equity: int, rule: str | None) -> None
     assert (found and found[0]) == rule
 
 
-@pytest.mark.parametrize(("count", "reduces", "passes"), [(5, False, True), (6, False, False), (7, True, True), (8, True, False)])
+@pytest.mark.parametrize(
+    ("count", "reduces", "passes"), [(5, False, True), (6, False, False), (7, True, True), (8, True, False)]
+)
 def test_exits_have_two_places_of_their_own(count: int, reduces: bool, passes: bool) -> None:
     full = book(duplicate_window_ns=0)
     holding(75)(full)
@@ -167,7 +171,10 @@ def test_no_rule_of_entries_bars_a_reduction(lots: int, data: st.DataObject) -> 
 
 
 @given(
-    price=st.integers(1, 10**7), stop=st.integers(0, 10**7), cash=st.integers(0, 10**11), kind=st.sampled_from((OPTION, EQUITY))
+    price=st.integers(1, 10**7),
+    stop=st.integers(0, 10**7),
+    cash=st.integers(0, 10**11),
+    kind=st.sampled_from((OPTION, EQUITY)),
 )
 def test_sizes_are_whole_lots_within_every_cap(price: int, stop: int, cash: int, kind: Instrument) -> None:
     full = Book(cash, LIMITS)
