@@ -238,7 +238,7 @@ class JournalReader:
 
     def faults(self, head: Head | None = None, key: bytes = b"") -> Iterator[Fault]:
         """Everything wrong with it; `head` is one kept outside, checked besides its own."""
-        kept = self.head
+        own = kept = self.head
         if kept is None and (head is not None or any(True for _ in self.blocks())):
             yield Fault(0, "the journal's own head is missing")
         elif kept is not None and len(kept.hash) != 2 * HASH_BYTES:
@@ -252,6 +252,8 @@ class JournalReader:
             yield fault
         if head is not None and kept is not head and not seen:
             yield from self._holds(head)
+        if own is not None and kept is head and not seen:
+            yield from self._ends(own)
 
     def _holds(self, head: Head) -> Iterator[Fault]:
         for block in self.blocks():
@@ -260,6 +262,12 @@ class JournalReader:
                 if block.hashes[place : place + HASH_BYTES].hex() != head.hash:
                     yield Fault(head.last, f"record {head.last}: not the record whose hash the head file keeps")
                 return
+
+    def _ends(self, own: Head) -> Iterator[Fault]:
+        """A journal is continued from its own head: a head kept outside that fits is not enough."""
+        for last, hashes in self._rows("select last, hashes from block order by first desc limit 1"):
+            if (last, bytes(hashes)[-HASH_BYTES:].hex()) != (own.last, own.hash):
+                yield Fault(last, f"the journal's own head, record {own.last}, is not its last record, {last}")
 
     def close(self) -> None:
         """Let the file go."""
