@@ -99,7 +99,9 @@ def consistent(journal: Path, answer: dict[str, Any]) -> None:
     filled: Counter[str] = Counter()
     for fill in records(journal, "OrderFilled"):
         filled[fill["order"]] += fill["quantity"]
-    over = [record["order"] for record in records(journal, "OrderApproved") if filled[record["order"]] > record["quantity"]]
+    over = [
+        record["order"] for record in records(journal, "OrderApproved") if filled[record["order"]] > record["quantity"]
+    ]
     assert not over
     unended = {"sent", "working", "partly filled"} & set(answer["order_states"])
     assert not unended, answer["order_states"]
