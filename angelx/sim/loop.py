@@ -5,6 +5,7 @@ talked to. Work given to an executor runs inline after a seeded delay: no thread
 """
 
 import asyncio
+import math
 import random
 import selectors
 from collections.abc import Callable, Coroutine
@@ -29,7 +30,8 @@ class _JumpingSelector(selectors.DefaultSelector):
             return ready
         if timeout is None:
             raise Deadlock(f"at {self.elapsed_s:.6f} s of virtual time nothing is ready and nothing is scheduled")
-        self.elapsed_s += max(timeout, 0.0)
+        # At least one step of the float: years into a session a rounded sum could stand still for ever.
+        self.elapsed_s = max(self.elapsed_s + timeout, math.nextafter(self.elapsed_s, math.inf))
         return ready
 
 
@@ -47,7 +49,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, seed: int = 0, *, shuffle: bool = False) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
-        self._clock_resolution = 1e-9
+        self._clock_resolution = 1e-6
         self._random = random.Random(seed)
         self._shuffle = shuffle
 

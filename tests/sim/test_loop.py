@@ -54,3 +54,16 @@ def test_a_seed_repeats_and_shuffling_explores() -> None:
     assert shuffled == [simulate(race, seed=seed, shuffle=True) for seed in range(6)]
     assert len({tuple(order) for order in shuffled}) > 3
     assert all(sorted(order) == sorted(plain) for order in shuffled)
+
+
+def test_time_goes_on_years_into_a_session() -> None:
+    """A recording may have years between two rows: the float of virtual seconds must not stand still there."""
+
+    async def main() -> float:
+        await asyncio.sleep(20_750_460.123456789)
+        for _ in range(100):
+            await asyncio.sleep(1.1e-9)
+            await asyncio.sleep(0.1)
+        return asyncio.get_running_loop().time()
+
+    assert simulate(main) > 20_750_470
