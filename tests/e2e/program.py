@@ -22,8 +22,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
-SMALL = ("--set", "market.expiries=1", "--set", "market.strikes=4")
-"""A market of nine instruments and some 150,000 ticks, traded in a second."""
+SMALL = ("--set", "market.expiries=2", "--set", "market.strikes=6")
+"""A market of 25 instruments and some 260,000 ticks, traded in two seconds."""
 UNREPORTED = ("--set", "report.enabled=false")
 PRELOAD = (
     "angelx.adapters.recorded",

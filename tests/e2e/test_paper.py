@@ -103,8 +103,8 @@ def test_the_module_is_the_program() -> None:
             text=True,
         ).stdout
         for command in (
-            [sys.executable, "-m", "angelx"],
-            [sys.executable, "-c", "from angelx.cli.main import main; main()"],
+            ["-m", "angelx"],
+            ["-c", "from angelx.cli.main import main; main()"],
         )
     ]
     first, second = (text.split("[OPTIONS]", 1)[1].split() for text in texts)
