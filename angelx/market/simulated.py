@@ -17,7 +17,14 @@ import numpy as np
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import FIELDS, TickBatch
 from angelx.market.simulated_chain import (
-    STEPS, TICK, expiry_dates, ladder, liquidity_classes, listed, prominence, trading_days_after,
+    STEPS,
+    TICK,
+    expiry_dates,
+    ladder,
+    liquidity_classes,
+    listed,
+    prominence,
+    trading_days_after,
 )  # fmt: skip
 from angelx.market.simulated_kernel import LARGEST_DELAY, fill
 from angelx.market.simulated_model import Fitted, Session, State, fitted_from, opened
@@ -86,7 +93,7 @@ class SimulatedMarket:
     Raises
     ------
     ValueError
-        A parameter is out of range, or the lowest strike would not be positive.
+        A parameter is out of range.
     """
 
     name: str = _SOURCE
@@ -94,7 +101,7 @@ class SimulatedMarket:
     scope: str = "simulated"
     rows: int = 0
 
-    def __init__(  # noqa: PLR0913 - each one changes the market
+    def __init__(
         self, *, seed: int, session: date, opens_at: int, closes_at: int, spot: int = 245_000_000,
         expiries: int = 18, strikes: int = 40, pace: float = 1.0, lot_size: int = 65, freeze_quantity: int = 1_800,
         holidays: Sequence[date] = (),
@@ -158,10 +165,12 @@ class SimulatedMarket:
             for strike in ladder(p.spot / 10_000, p.strikes, STEPS[row])
             for call in (1, -1)
         ]
-        terms = np.array([
-            (row, (day - p.session).days / 365.0, trading_days_after(p.session, day, p.holidays))
-            for row, day in zip(classes, self._expiries, strict=True)
-        ])
+        terms = np.array(
+            [
+                (row, (day - p.session).days / 365.0, trading_days_after(p.session, day, p.holidays))
+                for row, day in zip(classes, self._expiries, strict=True)
+            ]
+        )
         return opened(self._fitted, session, terms, contracts, seeded(p.seed), p.spot / TICK)
 
 

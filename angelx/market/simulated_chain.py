@@ -103,16 +103,8 @@ def liquidity_classes(session: date, expiries: Sequence[date]) -> tuple[int, ...
 
 
 def ladder(spot: float, strikes: int, step: int) -> tuple[int, ...]:
-    """`strikes` strikes in whole rupees, `step` apart, the middle one nearest to `spot` (rupees).
-
-    Raises
-    ------
-    ValueError
-        The lowest strike would not be positive.
-    """
-    lowest = round(spot / step) * step - (strikes - 1) // 2 * step
-    if lowest <= 0:
-        raise ValueError(f"{strikes} strikes {step} rupees apart around {spot:g} go down to {lowest}")
+    """`strikes` strikes in whole rupees, `step` apart, the middle one nearest to `spot` (rupees), all positive."""
+    lowest = max(round(spot / step) - (strikes - 1) // 2, 1) * step
     return tuple(lowest + n * step for n in range(strikes))
 
 
@@ -123,7 +115,7 @@ def prominence(strike: int, step: int) -> int:
     return 2 if strike % 500 == 0 else int(step < 100 and strike % 100 == 0)
 
 
-def listed(  # noqa: PLR0913 - the contract terms are what a listing is
+def listed(
     session: date, spot: float, expiries: Sequence[date], strikes: int, lot_size: int, freeze_quantity: int
 ) -> InstrumentTable:
     """The index, then call and put of each strike of each expiry; `spot` in rupees."""
@@ -131,15 +123,17 @@ def listed(  # noqa: PLR0913 - the contract terms are what a listing is
         id="NSE:NIFTY", symbol="NIFTY", segment="NSE", kind=Kind.INDEX, currency="INR", tick_size=TICK, tradable=False
     )
     rows = liquidity_classes(session, expiries)
-    return InstrumentTable([
-        index,
-        *(
-            _option(expiry, strike, right, lot_size, freeze_quantity)
-            for expiry, row in zip(expiries, rows, strict=True)
-            for strike in ladder(spot, strikes, STEPS[row])
-            for right in (Right.CALL, Right.PUT)
-        ),
-    ])
+    return InstrumentTable(
+        [
+            index,
+            *(
+                _option(expiry, strike, right, lot_size, freeze_quantity)
+                for expiry, row in zip(expiries, rows, strict=True)
+                for strike in ladder(spot, strikes, STEPS[row])
+                for right in (Right.CALL, Right.PUT)
+            ),
+        ]
+    )
 
 
 def _option(expiry: date, strike: int, right: Right, lot_size: int, freeze_quantity: int) -> Instrument:

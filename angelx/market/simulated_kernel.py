@@ -12,15 +12,11 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, CHANGED, EXCHANGE_AT, INSTRUMENT, LAST, OI, VOLUME
-from angelx.market.simulated_chain import CENTRES, RULER, TICK, YEAR_DAYS
-from angelx.market.simulated_model import (
-    ANCHOR, ASK_LUCK, ASK_SHARE, BID_LUCK, BID_SHARE, CALL, CLASS, DAYS, DELAY, DELTA, DEVIATION, DISCOUNT, EXPIRY, FORWARD,
-    FRESH_WIDTH, GROWTH, HEAT, INDEXED, LAST_AT, LEAN, LOOKS, LOTS, LOTS_A_STEP, LOTS_TAIL, MOOD, MOVES, NEWS, NEXT, OI_GROWTH, OI_LOTS,
-    OWN_WIDTH, POPULAR, POPULAR_LOTS, POPULAR_SPREAD, POPULAR_TRADE, PUBLICATION, PUBLISHED, QUOTED_SPOT, REGIME, REQUOTE, RULER_LENGTH, SKEW,
-    SPOT, SPREAD, SPREAD_TAIL, STEP, STRIKE, TOLERANCE, TRADE, TRADE_RATE, TRUE_OI, UPDATE, UPDATE_RATE,
-    VOLATILITY, VOLUME_LOTS, YEARS, Laws, Session, State,
-)  # fmt: skip
+from angelx.domain.ticks import ASK, AT, BID, BID_SIZE, CHANGED, EXCHANGE_AT, INSTRUMENT, LAST, OI, VOLUME
+from angelx.market import simulated_model as m
+from angelx.market.simulated_chain import CENTRES, TICK
+from angelx.market.simulated_index import MOVES_A_STEP, move, smile, u_shape
+from angelx.market.simulated_model import Laws, Session, State
 from angelx.market.simulated_pricing import Floats, Random, black, normal, uniform
 
 Table = NDArray[np.int64]
@@ -30,16 +26,9 @@ Matrix = NDArray[np.float64]
 LARGEST_DELAY: Final = 250_000_000
 """ns from the exchange's stamp to arrival, at most."""
 _LEAST_DELAY, _MEAN_EXTRA = 30_000_000, 40_000_000
-SMILE_END: Final = 4.5
-"""Standard deviations from the money at which the smile's wings begin to flatten."""
-TILT: Final = 2.0
-"""Standard deviations over which the skew acts."""
 _CENTRES: Final = np.array(CENTRES)
-_MOVES: Final = 4
-"""Moves of the index within a step."""
 _MILLISECOND: Final = 1_000_000
 _SECOND: Final = 1_000_000_000
-_YEAR: Final = 365.0 * 86400.0 * _SECOND
 
 
 def fill(table: Table, session: Session, laws: Laws, state: State) -> int:
@@ -50,130 +39,65 @@ def fill(table: Table, session: Session, laws: Laws, state: State) -> int:
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _fill(
     table: Table, session: Session, laws: Laws, cells: Matrix, term: Matrix, random: Random, level: Floats,
-    count: Row, curve: Matrix, quote: Table, trait: Matrix, watch: Matrix,
+    tally: Row, curve: Matrix, quote: Table, trait: Matrix, watch: Matrix,
 ) -> int:  # fmt: skip
     n, law = trait.shape[0], np.empty(cells.shape[2])
     row, capacity = 0, table.shape[1]
     while row < capacity:
-        at = session.opens_at + count[STEP] * session.step
-        if at >= session.closes_at:
+        at = session.opens_at + tally[m.STEP] * session.step
+        if at + session.step > session.closes_at:
             break
         gone = (at - session.opens_at) / (session.closes_at - session.opens_at)
         activity = u_shape(laws.u_activity, gone)
         quietness = 1.0 / activity
         publication = int((at - session.opens_at) / (laws.oi_every_s * _SECOND))
-        if count[INDEXED] == count[STEP]:
-            count[INDEXED] += 1
-            count[NEXT] = int(n * uniform(random))
-            count[MOVES] = 0
-            count[DELAY] = min(int(_LEAST_DELAY - _MEAN_EXTRA * math.log(uniform(random))), LARGEST_DELAY)
-            count[NEWS], count[PUBLICATION] = int(publication != count[PUBLICATION]), publication
-            _write_index(table, row, at, level, count)
+        if tally[m.INDEXED] == tally[m.STEP]:
+            tally[m.INDEXED] += 1
+            tally[m.NEXT] = int(n * uniform(random))
+            tally[m.MOVES] = 0
+            tally[m.DELAY] = min(int(_LEAST_DELAY - _MEAN_EXTRA * math.log(uniform(random))), LARGEST_DELAY)
+            tally[m.NEWS], tally[m.PUBLICATION] = int(publication != tally[m.PUBLICATION]), publication
+            _write_index(table, row, at, level, tally)
             row += 1
-        looks, i, news = count[LOOKS], count[NEXT], count[NEWS] > 0
-        next_move = count[MOVES] * n // _MOVES
+        looks, i, news = tally[m.LOOKS], tally[m.NEXT], tally[m.NEWS] > 0
+        next_move = tally[m.MOVES] * n // MOVES_A_STEP
         while looks < n and row < capacity:
             if looks >= next_move:
-                _move(session, laws, term, random, level, curve, gone)
-                count[MOVES] += 1
-                next_move = count[MOVES] * n // _MOVES
+                move(session, laws, term, random, level, curve, gone)
+                tally[m.MOVES] += 1
+                next_move = tally[m.MOVES] * n // MOVES_A_STEP
             chance = uniform(random) * quietness
-            runs = abs(watch[i, DELTA] * (level[SPOT] - watch[i, QUOTED_SPOT])) > watch[i, TOLERANCE]
-            if runs or chance < watch[i, UPDATE] or (news and quote[i, OI] != quote[i, TRUE_OI]):
+            runs = abs(watch[i, m.DELTA] * (level[m.SPOT] - watch[i, m.QUOTED_SPOT])) > watch[i, m.TOLERANCE]
+            if runs or chance < watch[i, m.UPDATE] or (news and quote[i, OI] != quote[i, m.TRUE_OI]):
                 q, t, w = quote[i], trait[i], watch[i]
-                if chance < t[TRADE]:
+                if chance < t[m.TRADE]:
                     _print(session, laws, random, level, q, t, activity, gone)
-                _requote(session, laws, cells, term, random, level, curve, q, t, w, law, chance < t[TRADE])
-                if q[PUBLISHED] != publication:
-                    q[OI], q[PUBLISHED] = q[TRUE_OI], publication
-                _write(table, row, i + 1, at + looks * session.step // n, count, q)
+                _requote(session, laws, cells, term, random, level, curve, q, t, w, law, chance < t[m.TRADE])
+                if q[m.PUBLISHED] != publication:
+                    q[OI], q[m.PUBLISHED] = q[m.TRUE_OI], publication
+                _write(table, row, i + 1, at + looks * session.step // n, tally, q)
                 row += 1
             looks += 1
             i += session.stride if i + session.stride < n else session.stride - n
         if looks == n:
             looks = 0
-            count[STEP] += 1
-        count[LOOKS], count[NEXT] = looks, i
+            tally[m.STEP] += 1
+        tally[m.LOOKS], tally[m.NEXT] = looks, i
     return row
-
-
-# ---------------------------------------------------------------- the index and its curve
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def u_shape(depth: float, gone: float) -> float:
-    """The day's U: 1 on average, 1 + 2/3 depth at open and close, 1 - 1/3 depth at half-time."""
-    return 1.0 + depth * ((2.0 * gone - 1.0) ** 2 - 1.0 / 3.0)
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def u_passed(depth: float, gone: float) -> float:
-    """Integral of `u_shape` from 0 to `gone`: the share of the day's variance that has passed."""
-    return gone + depth * (((2.0 * gone - 1.0) ** 3 + 1.0) / 6.0 - gone / 3.0)
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _move(
-    session: Session, laws: Laws, term: Matrix, random: Random, level: Floats, curve: Matrix, gone: float
-) -> None:
-    """Let a part of a step pass for the index, its volatility and its regime, and set the curve of every expiry."""
-    minutes = session.step / (_MOVES * 60.0 * _SECOND)
-    keep = math.exp(-minutes / 45.0)
-    level[HEAT] = keep * level[HEAT] + math.sqrt(1.0 - keep * keep) * laws.heat * normal(random)
-    if uniform(random) < minutes / laws.regime_minutes:
-        level[REGIME] = math.floor(3.0 * uniform(random)) - 1.0
-    variance = laws.return_deviation**2 * math.exp(2.0 * (level[HEAT] - laws.heat**2))
-    variance *= u_shape(laws.u_variance, gone) * minutes
-    change = laws.trend * level[REGIME] * minutes + math.sqrt(variance) * normal(random)
-    if uniform(random) < laws.jumps_a_day / 375.0 * minutes:
-        change += laws.jump * normal(random)
-    level[SPOT] *= math.exp(change)
-    keep = math.exp(-minutes / 60.0)
-    away = math.log(level[SPOT])
-    level[ANCHOR] = keep * level[ANCHOR] + (1.0 - keep) * away
-    level[MOOD] = keep * level[MOOD] + laws.mood * math.sqrt(minutes) * normal(random)
-    _set_curve(session, laws, term, level, curve, gone, away - level[ANCHOR])
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _set_curve(
-    session: Session, laws: Laws, term: Matrix, level: Floats, curve: Matrix, gone: float, away: float
-) -> None:
-    """Forward, discount and at-the-money deviation; variance passes in trading time, faster at open and close."""
-    days_left = max(1.0 - u_passed(laws.u_variance, gone), 1e-3)
-    years_left = (1.0 - gone) * (session.closes_at - session.opens_at) / _YEAR
-    for e in range(term.shape[0]):
-        days, years = term[e, DAYS] + days_left, term[e, YEARS] + years_left
-        root = math.sqrt(days / YEAR_DAYS)
-        base = term[e, VOLATILITY] * root
-        shift = laws.leverage * min(max(away / base, -2.0), 2.0) + level[MOOD] / math.sqrt(max(days, 1.0))
-        curve[e, FORWARD] = level[SPOT] * math.exp(laws.carry * years)
-        curve[e, DISCOUNT] = math.exp(-laws.discount_rate * years)
-        curve[e, DEVIATION] = base * math.exp(min(max(shift, -0.5), 0.5))
-        curve[e, RULER_LENGTH] = RULER * root
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def smile(k: float, skew: float, wing: float, bend: float) -> float:
-    """Volatility over at-the-money volatility, k standard deviations from the forward.
-
-    A hyperbola, tilted near the money; from `SMILE_END` on it grows with the root of k only, because a volatility that
-    stays linear prices far strikes above nearer ones (Lee, *The moment formula for implied volatility*, 2004).
-    """
-    near = min(max(k, -SMILE_END), SMILE_END)
-    value = 1.0 + skew * near / math.sqrt(1.0 + (near / TILT) ** 2) + wing * (math.sqrt(near**2 + bend**2) - bend)
-    return value * math.sqrt(max(abs(k) / SMILE_END, 1.0))
 
 
 # ---------------------------------------------------------------- one option
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _print(
-    session: Session, laws: Laws, random: Random, level: Floats, quote: Row, trait: Floats, activity: float, gone: float
-) -> None:
+    session: Session, laws: Laws, random: Random, level: Floats, quote: Row, trait: Floats, activity: float,
+    gone: float,
+) -> None:  # fmt: skip
     """Trades since the last look, at the touch as it stood; they open and close positions."""
     buys = uniform(random) < 0.5
     price = quote[ASK] if quote[ASK] > 0 and (buys or quote[BID] == 0) else quote[BID]
     if price == 0:
         return
-    mean = trait[LOTS_A_STEP] * activity / min(trait[TRADE] * activity, 1.0)
+    mean = trait[m.LOTS_A_STEP] * activity / min(trait[m.TRADE] * activity, 1.0)
     lots = 1
     if mean > 1.0:
         lots += int(math.log(uniform(random)) / math.log(1.0 - 1.0 / mean))
@@ -187,13 +111,13 @@ def _open_or_close(
     laws: Laws, random: Random, level: Floats, quote: Row, trait: Floats, units: int, gone: float
 ) -> None:
     """A print opens positions, closes some, or passes them on; more are opened in the morning than in the evening."""
-    lean = trait[GROWTH] + laws.oi_build * (1.0 - 2.0 * gone) - trait[CALL] * level[REGIME] * laws.oi_tilt
+    lean = trait[m.GROWTH] + laws.oi_build * (1.0 - 2.0 * gone) - trait[m.CALL] * level[m.REGIME] * laws.oi_tilt
     either = max(laws.oi_churn, abs(lean))
     chance = 2.0 * uniform(random)
     if chance < either + lean:
-        quote[TRUE_OI] += units
+        quote[m.TRUE_OI] += units
     elif chance < 2.0 * either:
-        quote[TRUE_OI] = max(0, quote[TRUE_OI] - units)
+        quote[m.TRUE_OI] = max(0, quote[m.TRUE_OI] - units)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -202,26 +126,27 @@ def _requote(
     quote: Row, trait: Floats, watch: Floats, law: Floats, traded: bool,
 ) -> None:  # fmt: skip
     """Price option i and set its touch around the fair value: bid <= fair <= ask, always."""
-    e = int(trait[EXPIRY])
-    away = math.log(trait[STRIKE] / curve[e, FORWARD])
-    ratio = smile(away / curve[e, DEVIATION], term[e, SKEW], laws.wing, laws.bend)
-    value, delta = black(curve[e, FORWARD], trait[STRIKE], curve[e, DEVIATION] * ratio, trait[CALL])
-    fair = value * curve[e, DISCOUNT]
-    _cell(cells, int(term[e, CLASS]), trait[CALL] * away / curve[e, RULER_LENGTH], law)
+    e = int(trait[m.EXPIRY])
+    away = math.log(trait[m.STRIKE] / curve[e, m.FORWARD])
+    ratio = smile(away / curve[e, m.DEVIATION], term[e, m.SKEW], laws.wing, laws.bend)
+    value, delta = black(curve[e, m.FORWARD], trait[m.STRIKE], curve[e, m.DEVIATION] * ratio, trait[m.CALL])
+    fair = value * curve[e, m.DISCOUNT]
+    _cell(cells, int(term[e, m.CLASS]), trait[m.CALL] * away / curve[e, m.RULER_LENGTH], law)
     _draw(session, laws, random, quote, trait, law)
-    ticks = trait[POPULAR_SPREAD] * math.exp(law[SPREAD] + law[SPREAD_TAIL] * (trait[OWN_WIDTH] + trait[FRESH_WIDTH]))
+    odd = trait[m.OWN_WIDTH] + trait[m.FRESH_WIDTH]
+    ticks = trait[m.POPULAR_SPREAD] * math.exp(law[m.SPREAD] + law[m.SPREAD_TAIL] * odd)
     spread = max(1, int(min(ticks, 20.0 + fair) + 0.5))
-    bid = int(math.floor(fair - trait[LEAN] * (spread - 1)))
-    quote[BID] = bid * TICK if bid > 0 and trait[BID_LUCK] < law[BID_SHARE] else 0
-    quote[ASK] = (bid + spread) * TICK if trait[ASK_LUCK] < law[ASK_SHARE] else 0
+    bid = math.floor(fair - trait[m.LEAN] * (spread - 1))
+    quote[BID] = bid * TICK if bid > 0 and trait[m.BID_LUCK] < law[m.BID_SHARE] else 0
+    quote[ASK] = (bid + spread) * TICK if trait[m.ASK_LUCK] < law[m.ASK_SHARE] else 0
     _display(session, random, quote, trait, law, BID, traded)
     _display(session, random, quote, trait, law, ASK, traded)
-    trait[TRADE] = min(law[TRADE_RATE] * trait[POPULAR_TRADE], 1.0)
-    trait[LOTS_A_STEP] = math.exp(law[VOLUME_LOTS]) * trait[POPULAR]
-    trait[GROWTH] = law[OI_GROWTH]
-    watch[UPDATE] = max(law[UPDATE_RATE], trait[TRADE])
-    watch[DELTA], watch[QUOTED_SPOT] = delta, level[SPOT]
-    watch[TOLERANCE] = 0.4 * spread + laws.patience * (1.0 - abs(delta)) * math.sqrt(spread)
+    trait[m.TRADE] = min(law[m.TRADE_RATE] * trait[m.POPULAR_TRADE], 1.0)
+    trait[m.LOTS_A_STEP] = math.exp(law[m.VOLUME_LOTS]) * trait[m.POPULAR]
+    trait[m.GROWTH] = law[m.OI_GROWTH]
+    watch[m.UPDATE] = max(law[m.UPDATE_RATE], trait[m.TRADE])
+    watch[m.DELTA], watch[m.QUOTED_SPOT] = delta, level[m.SPOT]
+    watch[m.TOLERANCE] = 0.4 * spread + laws.patience * (1.0 - abs(delta)) * math.sqrt(spread)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -238,43 +163,41 @@ def _cell(cells: Matrix, row: int, x: float, law: Floats) -> None:
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _draw(session: Session, laws: Laws, random: Random, quote: Row, trait: Floats, law: Floats) -> None:
     """What is drawn now and then: open interest at the open, the fresh part of the spread, which sides are there."""
-    first = quote[PUBLISHED] < 0
+    first = quote[m.PUBLISHED] < 0
     if first:
-        lots = trait[POPULAR] * math.exp(law[OI_LOTS] + 0.6 * normal(random))
-        quote[TRUE_OI] = int(lots + 0.5) * session.lot_size
-    if first or uniform(random) < law[REQUOTE]:
-        trait[FRESH_WIDTH] = laws.fresh_width * normal(random)
-        trait[LEAN] = 0.5 + laws.lean * (uniform(random) - 0.5)
+        lots = trait[m.POPULAR] * math.exp(law[m.OI_LOTS] + 0.6 * normal(random))
+        quote[m.TRUE_OI] = int(lots + 0.5) * session.lot_size
+    if first or uniform(random) < law[m.REQUOTE]:
+        trait[m.FRESH_WIDTH] = laws.fresh_width * normal(random)
+        trait[m.LEAN] = 0.5 + laws.lean * (uniform(random) - 0.5)
         if first or uniform(random) < 0.02:
-            trait[BID_LUCK], trait[ASK_LUCK] = uniform(random), uniform(random)
+            trait[m.BID_LUCK], trait[m.ASK_LUCK] = uniform(random), uniform(random)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _display(
-    session: Session, random: Random, quote: Row, trait: Floats, law: Floats, side: int, traded: bool
-) -> None:
+def _display(session: Session, random: Random, quote: Row, trait: Floats, law: Floats, side: int, traded: bool) -> None:
     """Set what is shown on one side: drawn anew after a trade or with a new quote, else as before."""
     size = side + BID_SIZE - BID
     if quote[side] == 0:
         quote[size] = 0
-    elif traded or quote[size] == 0 or uniform(random) < law[REQUOTE]:
-        lots = trait[POPULAR_LOTS] * math.exp(law[LOTS] + law[LOTS_TAIL] * normal(random))
+    elif traded or quote[size] == 0 or uniform(random) < law[m.REQUOTE]:
+        lots = trait[m.POPULAR_LOTS] * math.exp(law[m.LOTS] + law[m.LOTS_TAIL] * normal(random))
         quote[size] = max(1, int(lots + 0.5)) * session.lot_size
 
 
 # ---------------------------------------------------------------- rows
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _stamp(table: Table, row: int, at: int, count: Row) -> None:
+def _stamp(table: Table, row: int, at: int, tally: Row) -> None:
     """Both times: the exchange's in whole milliseconds, ours after the step's delay and in order of arrival."""
     stamp = at // _MILLISECOND * _MILLISECOND
-    count[LAST_AT] = max(count[LAST_AT], stamp + count[DELAY])
+    tally[m.LAST_AT] = max(tally[m.LAST_AT], stamp + tally[m.DELAY])
     table[EXCHANGE_AT, row] = stamp
-    table[AT, row] = count[LAST_AT]
+    table[AT, row] = tally[m.LAST_AT]
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _write(table: Table, row: int, place: int, at: int, count: Row, quote: Row) -> None:
-    _stamp(table, row, at, count)
+def _write(table: Table, row: int, place: int, at: int, tally: Row, quote: Row) -> None:
+    _stamp(table, row, at, tally)
     table[INSTRUMENT, row] = place
     for field in range(BID, CHANGED):
         table[field, row] = quote[field]
@@ -282,9 +205,9 @@ def _write(table: Table, row: int, place: int, at: int, count: Row, quote: Row) 
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _write_index(table: Table, row: int, at: int, level: Floats, count: Row) -> None:
+def _write_index(table: Table, row: int, at: int, level: Floats, tally: Row) -> None:
     """The index has a last value only."""
     for field in range(table.shape[0]):
         table[field, row] = 0
-    _stamp(table, row, at, count)
-    table[LAST, row] = int(level[SPOT] + 0.5) * TICK
+    _stamp(table, row, at, tally)
+    table[LAST, row] = int(level[m.SPOT] + 0.5) * TICK

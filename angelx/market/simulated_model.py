@@ -27,7 +27,7 @@ than moved with the price; median log lots of open interest at the open; its gro
 
 # Places in `level`: the index in ticks, log volatility, the slow index that volatility is anchored to, and so on.
 SPOT, HEAT, ANCHOR, MOOD, REGIME = range(5)
-# Places in `count`: steps done, rows of the index; in this step options looked at, which is next, moves of the index;
+# Places in `tally`: steps done, rows of the index; in this step options looked at, which is next, moves of the index;
 # whether open interest is published in it, which publication that is, ns a row takes to arrive; the last arrival.
 STEP, INDEXED, LOOKS, NEXT, MOVES, NEWS, PUBLICATION, DELAY, LAST_AT = range(9)
 # Columns of `term`, by expiry: fixed for the session. `YEARS` calendar, `DAYS` trading, both after the session's end.
@@ -129,7 +129,7 @@ class State(NamedTuple):
     term: NDArray[np.float64]
     random: Random
     level: Floats
-    count: NDArray[np.int64]
+    tally: NDArray[np.int64]
     curve: NDArray[np.float64]
     quote: NDArray[np.int64]
     trait: NDArray[np.float64]
@@ -159,9 +159,9 @@ def opened(
     own_width = math.sqrt(1.0 - laws.fresh_width**2)
     trait[:, OWN_WIDTH] = [own_width * normal(random) for _ in contracts]
     level = np.array([spot_ticks, laws.heat * normal(random), math.log(spot_ticks), 0.0, 0.0])
-    count, curve, watch = np.zeros(9, np.int64), np.zeros((len(terms), 4)), np.zeros((len(contracts), WATCHED))
+    tally, curve, watch = np.zeros(9, np.int64), np.zeros((len(terms), 4)), np.zeros((len(contracts), WATCHED))
     watch[:, UPDATE] = math.inf  # Everything is quoted in the first step.
-    return State(cells, term, random, level, count, curve, quote, trait, watch)
+    return State(cells, term, random, level, tally, curve, quote, trait, watch)
 
 
 def fitted_from(parsed: dict[str, Any]) -> Fitted:

@@ -15,8 +15,7 @@ Integers = NDArray[np.int64]
 Random = NDArray[np.uint64]
 """State of xoshiro256++, shape (4,)."""
 
-_UNIT: Final = 1.0 / 9007199254740992.0
-"""2**-53."""
+_UNIT: Final = 2.0**-52
 _ROOT_HALF: Final = math.sqrt(0.5)
 _MASK: Final = (1 << 64) - 1
 
@@ -42,10 +41,10 @@ def _rotated(word: np.uint64, by: np.uint64) -> np.uint64:
     return (word << by) | (word >> (np.uint64(64) - by))
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def next_word(random: Random) -> np.uint64:
     """The next 64 bits of xoshiro256++."""
-    word = _rotated(random[0] + random[3], np.uint64(23)) + random[0]
+    word: np.uint64 = _rotated(random[0] + random[3], np.uint64(23)) + random[0]
     shifted = random[1] << np.uint64(17)
     random[2] ^= random[0]
     random[3] ^= random[1]
@@ -58,8 +57,8 @@ def next_word(random: Random) -> np.uint64:
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def uniform(random: Random) -> float:
-    """In (0, 1): never 0, so that its logarithm exists."""
-    return (float(next_word(random) >> np.uint64(11)) + 0.5) * _UNIT
+    """In (0, 1), both ends excluded: its logarithm exists, and `int(n * uniform)` is below n."""
+    return (float(next_word(random) >> np.uint64(12)) + 0.5) * _UNIT
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -82,7 +81,8 @@ def normal(random: Random) -> float:
     q = math.sqrt(-2.0 * math.log(min(p, 1.0 - p)))
     above = ((((-0.007784894002430293 * q - 0.3223964580411365) * q - 2.400758277161838) * q - 2.549732539343734) * q
              + 4.374664141464968) * q + 2.938163982698783  # fmt: skip
-    below = (((0.007784695709041462 * q + 0.3224671290700398) * q + 2.445134137142996) * q + 3.754408661907416) * q + 1.0
+    below = (((0.007784695709041462 * q + 0.3224671290700398) * q + 2.445134137142996) * q
+             + 3.754408661907416) * q + 1.0  # fmt: skip
     return above / below if p < 0.5 else -above / below
 
 

@@ -18,6 +18,7 @@ from angelx.market.simulated_pricing import Floats, Integers
 
 QUOTED: Final = ("bid", "ask", "bid_size", "ask_size", "last", "volume", "oi")
 """The fields of a snapshot, in the order of their first axis."""
+_PRICES: Final = ("bid", "ask", "last")
 _COLUMNS: Final = (BID, ASK, BID_SIZE, ASK_SIZE, LAST, VOLUME, OI)
 
 
@@ -52,7 +53,7 @@ class Snapshots(NamedTuple):
 def sampled(
     table: InstrumentTable, batches: Iterable[TickBatch], moments: Integers, span: tuple[int, int], session: date
 ) -> Snapshots:
-    """What a snapshot page would have shown at `moments` (ns, ascending) of a stream of ticks; `span` is open, close."""
+    """What a snapshot page would have shown at `moments` (ns, ascending) of a stream; `span` is open and close."""
     chain = table.options("NSE:NIFTY")
     current = np.zeros((len(_COLUMNS), len(table)), np.int64)
     pages = np.zeros((len(_COLUMNS), moments.shape[0], len(table)), np.int64)
@@ -68,15 +69,15 @@ def sampled(
     pages[:, page:] = current[:, None]
     options = [table[place] for place in chain]
     expiries = tuple(sorted({option.expiry for option in options if option.expiry is not None}))
-    units = np.array([TICK, TICK, 0, 0, TICK, 0, 0])[:, None, None] + np.array([0, 0, 1, 1, 0, 1, 1])[
-        :, None, None
-    ] * np.array([option.lot_size for option in options])
+    lots = np.array([option.lot_size for option in options])
+    for n, name in enumerate(QUOTED):
+        pages[n][:, list(chain)] //= TICK if name in _PRICES else lots
     return Snapshots(
         session, *span, moments, expiries,
         np.array([expiries.index(option.expiry) for option in options if option.expiry is not None]),
         np.array([option.strike / TICK for option in options]),
         np.array([option.right is Right.CALL for option in options]),
-        pages[:, :, list(chain)] // units,
+        pages[:, :, list(chain)],
     )  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def recorded(path: str, opens_at: int, closes_at: int) -> Snapshots:
 
     Pages whose exchange stamp repeats the one before are left out; a contract missing from a page has no quote there.
     """
-    import pyarrow.parquet as pq  # noqa: PLC0415 - only tools and tests come here
+    import pyarrow.parquet as pq
 
     columns: dict[str, Any] = {
         name: column.to_numpy() for name, column in zip(*_table(pq.read_table(path)), strict=True)
@@ -128,7 +129,7 @@ def recorded(path: str, opens_at: int, closes_at: int) -> Snapshots:
     session = date.fromisoformat(str(stamps[0].astype("datetime64[ns]").astype("datetime64[D]")))
     return Snapshots(
         session, opens_at, closes_at, stamps, days,
-        contracts >> 40, (contracts >> 1) % (1 << 39) * 1.0, contracts % 2 == 1, fields,
+        contracts >> 40, ((contracts >> 1) % (1 << 39)).astype(np.float64), contracts % 2 == 1, fields,
     )  # fmt: skip
 
 

@@ -120,7 +120,8 @@ def _smile(away: Floats, total: Floats, root_time: float) -> Floats:
         use = (np.abs(k) <= 1.5) & np.isfinite(total)
         if use.sum() < 6 or not money > 0:
             return np.full(3, np.nan)
-        fit = np.linalg.lstsq(np.stack([np.ones(int(use.sum())), k[use], k[use] ** 2], axis=1), total[use], rcond=None)[0]
+        design = np.stack([np.ones(int(use.sum())), k[use], k[use] ** 2], axis=1)
+        fit = np.linalg.lstsq(design, total[use], rcond=None)[0]
         money = float(fit[0])
     return np.array([money / root_time, fit[1] / money, fit[2] / money])
 
@@ -181,8 +182,6 @@ def returns(s: Snapshots, c: Curve) -> dict[str, float]:
         "per_minute_bps": float(scaled.std()),
         "excess_kurtosis": float((centred**4).mean() / (centred**2).mean() ** 2 - 3.0),
     }
-
-
 
 
 # ---------------------------------------------------------------- all of it
