@@ -96,6 +96,8 @@ class SqliteJournal:
             elif schema[0] != str(SCHEMA):
                 raise JournalBroken(f"{path}: schema {schema[0]}, this program writes schema {SCHEMA}")
             head = self._db.execute("select last, hash from head").fetchone()
+        except sqlite3.OperationalError as error:
+            raise JournalFull(f"{path}: cannot be written: {error}") from error
         except sqlite3.DatabaseError as error:
             raise _broken(path, error) from error
         self.last: int = head[0] if head else 0

@@ -14,8 +14,8 @@ from angelx.domain.ticks import Rows
 from angelx.market.sessions import Sessions
 from angelx.risk.limits import Limits
 from angelx.services.data_feed import DataFeed
+from angelx.services.guard import Unguarded
 from angelx.services.kill_switch import MemoryLatch
-from angelx.services.strategy_host import Unguarded
 
 RECORDER: Final = "recorder"
 ROWS: Final = Rows.__name__

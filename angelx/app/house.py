@@ -39,6 +39,7 @@ from angelx.risk.limits import Limits
 from angelx.services.announcer import Announcer
 from angelx.services.failover_watchdog import FailoverWatchdog
 from angelx.services.filter_chain import FilterChain
+from angelx.services.guard import Guard
 from angelx.services.kill_switch import KillSwitch, Latch, LatchedSends
 from angelx.services.ledger_keeper import LedgerKeeper
 from angelx.services.order_router import OrderRouter, SendLatch
@@ -49,7 +50,7 @@ from angelx.services.recorder import Recorder
 from angelx.services.risk_engine import RiskEngine
 from angelx.services.safe_exit import SafeExit
 from angelx.services.session_phases import OPEN, SessionPhases
-from angelx.services.strategy_host import Guard, StrategyHost
+from angelx.services.strategy_host import StrategyHost
 from angelx.signals.filters.base import Filter
 from angelx.signals.strategy import Strategy
 from angelx.venue.admission import Bands
@@ -132,7 +133,7 @@ class House:
             self.phases,
             self.watchdog,
             self.host,
-            FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness),
+            FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness, guard),
             self.risk,
             self.keeper,
             self.router,

@@ -7,6 +7,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from angelx.domain.errors import AngelxError
+
 log = structlog.get_logger()
 
 RESTARTS: Final = 3
@@ -68,7 +70,8 @@ class Supervisor:
             except Exception as error:
                 count = self.restarts.get(service.name, 0) + 1
                 if not service.restart or count > RESTARTS:
-                    log.exception("service_failed", service=service.name, action="halt")
+                    say = log.error if isinstance(error, AngelxError) else log.exception
+                    say("service_failed", service=service.name, why=str(error), action="halt")
                     raise ServiceFailed(service.name, error) from error
                 self.restarts[service.name] = count
                 log.warning("service_restarted", service=service.name, error=repr(error), count=count)

@@ -174,6 +174,7 @@ class TradingSession:
             The source has no usable row.
         """
         plan = self.plan
+        self.guard.start()
         self.house.host.start()
         batches = self._batches()
         first = next(batches, None)
@@ -194,7 +195,6 @@ class TradingSession:
         loop = asyncio.get_running_loop()
         control = SignalControl(loop, self.latch, self._now, self._signalled)
         control.install()
-        self.guard.start()
         try:
             await self.supervisor.run(
                 Task("data_feed", lambda: self.feed.run(_chain(first, batches))),
@@ -289,11 +289,11 @@ class TradingSession:
                 await asyncio.get_running_loop().run_in_executor(None, capture.flush)
 
     # ------------------------------------------------------------ listeners
-    def command(self, verb: str, reason: str, who: str) -> None:
+    def command(self, verb: str, reason: str, who: str) -> asyncio.Future[None]:
         """A person asks: levels are latched at once, then the stream hears of it."""
         if verb in LEVEL_NAMES[1:]:
             self.latch.raise_to(LEVEL_NAMES.index(verb), reason, who, self._now())
-        self.feed.command(verb, reason, who)
+        return self.feed.command(verb, reason, who)
 
     def _signalled(self, verb: str, name: str) -> None:
         log.info("signal_received", signal=name, action=verb)
@@ -349,7 +349,7 @@ class TradingSession:
             raise InputInvalid("resume needs a reason")
         if verb == "reload":
             self._reload()
-        self.command(verb, reason or "asked for", "operator")
+        await self.command(verb, reason or "asked for", "operator")
         return {"verb": verb, "level": self.latch.name, "at": _text(self._now())}
 
     def _restarted(self, service: str, what: str) -> None:

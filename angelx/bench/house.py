@@ -11,8 +11,8 @@ from angelx.domain.ticks import TickBatch
 from angelx.market.differential import Differential
 from angelx.market.sessions import Sessions
 from angelx.risk.limits import BENCH
+from angelx.services.guard import Unguarded
 from angelx.services.kill_switch import MemoryLatch
-from angelx.services.strategy_host import Unguarded
 from angelx.signals.ema_cross import EmaCross
 from angelx.signals.filters.standard import FreshnessFilter, SessionFilter, SpreadFilter
 

@@ -37,8 +37,8 @@ def _stream() -> None:
     from angelx.market.differential import Differential
     from angelx.market.sessions import Sessions
     from angelx.risk.limits import BENCH
+    from angelx.services.guard import Unguarded
     from angelx.services.kill_switch import MemoryLatch
-    from angelx.services.strategy_host import Unguarded
     from angelx.signals.ema_cross import EmaCross
 
     source = QuoteSource(2_000)

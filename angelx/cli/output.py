@@ -4,7 +4,8 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TextIO, cast
 
 import msgspec
 import structlog
@@ -25,13 +26,10 @@ HALTED: Final = 78
 USAGE: Final = 2
 
 
-def configure_logging(level: str, form: str) -> None:
-    """Log lines go to standard error: for people, or one JSON object each."""
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+def configure_logging(level: str, form: str, file: Path | None = None) -> None:
+    """Log lines go to standard error, or to a file that is made when the first line comes: for people, or as JSON."""
+    colors = file is None and sys.stderr.isatty()
+    renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=colors)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -40,8 +38,23 @@ def configure_logging(level: str, form: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr if file is None else cast("TextIO", _LateFile(file))),
     )
+
+
+class _LateFile:
+    """A text file that is opened by its first line: its directory is made by the session, not by logging."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> int:
+        """Append."""
+        with self._path.open("a", encoding="utf-8") as out:
+            return out.write(text)
+
+    def flush(self) -> None:
+        """Every line is."""
 
 
 def code_of(error: AngelxError) -> int:

@@ -182,15 +182,16 @@ def _play(
         override=override,
         read_again=(lambda: load_config(config_file, overrides)) if config_file is not None else None,
     )
-    configure_logging(config.log.level, config.log.format)
+    log_file = None if mode == "run" else Path(config.state_dir).expanduser() / "angelx.log"
+    configure_logging(config.log.level, config.log.format, log_file)
     outcome = play(
         plan,
         open_progress(live=not (no_view or json)),
-        lambda fresh: configure_logging(fresh.log.level, fresh.log.format),
+        lambda fresh: configure_logging(fresh.log.level, fresh.log.format, log_file),
     )
     _summarise(outcome.summary, json=json)
     if json:
-        answer({"ok": True, **outcome.summary})
+        answer({"ok": outcome.summary["level"] == "running", **outcome.summary})
     return HALTED if outcome.summary["level"] != "running" else 0
 
 

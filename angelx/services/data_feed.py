@@ -59,7 +59,7 @@ class DataFeed:
         self.clock = clock
         """Set before `run`."""
         self._most_rows, self._ends_at = most_rows, ends_at
-        self._commands: deque[tuple[str, str, str]] = deque()
+        self._commands: deque[tuple[str, str, str, asyncio.Future[None]]] = deque()
         self._woken = asyncio.Event()
         self._breathed = self._began = 0
         self.stopping = ""
@@ -75,10 +75,12 @@ class DataFeed:
         """Nothing: it drives."""
         return ()
 
-    def command(self, verb: str, reason: str, who: str) -> None:
-        """Bring a command in at the next moment between two inputs."""
-        self._commands.append((verb, reason, who))
+    def command(self, verb: str, reason: str, who: str) -> asyncio.Future[None]:
+        """Bring a command in at the next moment between two inputs; done when what follows from it has settled."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._commands.append((verb, reason, who, done))
         self._woken.set()
+        return done
 
     # ------------------------------------------------------------ driving
     def accepted(self, skip: int, warm: Callable[[TickBatch], None]) -> Iterator[TickBatch]:
@@ -188,8 +190,10 @@ class DataFeed:
     def _take_commands(self) -> None:
         bus = self._bus
         while self._commands:
-            verb, reason, who = self._commands.popleft()
+            verb, reason, who, done = self._commands.popleft()
             bus.publish(CommandReceived(bus.now, verb, reason, who))
+            if not done.done():
+                done.set_result(None)
             if verb == "stop":
                 self.stopping = f"stopped by {who}: {reason}"
 

@@ -3,20 +3,22 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import Event, Signal, SignalPassed, SignalRefused
+from angelx.domain.events import CommandReceived, Event, Signal, SignalPassed, SignalRefused
 from angelx.domain.instruments import InstrumentTable
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
+from angelx.services.guard import Guard, Unguarded
 from angelx.services.session_phases import SessionPhases
-from angelx.signals.filters.base import Filter, Scene
+from angelx.signals.filters.base import Filter, Refusal, Scene
 
 
 class FilterChain:
     """Answers every `Signal` with exactly one `SignalPassed` or `SignalRefused`. Exits are not filtered."""
 
     name: ClassVar[str] = "filter_chain"
-    emits: ClassVar[tuple[type[Event], ...]] = (SignalPassed, SignalRefused)
+    emits: ClassVar[tuple[type[Event], ...]] = (SignalPassed, SignalRefused, CommandReceived)
 
     def __init__(
         self,
@@ -26,9 +28,12 @@ class FilterChain:
         phases: SessionPhases,
         filters: Sequence[Filter],
         freshness: Freshness,
+        guard: Guard,
     ) -> None:
         self._bus, self._instruments, self._phases, self._filters = bus, instruments, phases, tuple(filters)
         self._freshness = freshness
+        self._guard = guard
+        self._unguarded = type(guard) is Unguarded
         self._scene = Scene()
         self._scene.market = market
 
@@ -42,9 +47,13 @@ class FilterChain:
         if signal.direction:
             scene = self._set(signal)
             for check in self._filters:
-                answer = check(signal, scene)
+                try:
+                    answer = check(signal, scene) if self._unguarded else self._guard.call(check, signal, scene)
+                except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
+                    answer = self._failed(check, f"{type(error).__name__}: {error}")
                 if type(answer) is not float:
-                    assert not isinstance(answer, float)
+                    if type(answer) is not Refusal:
+                        answer = self._failed(check, f"answered {answer!r}, neither a margin nor a refusal")
                     self._bus.publish(
                         SignalRefused(
                             signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code,
@@ -54,6 +63,12 @@ class FilterChain:
                     return
                 confidence = min(confidence, answer)
         self._bus.publish(SignalPassed(signal.at, signal, confidence))
+
+    def _failed(self, check: Filter, what: str) -> Refusal:
+        """A filter that fails lets nothing through, and halts: nobody knows what it would have said."""
+        reason = f"filter {check.name} failed: {what}"
+        self._bus.publish(CommandReceived(self._bus.now, "halt", reason, self.name))
+        return Refusal("filter_failed", reason)
 
     def _set(self, signal: Signal) -> Scene:
         scene = self._scene

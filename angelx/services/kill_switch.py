@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final, Protocol
 
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import CommandReceived, Event, LevelChanged, OrderApproved, StrategyFailed
+from angelx.domain.events import CommandReceived, Event, IncidentReported, LevelChanged, OrderApproved, StrategyFailed
 
 LEVELS: Final = ("running", "halt", "flatten", "silent")
 """Names by level: HALT lets reductions out, FLATTEN only safe exit, SILENT nothing (SPEC 8.1)."""
@@ -36,7 +36,7 @@ class KillSwitch:
     """The listener's inline half: every level change goes through here and is recorded."""
 
     name: ClassVar[str] = "kill_switch"
-    emits: ClassVar[tuple[type[Event], ...]] = (LevelChanged,)
+    emits: ClassVar[tuple[type[Event], ...]] = (LevelChanged, IncidentReported)
 
     def __init__(self, bus: Bus, latch: Latch) -> None:
         self._bus, self._latch = bus, latch
@@ -57,14 +57,20 @@ class KillSwitch:
         if event.verb == "resume":
             self._latch.lower(event.reason, event.who, event.at)
         elif event.verb in LEVELS:
-            self._latch.raise_to(LEVELS.index(event.verb), event.reason, event.who, event.at)
+            self._raise(LEVELS.index(event.verb), event.reason, event.who, event.at)
         self._publish(event.reason, event.who)
 
     def on_failed(self, event: StrategyFailed) -> None:
         """An unexpected exception halts trading loudly."""
         reason = f"strategy {event.strategy} failed: {event.error}"
-        self._latch.raise_to(LEVELS.index("halt"), reason, "strategy_host", event.at)
+        self._raise(LEVELS.index("halt"), reason, "strategy_host", event.at)
         self._publish(reason, "strategy_host")
+
+    def _raise(self, level: int, reason: str, who: str, at: int) -> None:
+        error = self._latch.raise_to(level, reason, who, at)
+        if error is not None:  # it holds as long as this process lives
+            what = f"the kill switch is not on the disk: {error}"
+            self._bus.publish(IncidentReported(at, self.name, what))
 
     def _publish(self, reason: str, who: str) -> None:
         level = self._latch.level

@@ -111,7 +111,11 @@ class SafeExit:
             self._consider_all()
 
     def on_level(self, event: LevelChanged) -> None:
-        """FLATTEN closes everything; a resume ends that."""
+        """HALT takes back entries that still work; FLATTEN closes everything; a resume ends both."""
+        if event.level == "halt":
+            for name, order in self._router.live.items():
+                if not order.approved.reduces:
+                    self._bus.publish(CancelRequested(event.at, name, f"{PREFIX}:halt"))
         self._everything = "flatten" if event.level == "flatten" else ""
         self._silent = event.level == "silent"
         self._consider_all()

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import msgspec
 import numpy as np
@@ -29,26 +29,11 @@ from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, BID, INSTRUMENT, Rows, TickBatch
 from angelx.market.scan import next_watched
 from angelx.market.state import MarketState
+from angelx.services.guard import Guard, Unguarded
 from angelx.signals.strategy import ScanningStrategy, Strategy
 
 LOOK_AHEAD: Final = 8192
 """Rows a scan looks ahead at most before it answers."""
-
-
-class Guard(Protocol):
-    """Bounds the time that a strategy's code may take."""
-
-    def call(self, function: Callable[..., Any], /, *args: Any) -> Any:
-        """Call the function; raises `StrategyTimeout` where it takes too long."""
-        ...
-
-
-class Unguarded:
-    """No bound: benchmarks, and the re-run of a journal."""
-
-    def call(self, function: Callable[..., Any], /, *args: Any) -> Any:
-        """Call the function."""
-        return function(*args)
 
 
 class SignalDesk:
@@ -189,9 +174,9 @@ class StrategyHost:
             seat.strategy.desk = seat.desk
             seat.watched = np.zeros(len(self.instruments), np.bool_)
             try:
-                seat.strategy.start()
+                self._guard.call(seat.strategy.start)
                 seat.watched[list(seat.strategy.watches())] = True
-            except (Exception, SystemExit) as error:
+            except (Exception, SystemExit, StrategyTimeout) as error:
                 name = seat.strategy.name
                 raise InputInvalid(f"strategy {name} cannot start: {_said(error)}") from error
 
