@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, not a package
 """Fit the simulated market to a recorded NIFTY chain day, and compare the two.
 
     python tools/fit_simulated.py fit DAY.parquet        writes angelx/market/simulated_fit.json

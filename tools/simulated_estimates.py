@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, not a package
 """What can be read off a recorded chain day directly, for `fit_simulated.py`."""
 
 import itertools

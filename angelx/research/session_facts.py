@@ -82,6 +82,7 @@ class SessionFacts:
             ev.LevelChanged: self._on_level,
             ev.HealthChanged: self._on_health,
             ev.StrategyFailed: self._on_failed,
+            ev.IncidentReported: self._on_incident,
         }
 
     @classmethod
@@ -300,6 +301,9 @@ class SessionFacts:
 
     def _on_failed(self, event: ev.StrategyFailed) -> None:
         self.incidents.append(Incident(event.at, "strategy failed", event.strategy, event.error))
+
+    def _on_incident(self, event: ev.IncidentReported) -> None:
+        self.incidents.append(Incident(event.at, "incident", event.service, event.what))
 
     # ------------------------------------------------------------ helpers
     def _why(self, order: OrderFacts | None) -> str:

@@ -201,7 +201,7 @@ class DataFeed:
         """Let what is on its way arrive; play a session to its close where that is near."""
         bus = self._bus
         close = self._ends_at(bus.now)
-        end = close + 1 if 0 <= close - bus.now <= REACH else bus.now + SETTLE
+        end = close + SETTLE if 0 <= close - bus.now <= REACH else bus.now + SETTLE
         while self.clock is not None and self.clock.now() < end and not self.stopping:
             await self._wait(end, self.clock)
             bus.advance(min(self.clock.now(), end))

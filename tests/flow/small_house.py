@@ -1,4 +1,4 @@
-"""The real house on the real bus around a small market: three instruments, minutes of quotes, strategies that trade a lot."""
+"""The real house on the real bus around a small market: three instruments, minutes of quotes, busy strategies."""
 
 from collections.abc import Sequence
 from datetime import date

@@ -1,5 +1,6 @@
 """The kill switch and safe exit in the whole house: what may still be sent, and what is closed."""
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -21,10 +22,10 @@ from angelx.domain.events import (
     StrategyFailed,
 )
 from angelx.domain.scalars import NS
+from angelx.domain.ticks import TickBatch
 from angelx.orders.states import State
 from angelx.services.kill_switch import LEVELS, MemoryLatch
 from angelx.signals.strategy import ScanningStrategy, Strategy
-from angelx.domain.ticks import TickBatch
 from tests.flow.small_house import CLOSES_AT, LIMITS, OPENS_AT, Gambler, Holder, Play, cut, market
 
 LATENCY = 50_000_000
@@ -233,7 +234,7 @@ def test_exits_go_two_seconds_apart_and_further_each_time() -> None:
     play.feed(market(2, 200, begins_at=play.bus.now + NS, gap_ns=100_000_000))
 
     exits = [event for event in play.of(OrderApproved) if event.reduces]
-    gaps = [b.at - a.at for a, b in zip(exits, exits[1:], strict=False)]
+    gaps = [b.at - a.at for a, b in itertools.pairwise(exits)]
     assert len(exits) > 3
     assert min(gaps) >= 2 * NS - 10
     beyond = [(event.touch - event.limit) // 500 for event in exits]

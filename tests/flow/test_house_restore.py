@@ -48,11 +48,16 @@ def state(play: Play) -> dict[str, Any]:
     return {
         "cash": (house.ledger.cash, house.ledger.realised, house.ledger.fees, book.cash),
         "positions": {
-            key: (p.quantity, p.cost, p.realised) for key, p in house.ledger.positions.items() if p.quantity or p.realised
+            key: (p.quantity, p.cost, p.realised)
+            for key, p in house.ledger.positions.items()
+            if p.quantity or p.realised
         },
         "net": book.net, "held": book.held, "cost": book.cost, "gross": book.gross, "reserved": book.reserved,
         "working": (book.working_buys, book.working_sells),
-        "orders": {name: (o.instrument, o.strategy, o.side, o.remaining, o.limit, o.reduces, o.filled) for name, o in book.orders.items()},
+        "orders": {
+            name: (o.instrument, o.strategy, o.side, o.remaining, o.limit, o.reduces, o.filled)
+            for name, o in book.orders.items()
+        },
         "sent": [at for at in book.sent if at > now - SECOND],
         "rejected": [at for at in book.rejected if at > now - MINUTE],
         "fingerprints": book.fingerprints,
@@ -111,7 +116,7 @@ def test_restored_at_every_settled_moment_it_is_the_house_that_lived(latency: in
 
 @pytest.mark.parametrize("latency", [0, LATENCY])
 def test_restored_from_any_prefix_all_books_say_the_same(latency: int) -> None:
-    """Also in the middle of a cascade: what was reported happened, what was not did not; exposure is what still works."""
+    """Also in mid-cascade: what was reported happened, what was not did not; exposure is what still works."""
     records, _, _ = lived(latency)
     for count in range(1, len(records) + 1):
         play = restored(records[:count], latency_ns=latency)

@@ -1,4 +1,4 @@
-"""The whole house on the whole bus: one answer per signal, one journal whatever the batches, declarations that are true."""
+"""The whole house on the whole bus: one answer per signal, one journal whatever the batches, true declarations."""
 
 import sys
 from collections import Counter
@@ -189,6 +189,7 @@ def test_services_publish_what_they_declare_and_nothing_else() -> None:
         ("order_router", "SignalRefused"), ("order_router", "IncidentReported"), ("safe_exit", "IncidentReported"),
         ("order_router", "OrderEnded"), ("filter_chain", "SignalRefused"),
         ("reconciler", "HealthChanged"), ("reconciler", "OrderEnded"), ("risk_engine", "CommandReceived"),
+        ("filter_chain", "CommandReceived"), ("kill_switch", "IncidentReported"),
     }, silent  # fmt: skip
 
 

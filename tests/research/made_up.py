@@ -95,7 +95,7 @@ class _MadeUp:
         yield started()
         yield ev.SourceOpened(OPEN, "simulated", json.dumps({"seed": seed}), "ab" * 32, 721)
         yield ev.PhaseChanged(OPEN, "NFO", "open", "2025-09-01")
-        yield ev.HealthChanged(OPEN, "healthy", "every service is ready")
+        yield ev.HealthChanged(OPEN, "healthy", "every service is ready", "watchdog")
         yield from (ev.InstrumentUsed(OPEN, name, "{}") for name in NAMES)
 
     def move(self) -> None:
@@ -149,8 +149,8 @@ class _MadeUp:
         return ev.EquityMarked(at, self.cash + value, self.cash, value, self.spot)
 
     def troubles(self, at: int) -> Iterator[ev.Event]:
-        yield ev.HealthChanged(at, "degraded", "feed silent for 6.2 s")
-        yield ev.HealthChanged(at + 9 * NS, "healthy", "feed answers again")
+        yield ev.HealthChanged(at, "degraded", "feed silent for 6.2 s", "watchdog")
+        yield ev.HealthChanged(at + 9 * NS, "healthy", "feed answers again", "watchdog")
         yield ev.StrategyFailed(at + 9 * NS, "ema_cross", "ZeroDivisionError: division by zero (ema_cross.py:41)")
         yield ev.CommandReceived(at + 10 * NS, "halt", "lunch", "operator")
         yield ev.LevelChanged(at + 10 * NS, "halt", "lunch", "operator")

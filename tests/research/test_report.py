@@ -88,7 +88,7 @@ def test_names_are_text_wherever_they_stand(tmp_path: Path) -> None:
     events: list[ev.Event] = [
         started(),
         ev.SourceOpened(OPEN, NASTY, NASTY, NASTY, 1),
-        ev.HealthChanged(OPEN, NASTY, NASTY),
+        ev.HealthChanged(OPEN, NASTY, NASTY, NASTY),
         ev.Signal(OPEN, 1, NASTY, NASTY, 1, 1, 2, 0, NASTY),
         approved("a", 1, strategy=NASTY, instrument=NASTY),
         filled("a", 75, 100_0000, OPEN + 1, instrument=NASTY),

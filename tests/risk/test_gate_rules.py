@@ -97,12 +97,12 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Callable[
      {"bid": 8_500, "ask": 10_000, "touch": 10_000, "limit": 10_000}, {}, None),
     ("too_late", {"closes_at": NOW + 1_800 * NS + 1}, {"closes_at": NOW + 1_800 * NS}, {}, None),
     ("max_order", {"limit": 1_000_000}, {}, {"max_order_ppm": 750}, None),
-    ("naked_short", {**EXIT, "reduces": False, "quantity": 75}, {**EXIT, "reduces": False, "quantity": 150}, {}, holding(75)),
-    ("opposes_other", {**EXIT, "reduces": False, "strategy": "s"}, {**EXIT, "reduces": False, "strategy": "t"}, {}, holding(75)),
+    ("naked_short", {**EXIT, "reduces": False, "quantity": 75}, {**EXIT, "reduces": False, "quantity": 150}, {}, holding(75)),  # noqa: E501
+    ("opposes_other", {**EXIT, "reduces": False, "strategy": "s"}, {**EXIT, "reduces": False, "strategy": "t"}, {}, holding(75)),  # noqa: E501
     ("daily_loss", {}, {}, {}, marked(CAPITAL - CAPITAL * 3 // 100)),
     ("drawdown", {}, {}, {"daily_loss_ppm": 900_000}, marked(CAPITAL - CAPITAL // 5)),
-    ("max_positions", {"instrument": OPTION}, {"instrument": replace(OPTION, id="P")}, {"max_positions": 1}, holding(75)),
-    ("max_positions", {"instrument": OPTION}, {"instrument": replace(OPTION, id="P")}, {"max_positions": 1}, reserved()),
+    ("max_positions", {"instrument": OPTION}, {"instrument": replace(OPTION, id="P")}, {"max_positions": 1}, holding(75)),  # noqa: E501
+    ("max_positions", {"instrument": OPTION}, {"instrument": replace(OPTION, id="P")}, {"max_positions": 1}, reserved()),  # noqa: E501
     ("exposure", {"quantity": 75}, {"quantity": 150}, {"premium_at_risk_ppm": 1_000}, None),
     ("buying_power", {"quantity": 150}, {"quantity": 150},
      {"premium_at_risk_ppm": 10**9, "max_order_ppm": 10**9}, reserved(quantity=75, limit=(CAPITAL - 10**6) // 75)),
