@@ -79,9 +79,9 @@ def test_a_killed_session_goes_on(seed: int, tmp_path: Path) -> None:
     strategy.write_text(EAGER)
     words = command(state, strategy)
     rng = random.Random(seed)
-    killed = kill_at(start(*words, cwd=tmp_path), state / "journal.db", rng.uniform(0.1, 1.5))
+    killed = int(kill_at(start(*words, cwd=tmp_path), state / "journal.db", rng.uniform(0.1, 1.5)))
     for at in sorted(rng.randrange(0, ALL_RECORDS) for _ in range(KILLS - 1)):
-        killed += kill_at(start(*words, cwd=tmp_path), state / "journal.db", at)
+        killed += int(kill_at(start(*words, cwd=tmp_path), state / "journal.db", at))
     answer = angelx(*words, cwd=tmp_path).succeeded().answer
     assert killed >= KILLS - 1
     assert len(records(Path(answer["journal"]), "SessionStarted")) > 1

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,14 @@ def cut(database: sqlite3.Connection, number: int) -> None:
     database.execute("update head set last = ?, hash = ?", (last, hashes[-32:]))
 
 
+def _changed(change: Callable[[sqlite3.Connection, int], None], number: int, database: sqlite3.Connection) -> None:
+    change(database, number)
+
+
+def _executed(statement: str, database: sqlite3.Connection) -> None:
+    database.execute(statement)
+
+
 @pytest.mark.parametrize("change", [edit, remove, swap, bend, remove_block, cut])
 def test_what_was_done_to_a_record_is_named(
     change: Callable[[sqlite3.Connection, int], None], honest: Path, tmp_path: Path
@@ -99,7 +108,7 @@ def test_what_was_done_to_a_record_is_named(
         (last,) = database.execute("select last from head").fetchone()
     rng = random.Random(change.__name__)
     for number in (1, last, *(rng.randrange(1, last) for _ in range(3))):
-        ran = tampered(honest, tmp_path / str(number), lambda database, number=number: change(database, number))
+        ran = tampered(honest, tmp_path / str(number), partial(_changed, change, number))
         assert ran.code == 1
         answer = ran.answer
         assert answer["ok"] is False
@@ -128,7 +137,7 @@ def test_what_was_done_to_a_record_is_named(
     ],
 )
 def test_no_statement_goes_unseen(statement: str, honest: Path, tmp_path: Path) -> None:
-    ran = tampered(honest, tmp_path, lambda database: database.execute(statement) and None)
+    ran = tampered(honest, tmp_path, partial(_executed, statement))
     assert ran.code == 1
     assert ran.answer["ok"] is False
     assert "Traceback" not in ran.err

@@ -31,8 +31,8 @@ from angelx.domain.ticks import (
 from angelx.market.differential import Differential
 from angelx.market.sessions import Sessions
 from angelx.risk.limits import BENCH, Limits
+from angelx.services.guard import Unguarded
 from angelx.services.kill_switch import MemoryLatch
-from angelx.services.strategy_host import Unguarded
 from angelx.signals.filters.base import Filter
 from angelx.signals.filters.standard import FreshnessFilter, SessionFilter, SpreadFilter
 from angelx.signals.strategy import ScanningStrategy, Strategy
@@ -143,7 +143,7 @@ class Holder(Strategy):
         if place not in self._bought and self.desk.long(place, why="hold"):
             self._bought.add(place)
 
-    def on_refused(self, event: Event) -> None:  # type: ignore[override]
+    def on_refused(self, event: Event) -> None:
         self.heard.append(event)
 
 

@@ -295,7 +295,7 @@ def test_an_order_that_never_arrived_is_absent_only_after_two_looks_and_never_se
     play = Play([Holder()])
     lost: list[OrderApproved] = []
     submit = play.house.broker.submit
-    play.house.broker.submit = lost.append  # type: ignore[method-assign]
+    play.house.broker.submit = lost.append  # type: ignore[method-assign, assignment]
     play.feed(market(1, 40))
     assert len(lost) == 1
     play.house.broker.submit = submit  # type: ignore[method-assign]
@@ -316,7 +316,7 @@ def test_an_order_that_never_arrived_is_absent_only_after_two_looks_and_never_se
 def test_an_order_that_never_arrived_and_is_cancelled_does_not_stay_for_ever() -> None:
     play = Play([Holder()])
     submit, lost = play.house.broker.submit, list[OrderApproved]()
-    play.house.broker.submit = lost.append  # type: ignore[method-assign]
+    play.house.broker.submit = lost.append  # type: ignore[method-assign, assignment]
     play.feed(market(1, 40))
     play.house.broker.submit = submit  # type: ignore[method-assign]
     command(play, "flatten")

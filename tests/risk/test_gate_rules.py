@@ -66,6 +66,11 @@ def holding(units: int, strategy: str = "s", instrument: str = "O") -> Callable[
     return hold
 
 
+def holding_while_buying(book: Book) -> None:
+    holding(75)(book)
+    book.reserve(approved(side=1))
+
+
 def sent(count: int, ago: int) -> Callable[[Book], None]:
     return lambda book: book.sent.extend([NOW - ago] * count)
 
@@ -88,7 +93,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Callable[
     ("off_lot", {}, {"quantity": 0}, {}, None),
     ("over_freeze", {"quantity": 1_800}, {"quantity": 1_875}, {"max_order_ppm": 10**9}, None),
     ("order_rate", {}, {}, {}, sent(6, NS - 1)),
-    ("wash", {**EXIT}, {**EXIT}, {}, lambda b: (holding(75)(b), b.reserve(approved(side=1)))[0]),
+    ("wash", {**EXIT}, {**EXIT}, {}, holding_while_buying),
     ("exits_exceed", {**EXIT, "quantity": 75}, {**EXIT, "quantity": 150}, {}, holding(75)),
     ("barred", {}, {"barred": "halt"}, {}, None),
     ("stale", {"age": NS}, {"age": NS + 1}, {}, None),
