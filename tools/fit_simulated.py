@@ -14,7 +14,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ SEEDS = (1, 2, 3, 4)
 COMPARED = (11, 12, 13, 14, 15, 16)
 ROUNDS = 5
 
-UNSEEN_RATE = 0.05
+UNSEEN_RATE = 0.06
 """Updates a second where hardly any step of 65 s is without one, so that the rate cannot be read off."""
 STEP_S = 67.0
 """Mean seconds between recorded pages."""
@@ -94,7 +94,8 @@ def fit(day: Day) -> None:
     cells = first_cells(real["cells"])
     for turn in range(ROUNDS):
         TARGET.write_text(as_text({"laws": laws, "cells": cells}), "utf-8")
-        correct(real, [simulated_summary(day, seed, gone) for seed in SEEDS], laws, cells)
+        with np.errstate(divide="ignore", invalid="ignore"):  # Where nothing was recorded, nothing is corrected.
+            correct(real, [simulated_summary(day, seed, gone) for seed in SEEDS], laws, cells)
         sys.stderr.write(f"round {turn + 1} of {ROUNDS}\n")
     TARGET.write_text(as_text({"laws": laws, "cells": cells, "recorded": real}), "utf-8")
 
@@ -122,6 +123,7 @@ def first_cells(real: dict[str, Floats]) -> dict[str, Floats]:
         "bid": real["bid"], "ask": real["ask"],
         "update_rate": update_rate, "trade_rate": trade_rate, "volume": np.log(np.maximum(real["volume"], 1e-4) / 60.0),
         "requote": np.clip(-np.log(np.clip(sizes, 0.02, 0.999)) / (update_rate * STEP_S), 0.02, 1.0),
+        "hold": np.where(np.isfinite(real["same_bid"]), 0.1, np.nan),
         "oi": np.log(real["open_interest"] + 0.5), "oi_growth": np.clip(real["growth"], -0.3, 0.6),
     }  # fmt: skip
     return {name: filled(raw[name]) for name in CELLS}
@@ -145,7 +147,7 @@ def filled(values: Floats) -> Floats:
 # ---------------------------------------------------------------- corrected against the simulation
 def correct(real: dict[str, Any], looks: list[dict[str, Any]], laws: dict[str, Any], cells: dict[str, Floats]) -> None:
     """One round: move each parameter by the half to whole of what its statistic misses, in place."""
-    sim = {name: np.nanmean([look["cells"][name] for look in looks], axis=0) for name in real["cells"]}
+    sim = {name: average([look["cells"][name] for look in looks]) for name in real["cells"]}
     want = real["cells"]
     shift(cells["spread"], np.log(want["spread"] / sim["spread"]), 0.7, 0.0, 10.0)
     shift(cells["lots"], np.log(want["lots"] / sim["lots"]), 0.7, -1.0, 9.0)
@@ -158,14 +160,26 @@ def correct(real: dict[str, Any], looks: list[dict[str, Any]], laws: dict[str, A
     np.minimum(cells["trade_rate"], cells["update_rate"] * 0.98, out=cells["trade_rate"], where=slow)
     sizes = [(v["same_bid_size"] + v["same_ask_size"]) / 2 for v in (want, sim)]
     scale(cells["requote"], hazard(sizes[0]) / hazard(sizes[1]), 0.5, 0.01, 1.0)
+    prices = [(v["same_bid"] + v["same_ask"]) / 2 for v in (want, sim)]
+    moves = 1.0 - cells["hold"]
+    scale(moves, hazard(prices[0]) / hazard(prices[1]), 0.7, 0.05, 1.0)
+    cells["hold"] = 1.0 - moves
     shift(cells["oi"], np.log((want["open_interest"] + 0.5) / (sim["open_interest"] + 0.5)), 0.7, -2.0, 13.0)
-    smile = np.nanmean([look["smile"] for look in looks], axis=0)
+    smile = average([look["smile"] for look in looks])
     for n, name in enumerate(("volatility", "skew")):
         known = np.isfinite(real["smile"][n] / smile[n])
         laws[name] = np.where(known, laws[name] * (real["smile"][n] / smile[n]) ** 0.7, laws[name])
     for name in ("spread", "lots"):
         tails = [np.log(v[name + "_p90"] / v[name]) for v in (want, sim)]
         scale(cells[name + "_tail"], tails[0] / tails[1], 0.5, 0.02, 1.3)
+
+
+def average(values: Sequence[Floats]) -> Floats:
+    """Mean of those that are numbers, NaN where none is."""
+    stacked = np.stack(values)
+    known = np.isfinite(stacked)
+    total = np.where(known, stacked, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def hazard(share: Floats) -> Floats:
@@ -241,7 +255,7 @@ def class_table(real: dict[str, Any], looks: list[dict[str, Any]]) -> str:
     lines = ["| by expiry | " + " | ".join(CLASSES) + " |", "|---" * (len(CLASSES) + 1) + "|"]
     for title, key, n in rows:
         a = real[key] if n is None else real[key][n]
-        b = np.nanmean([look[key] if n is None else look[key][n] for look in looks], axis=0)
+        b = average([look[key] if n is None else look[key][n] for look in looks])
         lines.append(f"| {title} | " + " | ".join(pair(x, y) for x, y in zip(a, b, strict=True)) + " |")
     return "\n".join(lines) + "\n\n"
 
@@ -253,7 +267,7 @@ def cell_tables(real: dict[str, Any], looks: list[dict[str, Any]]) -> str:
     names = [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
     for key in ("spread", "spread_p90", "lots", "volume", "same_row"):
         lines = [f"| {key} | " + " | ".join(names[1:-1]) + " |", "|---" * (len(names) - 1) + "|"]
-        simulated = np.nanmean([look["cells"][key] for look in looks], axis=0)
+        simulated = average([look["cells"][key] for look in looks])
         for row, title in enumerate(CLASSES):
             cells = [pair(real["cells"][key][row, n], simulated[row, n]) for n in range(1, len(names) - 1)]
             lines.append(f"| {title} | " + " | ".join(cells) + " |")

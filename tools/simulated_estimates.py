@@ -9,7 +9,7 @@ import numpy as np
 from angelx.domain.scalars import NS, SCALE
 from angelx.market import simulated_statistics as statistics
 from angelx.market.simulated_chain import STEPS, TICK, prominence
-from angelx.market.simulated_index import TILT, u_passed
+from angelx.market.simulated_index import TILT, u_passed, u_shape
 from angelx.market.simulated_pricing import Floats, implied_deviation
 from angelx.market.simulated_snapshots import Snapshots
 from angelx.market.simulated_statistics import Curve
@@ -42,14 +42,17 @@ def directly(day: Day) -> dict[str, Any]:
     leverage, mood = moves(s, c, passed(s, u_variance))
     return {
         "carry": c.carry, "discount_rate": c.discount_rate, "u_variance": u_variance, "u_activity": u_activity,
-        "wing": wing, "bend": bend, "leverage": leverage, "mood": mood, "return_deviation": calm_deviation(s, c),
-        "oi_churn": churn(s), "oi_build": build(s), **round_strikes(s, c),
+        "wing": wing, "bend": bend, "leverage": leverage, "mood": mood,
+        "return_deviation": calm_deviation(s, c, u_variance), "oi_churn": churn(s), "oi_build": build(s), **round_strikes(s, c),
     }  # fmt: skip
 
 
-def calm_deviation(s: Snapshots, c: Curve) -> float:
-    """Of a minute's log return, with what jumps and trends add taken out."""
-    total = (statistics.returns(s, c)["per_minute_bps"] * 1e-4) ** 2
+def calm_deviation(s: Snapshots, c: Curve, u_variance: float) -> float:
+    """Of a minute's log return over a whole session, without what jumps and trends add; recording began after nine
+    minutes of a lively opening.
+    """
+    seen = float(np.mean([u_shape(u_variance, share) for share in s.elapsed]))
+    total = (statistics.returns(s, c)["per_minute_bps"] * 1e-4) ** 2 / seen
     return math.sqrt(total - ASSUMED["jumps_a_day"] / 375.0 * ASSUMED["jump"] ** 2 - ASSUMED["trend"] ** 2 * 2 / 3)
 
 

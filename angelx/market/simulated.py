@@ -112,7 +112,7 @@ class SimulatedMarket:
             holidays=tuple(sorted(holidays)),
         )  # fmt: skip
         self._expiries = expiry_dates(session, expiries, self._parameters.holidays)
-        self._fitted, text = _read_fitted()
+        self._fitted, text = read_fitted()
         self.instruments = listed(session, spot / 10_000, self._expiries, strikes, lot_size, freeze_quantity)
         self.reference = msgspec.json.encode(self._parameters).decode()
         self.digest = hashlib.sha256(f"{VERSION}\n{self.reference}\n{text}".encode()).hexdigest()
@@ -174,7 +174,7 @@ class SimulatedMarket:
         return opened(self._fitted, session, terms, contracts, seeded(p.seed), p.spot / TICK)
 
 
-def _read_fitted() -> tuple[Fitted, str]:
+def read_fitted() -> tuple[Fitted, str]:
     """The parameters that ship, and their text."""
     text = resources.files("angelx.market").joinpath("simulated_fit.json").read_text("utf-8")
     return fitted_from(json.loads(text)), text

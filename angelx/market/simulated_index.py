@@ -14,7 +14,7 @@ from angelx.market.simulated_pricing import Floats, Random, normal, uniform
 
 Matrix = NDArray[np.float64]
 
-SMILE_END: Final = 4.5
+SMILE_END: Final = 4.25
 """Standard deviations from the money at which the smile's wings begin to flatten."""
 TILT: Final = 2.0
 """Standard deviations over which the skew acts."""

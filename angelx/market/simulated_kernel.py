@@ -50,12 +50,12 @@ def _fill(
         gone = (at - session.opens_at) / (session.closes_at - session.opens_at)
         activity = u_shape(laws.u_activity, gone)
         quietness = 1.0 / activity
-        publication = int((at - session.opens_at) / (laws.oi_every_s * _SECOND))
         if tally[m.INDEXED] == tally[m.STEP]:
             tally[m.INDEXED] += 1
             tally[m.NEXT] = int(n * uniform(random))
             tally[m.MOVES] = 0
             tally[m.DELAY] = min(int(_LEAST_DELAY - _MEAN_EXTRA * math.log(uniform(random))), LARGEST_DELAY)
+            publication = int((at - session.opens_at) / (laws.oi_every_s * _SECOND))
             tally[m.NEWS], tally[m.PUBLICATION] = int(publication != tally[m.PUBLICATION]), publication
             _write_index(table, row, at, level, tally)
             row += 1
@@ -73,8 +73,8 @@ def _fill(
                 if chance < t[m.TRADE]:
                     _print(session, laws, random, level, q, t, activity, gone)
                 _requote(session, laws, cells, term, random, level, curve, q, t, w, law, chance < t[m.TRADE])
-                if q[m.PUBLISHED] != publication:
-                    q[OI], q[m.PUBLISHED] = q[m.TRUE_OI], publication
+                if news or q[m.QUOTED] == 0:
+                    q[OI], q[m.QUOTED] = q[m.TRUE_OI], 1
                 _write(table, row, i + 1, at + looks * session.step // n, tally, q)
                 row += 1
             looks += 1
@@ -133,12 +133,12 @@ def _requote(
     fair = value * curve[e, m.DISCOUNT]
     _cell(cells, int(term[e, m.CLASS]), trait[m.CALL] * away / curve[e, m.RULER_LENGTH], law)
     _draw(session, laws, random, quote, trait, law)
-    odd = trait[m.OWN_WIDTH] + trait[m.FRESH_WIDTH]
-    ticks = trait[m.POPULAR_SPREAD] * math.exp(law[m.SPREAD] + law[m.SPREAD_TAIL] * odd)
-    spread = max(1, int(min(ticks, 20.0 + fair) + 0.5))
-    bid = math.floor(fair - trait[m.LEAN] * (spread - 1))
-    quote[BID] = bid * TICK if bid > 0 and trait[m.BID_LUCK] < law[m.BID_SHARE] else 0
-    quote[ASK] = (bid + spread) * TICK if trait[m.ASK_LUCK] < law[m.ASK_SHARE] else 0
+    kept = 0 < quote[BID] <= fair * TICK <= quote[ASK] and uniform(random) < law[m.HOLD]
+    spread = (quote[ASK] - quote[BID]) // TICK if kept else _spread(trait, law, fair)
+    bid = quote[BID] // TICK if kept else math.floor(fair - trait[m.LEAN] * (spread - 1))
+    if not kept:
+        quote[BID] = bid * TICK if bid > 0 and trait[m.BID_LUCK] < law[m.BID_SHARE] else 0
+        quote[ASK] = (bid + spread) * TICK if trait[m.ASK_LUCK] < law[m.ASK_SHARE] else 0
     _display(session, random, quote, trait, law, BID, traded)
     _display(session, random, quote, trait, law, ASK, traded)
     trait[m.TRADE] = min(law[m.TRADE_RATE] * trait[m.POPULAR_TRADE], 1.0)
@@ -146,7 +146,16 @@ def _requote(
     trait[m.GROWTH] = law[m.OI_GROWTH]
     watch[m.UPDATE] = max(law[m.UPDATE_RATE], trait[m.TRADE])
     watch[m.DELTA], watch[m.QUOTED_SPOT] = delta, level[m.SPOT]
-    watch[m.TOLERANCE] = 0.4 * spread + laws.patience * (1.0 - abs(delta)) * math.sqrt(spread)
+    room = min(fair - bid, bid + spread - fair)
+    watch[m.TOLERANCE] = room + laws.patience * 4.0 * abs(delta) * (1.0 - abs(delta)) * math.sqrt(spread)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _spread(trait: Floats, law: Floats, fair: float) -> int:
+    """Ticks between bid and ask, as drawn; of a cheap option not much more than it is worth."""
+    odd = trait[m.OWN_WIDTH] + trait[m.FRESH_WIDTH]
+    ticks = trait[m.POPULAR_SPREAD] * math.exp(law[m.SPREAD] + law[m.SPREAD_TAIL] * odd)
+    return max(1, int(min(ticks, 20.0 + fair) + 0.5))
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -163,7 +172,7 @@ def _cell(cells: Matrix, row: int, x: float, law: Floats) -> None:
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _draw(session: Session, laws: Laws, random: Random, quote: Row, trait: Floats, law: Floats) -> None:
     """What is drawn now and then: open interest at the open, the fresh part of the spread, which sides are there."""
-    first = quote[m.PUBLISHED] < 0
+    first = quote[m.QUOTED] == 0
     if first:
         lots = trait[m.POPULAR] * math.exp(law[m.OI_LOTS] + 0.6 * normal(random))
         quote[m.TRUE_OI] = int(lots + 0.5) * session.lot_size

@@ -17,13 +17,14 @@ from angelx.market.simulated_pricing import Floats, Random, normal
 
 CELLS: Final = (
     "spread", "spread_tail", "lots", "lots_tail", "bid", "ask", "update_rate", "trade_rate", "volume", "requote",
-    "oi", "oi_growth",
+    "hold", "oi", "oi_growth",
 )  # fmt: skip
 """Columns of `cells`, fitted by class and moneyness: median log ticks of the spread and its deviation; the same of
 displayed lots; shares of quoted sides; quotes and prints a second, log lots a second; share of quotes built anew rather
-than moved with the price; median log lots of open interest at the open; its growth over volume."""
-(SPREAD, SPREAD_TAIL, LOTS, LOTS_TAIL, BID_SHARE, ASK_SHARE, UPDATE_RATE, TRADE_RATE, VOLUME_LOTS, REQUOTE, OI_LOTS,
- OI_GROWTH) = range(12)  # fmt: skip
+than moved with the price, and of those that keep their prices; median log lots of open interest at the open; its
+growth over volume."""
+(SPREAD, SPREAD_TAIL, LOTS, LOTS_TAIL, BID_SHARE, ASK_SHARE, UPDATE_RATE, TRADE_RATE, VOLUME_LOTS, REQUOTE, HOLD,
+ OI_LOTS, OI_GROWTH) = range(13)  # fmt: skip
 
 # Places in `level`: the index in ticks, log volatility, the slow index that volatility is anchored to, and so on.
 SPOT, HEAT, ANCHOR, MOOD, REGIME = range(5)
@@ -40,9 +41,9 @@ FORWARD, DISCOUNT, DEVIATION, RULER_LENGTH = range(4)
  TRADE, LOTS_A_STEP, GROWTH, FRESH_WIDTH, LEAN, BID_LUCK, ASK_LUCK, TRAITS) = range(16)  # fmt: skip
 # Columns of `watch`, by option: what is looked at in every step.
 UPDATE, DELTA, QUOTED_SPOT, TOLERANCE, WATCHED = range(5)
-# Columns of `quote`, by option: the fields of a tick (angelx.domain.ticks), then open interest before it is published
-# and the number of the publication last seen (-1: never quoted).
-TRUE_OI, PUBLISHED, QUOTE_COLUMNS = 11, 12, 13
+# Columns of `quote`, by option: the fields of a tick (angelx.domain.ticks), then open interest before it is published,
+# and whether it was ever quoted.
+TRUE_OI, QUOTED, QUOTE_COLUMNS = 11, 12, 13
 
 
 class Laws(NamedTuple):
@@ -81,8 +82,8 @@ class Laws(NamedTuple):
     lean: float
     """Share of the spread, around its middle, that the fair price may stand at. Assumed."""
     patience: float
-    """Ticks: the fair price may move by 0.4 spreads, and by this times the root of the spread and 1 - |delta|, before a
-    quote is pulled. Assumed."""
+    """A quote is pulled once the fair price has left it; at the money it may leave it by this times the root of the
+    spread in ticks. Assumed."""
     oi_churn: float
     """Share of prints that open or close positions; the others pass them on."""
     oi_build: float
@@ -151,7 +152,6 @@ def opened(
     term = np.column_stack([terms, fitted.volatility[classes], fitted.skew[classes]])
     columns = np.array(contracts, np.int64).T
     quote, trait = np.zeros((len(contracts), QUOTE_COLUMNS), np.int64), np.zeros((len(contracts), TRAITS))
-    quote[:, PUBLISHED] = -1
     trait[:, [EXPIRY, STRIKE, CALL]] = columns[:3].T
     popular = fitted.prominent[columns[3]]
     powers = (1.0, fitted.prominent_lots, fitted.prominent_spread, 0.5)
