@@ -158,10 +158,6 @@ class Book:
             self.fingerprints[signal.strategy, signal.instrument, side] = mark
 
     # ------------------------------------------------------------ questions
-    def worst_long(self, instrument: str) -> int:
-        """Units held if every working buy filled."""
-        return self.net.get(instrument, 0) + self.working_buys.get(instrument, 0)
-
     def working_exit(self, strategy: str, instrument: str) -> bool:
         """True while an order that reduces this strategy's position works."""
         return any(

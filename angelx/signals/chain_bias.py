@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
+from angelx.domain.events import PositionChanged
 from angelx.domain.instruments import Right
 from angelx.domain.scalars import NS, SCALE
 from angelx.domain.ticks import ASK, BID, OI
@@ -206,12 +206,6 @@ class ChainBias(Strategy):
             self._entries[place] = (event.cost // event.quantity, since)
         else:
             self._entries.pop(place, None)
-
-    def on_closed(self, event: OrderClosed) -> None:
-        """The position says all there is to know."""
-
-    def on_refused(self, event: SignalRefused) -> None:
-        """Asked again at the next look, after the pause."""
 
 
 def _flow(price_change: NDArray[np.float64], oi_change: NDArray[np.float64]) -> float:
