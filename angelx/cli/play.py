@@ -190,6 +190,9 @@ def _play(
         lambda fresh: configure_logging(fresh.log.level, fresh.log.format, log_file),
     )
     _summarise(outcome.summary, json=json)
+    if outcome.summary["scope"] == "indicative" and not outcome.summary["fills"]:
+        say("This recording has no quotes, so nothing can trade.", json=json)
+        say("--set market.bar_spread_bps=5 puts a touch of that width around bars.", json=json)
     if json:
         answer({"ok": outcome.summary["level"] == "running", **outcome.summary})
     return HALTED if outcome.summary["level"] != "running" else 0

@@ -86,6 +86,7 @@ def _summed_up(session: TradingSession) -> dict[str, Any]:
         **facts.summary(),
         "mode": plan.mode,
         "source": session.source.name,
+        "scope": session.source.scope,
         "currency": plan.config.currency,
         "ticks": session.bus.row,
         "ticks_refused": metrics["ticks_refused"],
