@@ -171,9 +171,10 @@ def daily_trades(draft: Draft, book: Book) -> str | None:
 
 def max_positions(draft: Draft, book: Book) -> str | None:
     """At most so many instruments at once."""
-    if draft.instrument.id in book.net or draft.instrument.id in book.working_buys:
+    taken = book.net.keys() | book.working_buys.keys() | book.working_sells.keys()
+    if draft.instrument.id in taken:
         return None
-    count = len(book.net.keys() | book.working_buys.keys())
+    count = len(taken)
     return None if count < book.limits.max_positions else f"{count} held or being entered"
 
 

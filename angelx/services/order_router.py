@@ -43,7 +43,13 @@ class OrderRouter:
     """Sends each approved order at most once; publishes `OrderClosed` when nothing of it works any more."""
 
     name: ClassVar[str] = "order_router"
-    emits: ClassVar[tuple[type[Event], ...]] = (OrderClosed, OrderEnded, SignalRefused, IncidentReported)
+    emits: ClassVar[tuple[type[Event], ...]] = (
+        OrderClosed,
+        OrderEnded,
+        SignalRefused,
+        IncidentReported,
+        CancelRequested,
+    )
 
     def __init__(self, bus: Bus, journal: Journal, broker: Broker, latch: SendLatch) -> None:
         self._bus, self._journal, self._broker, self._latch = bus, journal, broker, latch
@@ -97,8 +103,18 @@ class OrderRouter:
         self.unanswered.pop(event.order, None)
         if order.state == State.SENDING:
             order.state = State.WORKING
-        else:
-            self._move(event.at, order, "accept")
+            return
+        was_absent = order.state == State.ABSENT
+        if self._move(event.at, order, "accept") and was_absent:
+            self._adopt(event.at, order)
+
+    def _adopt(self, at: int, order: Order) -> None:
+        """An order that was given up for absent has arrived: it is ours, and an entry is taken back (SPEC 6.2)."""
+        name = order.approved.order
+        self.live[name] = order
+        self._report(at, f"order {name} arrived after it was absent")
+        if not order.approved.reduces:
+            self._bus.publish(CancelRequested(at, name, "arrived after it was absent"))
 
     def on_filled(self, event: OrderFilled) -> None:
         """A fill moves the state, whatever it was."""
@@ -181,4 +197,6 @@ class OrderRouter:
         else:
             with suppress(IllegalMove):  # reported when it came, and acted on neither then nor now
                 order.state = after(order.state, "accept" if isinstance(event, OrderAccepted) else event.outcome)
+        if order.state in LIVE:
+            self.live[event.order] = order
         return self._closed(event.at, order) if was_live and order.state in ENDED else None

@@ -1,0 +1,63 @@
+"""The router alone: what it does with reports that come when nobody expects them any more."""
+
+import pytest
+
+from angelx.adapters.journal import MemoryJournal
+from angelx.bus.bus import Bus
+from angelx.bus.service import wire
+from angelx.domain.events import CancelRequested, IncidentReported, OrderAccepted, OrderApproved, OrderEnded
+from angelx.orders.states import State
+from angelx.services.kill_switch import LatchedSends, MemoryLatch
+from angelx.services.order_router import OrderRouter
+
+
+class Deaf:
+    """A broker that answers nothing by itself."""
+
+    name = "deaf"
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.cancelled: list[str] = []
+
+    def submit(self, order: OrderApproved) -> None:
+        self.sent.append(order.order)
+
+    def cancel(self, order: str) -> None:
+        self.cancelled.append(order)
+
+
+def approved(*, reduces: bool) -> OrderApproved:
+    return OrderApproved(1, "a", 1, "s", "X", 1, 75, 500, reduces, 500, "lot", 1.0)
+
+
+@pytest.mark.parametrize("reduces", [False, True])
+def test_an_absent_order_that_arrives_is_adopted_and_an_entry_is_taken_back(reduces: bool) -> None:
+    bus, broker = Bus(), Deaf()
+    router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()))
+    wire(bus, [router])
+    incidents: list[IncidentReported] = []
+    bus.subscribe(IncidentReported, incidents.append)
+
+    bus.publish(approved(reduces=reduces))
+    bus.publish(OrderEnded(2, "a", State.ABSENT, "absent", "not at the broker twice"))
+    assert not router.live
+    bus.publish(OrderAccepted(3, "a", "B1"))
+
+    assert list(router.live) == ["a"]
+    assert len(incidents) == 1
+    assert broker.sent == ["a"], "never sent again"
+    assert broker.cancelled == ([] if reduces else ["a"])
+    assert router.orders["a"].state == (State.WORKING if reduces else State.CANCEL_PENDING)
+    bus.publish(OrderEnded(4, "a", State.CANCELLED, "cancelled", ""))
+    assert not router.live
+
+
+def test_a_cancel_of_what_has_ended_is_not_sent() -> None:
+    bus, broker = Bus(), Deaf()
+    router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()))
+    wire(bus, [router])
+    bus.publish(approved(reduces=False))
+    bus.publish(OrderEnded(2, "a", State.REJECTED, "price_band", ""))
+    bus.publish(CancelRequested(3, "a", "late"))
+    assert broker.cancelled == []
