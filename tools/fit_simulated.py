@@ -277,7 +277,12 @@ def cell_tables(real: dict[str, Any], looks: list[dict[str, Any]]) -> str:
 
 def pair(recorded_value: float, simulated_value: float) -> str:
     """`recorded / simulated`, empty where it was not recorded."""
-    return f"{recorded_value:.3g} / {simulated_value:.3g}" if math.isfinite(recorded_value) else ""
+    return f"{short(recorded_value)} / {short(simulated_value)}" if math.isfinite(recorded_value) else ""
+
+
+def short(value: float) -> str:
+    """Three digits, without an exponent; nothing below a thousandth."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{round(value, 4 if abs(value) < 0.1 else 3):.3g}"
 
 
 if __name__ == "__main__":

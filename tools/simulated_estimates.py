@@ -43,8 +43,8 @@ def directly(day: Day) -> dict[str, Any]:
     return {
         "carry": c.carry, "discount_rate": c.discount_rate, "u_variance": u_variance, "u_activity": u_activity,
         "wing": wing, "bend": bend, "leverage": leverage, "mood": mood,
-        "return_deviation": calm_deviation(s, c, u_variance), "oi_churn": churn(s),
-        "oi_build": build(s), **round_strikes(s, c),
+        "return_deviation": calm_deviation(s, c, u_variance),
+        "oi_churn": churn(s), "oi_build": build(s), **round_strikes(s, c),
     }  # fmt: skip
 
 

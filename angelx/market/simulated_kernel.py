@@ -48,8 +48,6 @@ def _fill(
         if at + session.step > session.closes_at:
             break
         gone = (at - session.opens_at) / (session.closes_at - session.opens_at)
-        activity = u_shape(laws.u_activity, gone)
-        quietness = 1.0 / activity
         if tally[m.INDEXED] == tally[m.STEP]:
             tally[m.INDEXED] += 1
             tally[m.NEXT] = int(n * uniform(random))
@@ -57,8 +55,10 @@ def _fill(
             tally[m.DELAY] = min(int(_LEAST_DELAY - _MEAN_EXTRA * math.log(uniform(random))), LARGEST_DELAY)
             publication = int((at - session.opens_at) / (laws.oi_every_s * _SECOND))
             tally[m.NEWS], tally[m.PUBLICATION] = int(publication != tally[m.PUBLICATION]), publication
+            level[m.ACTIVITY] = u_shape(laws.u_activity, gone) * math.exp(0.5 * level[m.HEAT] - laws.heat**2 / 8.0)
             _write_index(table, row, at, level, tally)
             row += 1
+        activity, quietness = level[m.ACTIVITY], 1.0 / level[m.ACTIVITY]
         looks, i, news = tally[m.LOOKS], tally[m.NEXT], tally[m.NEWS] > 0
         next_move = tally[m.MOVES] * n // MOVES_A_STEP
         while looks < n and row < capacity:

@@ -21,13 +21,14 @@ CELLS: Final = (
 )  # fmt: skip
 """Columns of `cells`, fitted by class and moneyness: median log ticks of the spread and its deviation; the same of
 displayed lots; shares of quoted sides; quotes and prints a second, log lots a second; share of quotes built anew rather
-than moved with the price, and of those that keep their prices; median log lots of open interest at the open; its
-growth over volume."""
+than moved with the price, and of those that keep their prices; log lots of open interest at the open; its growth over
+volume."""
 (SPREAD, SPREAD_TAIL, LOTS, LOTS_TAIL, BID_SHARE, ASK_SHARE, UPDATE_RATE, TRADE_RATE, VOLUME_LOTS, REQUOTE, HOLD,
  OI_LOTS, OI_GROWTH) = range(13)  # fmt: skip
 
-# Places in `level`: the index in ticks, log volatility, the slow index that volatility is anchored to, and so on.
-SPOT, HEAT, ANCHOR, MOOD, REGIME = range(5)
+# Places in `level`: the index in ticks, its log volatility, the slow log index that implied volatility is anchored to,
+# implied volatility's own way, the trend (-1, 0, 1), how busy this step is.
+SPOT, HEAT, ANCHOR, MOOD, REGIME, ACTIVITY = range(6)
 # Places in `tally`: steps done, rows of the index; in this step options looked at, which is next, moves of the index;
 # whether open interest is published in it, which publication that is, ns a row takes to arrive; the last arrival.
 STEP, INDEXED, LOOKS, NEXT, MOVES, NEWS, PUBLICATION, DELAY, LAST_AT = range(9)
@@ -60,7 +61,7 @@ class Laws(NamedTuple):
     return_deviation: float
     """Of the log index, per square root of a minute, trend and jumps apart."""
     heat: float
-    """Standing deviation of the log of the index's volatility. Assumed."""
+    """Standing deviation of the log of the index's volatility; the market is busier by its root. Assumed."""
     trend: float
     """Drift of the log index in a trending regime, per minute. Assumed."""
     regime_minutes: float
@@ -158,7 +159,7 @@ def opened(
     trait[:, [POPULAR, POPULAR_LOTS, POPULAR_SPREAD, POPULAR_TRADE]] = np.stack([popular**p for p in powers], axis=1)
     own_width = math.sqrt(1.0 - laws.fresh_width**2)
     trait[:, OWN_WIDTH] = [own_width * normal(random) for _ in contracts]
-    level = np.array([spot_ticks, laws.heat * normal(random), math.log(spot_ticks), 0.0, 0.0])
+    level = np.array([spot_ticks, laws.heat * normal(random), math.log(spot_ticks), 0.0, 0.0, 1.0])
     tally, curve, watch = np.zeros(9, np.int64), np.zeros((len(terms), 4)), np.zeros((len(contracts), WATCHED))
     watch[:, UPDATE] = math.inf  # Everything is quoted in the first step.
     return State(cells, term, random, level, tally, curve, quote, trait, watch)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from angelx.domain.instruments import Kind, Right
 from angelx.domain.ports import TickSource
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import (
@@ -231,15 +232,21 @@ def test_hardly_any_while_a_chain_expires() -> None:
     assert found <= pairs * 2e-5
 
 
-def test_an_expiring_chain_goes_quietly_to_its_intrinsic_value() -> None:
-    source = market(3, EXPIRY_DAY, minutes=10.0, expiries=1)
+def test_an_expiring_chain_goes_to_its_intrinsic_value() -> None:
+    """At the close nobody bids for what is worthless, and what is worth something is quoted around it."""
+    source = market(3, EXPIRY_DAY, minutes=375.0, expiries=1)
     table = rows_of(source)
     index = table[LAST, table[INSTRUMENT] == 0][-1]
+    worthless = 0
     for place, option in enumerate(source.instruments):
-        last = table[:, table[INSTRUMENT] == place][:, -1]
-        if place and last[BID] and last[ASK]:
-            intrinsic = max(0, (index - option.strike) * (1 if option.symbol.endswith("CE") else -1))
-            assert abs((last[BID] + last[ASK]) // 2 - intrinsic) < 0.004 * index
+        bid, ask = table[:, table[INSTRUMENT] == place][[BID, ASK], -1]
+        intrinsic = int(index - option.strike) * (1 if option.right is Right.CALL else -1)
+        if option.kind is Kind.OPTION and intrinsic < -0.003 * index:
+            assert (bid, ask) == (0, 500)
+            worthless += 1
+        elif option.kind is Kind.OPTION and intrinsic > 0.003 * index and bid and ask:
+            assert bid - 0.0005 * index <= intrinsic <= ask + 0.0005 * index
+    assert worthless >= 8
 
 
 # ---------------------------------------------------------------- what it is not
