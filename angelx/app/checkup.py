@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from angelx.adapters.journal import Head, JournalReader
 from angelx.app.config import Config, load_config
 from angelx.app.doctor import Check, run_checks
-from angelx.app.session import HEAD, JOURNAL
+from angelx.app.session import JOURNAL, journal_key, verify
 from angelx.bus.clock import SystemClock
 from angelx.domain.errors import InputInvalid, JournalBroken
 from angelx.market.sessions import Session, Sessions
@@ -30,17 +27,10 @@ def checkup(config_file: Path | None, state_dir: Path | None) -> Sequence[Check]
 
 
 def _verified(path: Path, config: Config) -> str:
-    key = config.secrets.journal_key
-    beside = path.with_name(HEAD)
-    kept = msgspec.json.decode(beside.read_bytes(), type=Head) if beside.exists() else None
-    reader = JournalReader(path)
-    try:
-        for fault in reader.faults(kept, key.get_secret_value().encode() if key else b""):
-            raise JournalBroken(f"{path}: {fault.what}")
-        head = reader.head
-    finally:
-        reader.close()
-    return f"{head.last if head else 0:,} records, chain whole"
+    found = verify(path, journal_key(config))
+    for fault in found.faults:
+        raise JournalBroken(f"{path}: {fault.what}")
+    return f"{found.records:,} records, chain whole"
 
 
 def _today(config: Config) -> str:

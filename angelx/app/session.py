@@ -6,10 +6,11 @@ from typing import Final
 
 import msgspec
 
-from angelx.adapters.journal import JournalReader
+from angelx.adapters.journal import Head, JournalReader
 from angelx.app.config import Config
 from angelx.app.house import Paper, Parts, no_fee
 from angelx.app.plugins import filters_of, strategies_of
+from angelx.bus.records import Fault
 from angelx.domain.events import SessionEnded, SessionStarted, SourceOpened
 from angelx.domain.instruments import Instrument
 from angelx.domain.ports import TickSource
@@ -57,6 +58,42 @@ def left_in(path: Path) -> Left | None:
     finally:
         reader.close()
     return Left(started, source, ended, count) if started is not None and source is not None else None
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What a look at a whole journal found."""
+
+    records: int
+    head: str
+    """Hash of the last record; empty where there is none."""
+    head_file: bool
+    """True where a head kept beside the journal was checked too."""
+    faults: tuple[Fault, ...]
+
+
+def verify(path: Path, key: bytes) -> Verified:
+    """Check every record of a journal, and the head file beside it where there is one.
+
+    Raises
+    ------
+    JournalBroken
+        It is missing or cannot be read at all.
+    """
+    beside = path.with_name(HEAD)
+    kept = msgspec.json.decode(beside.read_bytes(), type=Head) if beside.exists() else None
+    reader = JournalReader(path)
+    try:
+        faults = tuple(reader.faults(kept, key))
+        head = reader.head
+    finally:
+        reader.close()
+    return Verified(head.last if head else 0, head.hash if head else "", kept is not None, faults)
+
+
+def journal_key(config: Config) -> bytes:
+    """What keys the journal's chain; empty where it is not keyed."""
+    key = config.secrets.journal_key
+    return key.get_secret_value().encode() if key else b""
 
 
 def archive(state_dir: Path) -> Path | None:

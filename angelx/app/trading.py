@@ -16,7 +16,7 @@ import structlog
 from angelx import __version__
 from angelx.adapters.admin import AdminServer
 from angelx.adapters.capture import CaptureWriter
-from angelx.adapters.journal import Head, JournalReader, SqliteJournal
+from angelx.adapters.journal import JournalReader, SqliteJournal
 from angelx.adapters.latch import LEVEL_NAMES, Latch
 from angelx.adapters.signals import DeadlineGuard, SignalControl
 from angelx.adapters.state_dir import StateDir, durable_write
@@ -24,7 +24,7 @@ from angelx.app.config import Config, config_hash, differences, frozen_json
 from angelx.app.config_freeze import freeze
 from angelx.app.house import House
 from angelx.app.plugins import plugin_digests
-from angelx.app.session import HEAD, JOURNAL, Left, archive, left_in, parts_of, tick_sizes
+from angelx.app.session import HEAD, JOURNAL, Left, archive, journal_key, left_in, parts_of, tick_sizes, verify
 from angelx.app.sources import Bounds, open_source
 from angelx.app.supervisor import Supervisor, Task
 from angelx.bus.bus import Bus
@@ -91,13 +91,12 @@ class TradingSession:
         self.bus = Bus()
         run = self.left.started.run if self.left else _instance(plan, self.source)
         parts = parts_of(config, self.source, self.sessions, run)
-        key = config.secrets.journal_key
         self.journal = SqliteJournal(
             self.bus,
             state.path / JOURNAL,
             durable=bool(plan.speed) and config.journal.durability == "intent",
             block_records=config.journal.block_records,
-            key=key.get_secret_value().encode() if key else b"",
+            key=journal_key(config),
         )
         self.house = House(self.bus, parts, self.journal, self.latch, self.guard)
         self.differential = Differential(len(self.source.instruments), tick_sizes(self.source))
@@ -141,7 +140,8 @@ class TradingSession:
                 f"{self.state.path} holds an unfinished {left.started.mode} session that was run differently: "
                 f"{'; '.join(what)}. Run it as it was, or put it aside with --fresh."
             )
-        _verified(path, self.state.path / HEAD, config)
+        for fault in verify(path, journal_key(config)).faults:
+            raise JournalBroken(f"{path}: {fault.what}; it is not continued")
         return left
 
     def _batches(self) -> Iterator[TickBatch]:
@@ -418,17 +418,6 @@ def _instance(plan: Plan, source: TickSource) -> str:
 
 def _plugins(config: Config) -> str:
     return json.dumps(plugin_digests(config), sort_keys=True)
-
-
-def _verified(path: Path, head_path: Path, config: Config) -> None:
-    key = config.secrets.journal_key
-    head = msgspec.json.decode(head_path.read_bytes(), type=Head) if head_path.exists() else None
-    reader = JournalReader(path)
-    try:
-        for fault in reader.faults(head, key.get_secret_value().encode() if key else b""):
-            raise JournalBroken(f"{path}: {fault.what}; it is not continued")
-    finally:
-        reader.close()
 
 
 def _chain(first: TickBatch, rest: Iterator[TickBatch]) -> Iterator[TickBatch]:

@@ -26,13 +26,6 @@ def _file(path: Path) -> Path:
     return path / JOURNAL if path.is_dir() else path
 
 
-def _key() -> bytes:
-    from angelx.app.config import load_config
-
-    key = load_config(None).secrets.journal_key
-    return key.get_secret_value().encode() if key else b""
-
-
 @app.command()
 def verify(file: JournalFile, *, json: Json = False) -> None:
     """Check the hash chain over every record: what was edited, removed, moved or cut off is named.
@@ -41,31 +34,25 @@ def verify(file: JournalFile, *, json: Json = False) -> None:
     """
 
     def body() -> int:
-        import msgspec
-
-        from angelx.adapters.journal import Head, JournalReader
-        from angelx.app.session import HEAD
+        from angelx.app.config import load_config
+        from angelx.app.session import journal_key
+        from angelx.app.session import verify as look
 
         path = _file(file)
-        beside = path.with_name(HEAD)
-        kept = msgspec.json.decode(beside.read_bytes(), type=Head) if beside.exists() else None
-        reader = JournalReader(path)
-        faults = list(reader.faults(kept, _key()))
-        head = reader.head
-        reader.close()
+        found = look(path, journal_key(load_config(None)))
+        faults = found.faults
         for fault in faults:
             say(f"angelx: {path}: {fault.what}", json=True)
-        records = head.last if head else 0
         if not faults:
-            say(f"{path}: {records:,} records, chain whole, head {head.hash if head else ''}", json=json)
+            say(f"{path}: {found.records:,} records, chain whole, head {found.head}", json=json)
         if json:
             answer(
                 {
                     "ok": not faults,
                     "journal": str(path),
-                    "records": records,
-                    "head": head.hash if head else "",
-                    "head_file": kept is not None,
+                    "records": found.records,
+                    "head": found.head,
+                    "head_file": found.head_file,
                     "faults": [{"record": fault.record, "what": fault.what} for fault in faults],
                 }
             )

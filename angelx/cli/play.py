@@ -169,7 +169,8 @@ def _play(
     from angelx.app.config import load_config
     from angelx.app.sources import Bounds
     from angelx.app.trading import Plan
-    from angelx.research.play import ZONES, play
+    from angelx.research.play import play
+    from angelx.research.session_facts import ZONES
 
     config = load_config(config_file, overrides)
     zone = ZoneInfo(ZONES[config.currency])

@@ -19,13 +19,12 @@ from angelx.app.config import Config
 from angelx.app.session import JOURNAL
 from angelx.app.trading import Plan, TradingSession
 from angelx.domain.events import OrderFilled, SignalRefused
-from angelx.research.session_facts import SessionFacts
+from angelx.research.session_facts import ZONES, SessionFacts
 from angelx.sim.loop import VirtualLoop
 
 SHOW_EVERY_S: Final = 0.2
 SHOWN: Final = 8
 METRICS: Final = "metrics.json"
-ZONES: Final = {"INR": "Asia/Kolkata", "USD": "America/New_York"}
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final, Protocol
 
+from angelx.adapters.latch import LEVEL_NAMES
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import CommandReceived, Event, IncidentReported, LevelChanged, OrderApproved, StrategyFailed
 
-LEVELS: Final = ("running", "halt", "flatten", "silent")
+LEVELS: Final = LEVEL_NAMES
 """Names by level: HALT lets reductions out, FLATTEN only safe exit, SILENT nothing (SPEC 8.1)."""
 
 
