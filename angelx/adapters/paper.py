@@ -12,6 +12,7 @@ from angelx.bus.bus import Bus
 from angelx.domain.errors import OrderRejected
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import InstrumentTable
+from angelx.domain.reports import OrderReport, PositionReport
 from angelx.domain.ticks import Rows
 from angelx.market.state import MarketState
 from angelx.venue.account import Funds, Margin
@@ -19,7 +20,7 @@ from angelx.venue.admission import Bands, Fee, IsOpen
 from angelx.venue.matching import MatchingEngine
 from angelx.venue.orders import DAY, TIMES_IN_FORCE, Order
 from angelx.venue.recovery import recover
-from angelx.venue.reports import OrderReport, PositionReport, order_report, position_report
+from angelx.venue.reports import order_report, position_report
 from angelx.venue.settlement import ExpiryValue, expiry_values
 
 

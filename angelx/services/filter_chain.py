@@ -35,6 +35,7 @@ class FilterChain:
         self._guard = guard
         self._unguarded = type(guard) is Unguarded
         self._scene = Scene()
+        self._scene.chain = None
         self._scene.market = market
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:

@@ -1,40 +1,8 @@
-"""What a broker answers when it is asked for its books: unchanging copies."""
+"""Reports of the simulated exchange's books."""
 
-import msgspec
-
+from angelx.domain.reports import OrderReport, PositionReport
 from angelx.venue.account import Position
 from angelx.venue.orders import Order
-
-
-class OrderReport(msgspec.Struct, frozen=True, gc=False):
-    """One line of the order book."""
-
-    order: str
-    """Client order id."""
-    broker_order: str
-    """Empty where the order was refused."""
-    instrument: str
-    side: int
-    quantity: int
-    limit: int
-    filled: int
-    notional: int
-    """Money its fills were worth; the average price is `notional / filled`."""
-    fee: int
-    state: str
-    """`working`, `filled`, `cancelled`, `rejected`, `expired`."""
-    code: str
-    """Why it ended, where it was not filled."""
-
-
-class PositionReport(msgspec.Struct, frozen=True, gc=False):
-    """One position that is not flat."""
-
-    instrument: str
-    quantity: int
-    """Signed units."""
-    cost: int
-    """Signed money paid for what is held, without fees."""
 
 
 def order_report(order: Order) -> OrderReport:

@@ -10,8 +10,8 @@ from angelx.domain.errors import OrderRejected
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.ports import Broker
+from angelx.domain.reports import OrderReport, PositionReport
 from angelx.market.state import MarketState
-from angelx.venue.reports import OrderReport, PositionReport
 from angelx.venue.settlement import ExpiryValue
 from tests.venue.desk import no_fee
 from tests.venue.market_day import CALL, EQUITY, PUT, TABLE, TICK, Recorder, always

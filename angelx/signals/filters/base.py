@@ -11,14 +11,17 @@ import msgspec
 
 from angelx.domain.events import Signal
 from angelx.domain.instruments import Instrument
+from angelx.market.chain_view import ChainView
 from angelx.market.state import MarketState
 
 
 class Scene:
     """What a filter may look at besides the signal; one object, updated for each signal."""
 
-    __slots__ = ("closes_at", "instrument", "market", "now", "opens_at", "phase", "place", "snapshot_age_ns")
+    __slots__ = ("chain", "closes_at", "instrument", "market", "now", "opens_at", "phase", "place", "snapshot_age_ns")
 
+    chain: ChainView | None
+    """Of the instrument's underlying; `None` where it has no options."""
     market: MarketState
     now: int
     """Time of the decision, ns."""
