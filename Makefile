@@ -80,8 +80,6 @@ $(VENV)/.angelx: pyproject.toml $(VENV)/.core
 	@touch $@
 
 # Compiling the kernels takes seconds; the daemon starts within two only when they are in numba's cache.
-# numba does not see that a constant or an inlined kernel of another file changed: what it kept goes first.
 $(VENV)/.warm: $(SOURCES) $(VENV)/.angelx
-	find angelx -name '*.nb[ci]' -exec rm -f {} +
 	$(BIN)/python -m angelx warm
 	@touch $@

@@ -19,7 +19,6 @@ from angelx.domain.events import (
     InstrumentUsed,
     OrderAccepted,
     OrderApproved,
-    OrderClosed,
     OrderEnded,
     OrderFilled,
     PhaseChanged,
@@ -104,7 +103,6 @@ class House:
         self.bus, self.parts, self.latch = bus, parts, latch
         self.market = MarketState(table)
         self.ledger = Ledger(parts.capital)
-        self.book = Book(parts.capital, parts.limits)
         self.freshness = Freshness(parts.source_kind, parts.silent_feed_ns)
         self.monitor = PerformanceMonitor(bus)
         self.phases = SessionPhases(bus, parts.sessions, (instrument.segment for instrument in table))
@@ -114,8 +112,9 @@ class House:
             time_in_force=parts.paper.time_in_force, bands=parts.paper.bands,
         )  # fmt: skip
         self.host = StrategyHost(bus, self.market, table, parts.strategies, guard)
-        self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
         self.router = OrderRouter(bus, journal, self.broker, bars or LatchedSends(latch))
+        self.book = Book(parts.capital, parts.limits, self.router.orders)
+        self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
         self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, self.router.orders, _reference(table))
         self.safe_exit = SafeExit(
             bus, self.market, table, self.phases, self.host, self.router, self.ledger, parts.flat_before_close_ns
@@ -146,7 +145,7 @@ class House:
         wire(bus, self.services)
 
     def _is_open(self, instrument: Instrument, at: int) -> bool:
-        return self.phases.phases[instrument.segment] == OPEN
+        return self.phases.segments[instrument.segment].phase == OPEN
 
     def start(self, *, unclean: bool = False) -> None:
         """Publish the kill switch's level and the phase of every segment; `host.start` was called before."""
@@ -165,8 +164,7 @@ class House:
         asked: dict[int, Signal] = {}
         for record in records:
             last, event = record, record.event
-            self._restore_book(event, self.router.restore(event))
-            self.keeper.restore(event)
+            self._restore_books(event)
             if isinstance(event, OrderApproved | SignalRefused):
                 self._restore_guard(event, asked.pop(event.signal, None))
             if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
@@ -204,13 +202,19 @@ class House:
         elif answer.code == "duplicate":
             self.book.remember(signal, signal.direction)
 
-    def _restore_book(self, event: Event, closed: OrderClosed | None) -> None:
-        book = self.book
-        if isinstance(event, OrderApproved):
+    def _restore_books(self, event: Event) -> None:
+        book, closed = self.book, None
+        if isinstance(event, OrderFilled):
+            changed = self.keeper.restore(event)
+            if changed is not None:
+                book.move(changed)
+                closed = self.router.restore(changed)
+        elif isinstance(event, OrderApproved):
             book.reserve(event)
-        elif isinstance(event, OrderFilled):
-            book.fill(event)
-        elif isinstance(event, EquityMarked):
+            self.router.restore(event)
+        else:
+            closed = self.router.restore(event)
+        if isinstance(event, EquityMarked):
             book.mark(event)
         elif isinstance(event, PhaseChanged) and event.phase == "open":
             book.new_day(event.session)

@@ -160,7 +160,7 @@ class TradingSession:
 
     def _ends_at(self, now: int) -> int:
         """Close of the last session that is open at `now` or was just; 0 where none is known."""
-        return max(self.house.phases.closes.values(), default=0)
+        return max((segment.closes_at for segment in self.house.phases.segments.values()), default=0)
 
     # ------------------------------------------------------------ running
     async def run(self) -> None:
@@ -368,7 +368,7 @@ class TradingSession:
             "level": self.latch.name,
             "level_reason": self.latch.reason,
             "health": house.watchdog.state,
-            "phases": dict(house.phases.phases),
+            "phases": {name: segment.phase for name, segment in house.phases.segments.items()},
             "signals": house.host.signals,
             "orders": len(house.router.orders),
             "working": sorted(house.book.orders),

@@ -1,6 +1,5 @@
 """The million quotes and the EMA rule through everything, journal on, beside the bare Python loop of the rule."""
 
-import gc
 import resource
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from angelx.bench.market import QuoteSource, bare_loop
 from angelx.bench.rows import Row, paired, seconds
 from angelx.domain.scalars import SCALE
 from angelx.domain.ticks import ASK, BID
+from angelx.services.quiet_memory import quiet_memory
 
 ROUNDS: Final = 5
 BARE: Final = "bare Python loop of the rule"
@@ -37,13 +37,9 @@ def _case(source: QuoteSource, case: str, directory: Path) -> list[Row]:
         path = directory / "journal.db"
         path.unlink(missing_ok=True)
         house = BenchHouse(source, path, trading=case == "ema")
-        gc.collect()
-        gc.freeze()
-        forget_peak()
-        try:
+        with quiet_memory():
+            forget_peak()
             took = seconds(house.replay) + seconds(house.close)
-        finally:
-            gc.unfreeze()
         outcome.update(orders=house.orders, pnl=house.pnl / SCALE, peak=peak_mb())
         return source.rows / took
 

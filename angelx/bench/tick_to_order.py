@@ -1,6 +1,5 @@
 """From a tick batch entering the bus to the approved order in the broker's hands, everything wired."""
 
-import gc
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from angelx.bench.house import BenchHouse
 from angelx.bench.market import QuoteSource
 from angelx.bench.rows import Row
 from angelx.domain.events import OrderApproved
+from angelx.services.quiet_memory import quiet_memory
 
 TICKS: Final = 200_000
 COLD_TICKS: Final = 2_000
@@ -54,18 +54,16 @@ def _ticks(bench: BenchHouse, source: QuoteSource, count: int, between: Callable
     """One tick a batch; microseconds to each order."""
     watch = _Stopwatch(bench)
     feed, clock = bench.bus.feed, time.perf_counter_ns
-    gc.collect()
-    gc.freeze()
-    for raw in source.batches():
-        batch = bench.validated(raw)
-        for row in range(min(count, batch.rows)):
-            between()
-            watch.began = clock()
-            feed(batch, row, row + 1)
-        count -= batch.rows
-        if count <= 0:
-            break
-    gc.unfreeze()
+    with quiet_memory():
+        for raw in source.batches():
+            batch = bench.validated(raw)
+            for row in range(min(count, batch.rows)):
+                between()
+                watch.began = clock()
+                feed(batch, row, row + 1)
+            count -= batch.rows
+            if count <= 0:
+                break
     return np.array(watch.took, np.float64) / 1e3
 
 

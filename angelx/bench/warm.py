@@ -1,10 +1,16 @@
 """Compiles every kernel into numba's cache by using each once, so that a session starts at once."""
 
+import os
+import shutil
 import time
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
+from typing import Final
 
 from angelx.domain.ticks import TickBatch
+
+KEPT_S: Final = 14 * 86_400.0
 
 
 def warm_up() -> dict[str, float]:
@@ -14,7 +20,19 @@ def warm_up() -> dict[str, float]:
         began = time.perf_counter()
         work()
         took[name] = round(time.perf_counter() - began, 3)
+    _forget_old()
     return took
+
+
+def _forget_old() -> None:
+    """Kernels of sources that have been gone for weeks are removed."""
+    own = Path(os.environ["NUMBA_CACHE_DIR"])
+    if not own.is_dir():
+        return
+    newest = own.stat().st_mtime
+    for other in own.parent.glob("kernels-*"):
+        if newest - other.stat().st_mtime > KEPT_S:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _market() -> None:

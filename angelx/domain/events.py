@@ -234,6 +234,13 @@ class PositionChanged(Event, frozen=True):
     """Signed money paid for what is held."""
     realised: int
     """Money this fill locked in, fees included."""
+    order: str = ""
+    """Whose fill it was; empty where no fill is told of (a position of before a restart)."""
+    execution: str = ""
+    units: int = 0
+    """Signed units of the fill."""
+    paid: int = 0
+    """Signed money it cost, fees included."""
 
 
 class OrderClosed(Event, frozen=True):

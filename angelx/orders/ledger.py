@@ -102,10 +102,23 @@ class Ledger:
         instrument, side, quantity, price, fee = fill.instrument, fill.side, fill.quantity, fill.price, fill.fee
         position = self.positions.get((strategy, instrument)) or self._open(strategy, instrument)
         realised = position.apply_fill(side, quantity, price, fee)
-        self.cash -= side * quantity * price + fee
+        units = side * quantity
+        paid = units * price + fee
+        self.cash -= paid
         self.fees += fee
         self.realised += realised
-        return PositionChanged(fill.at, instrument, strategy, position.quantity, position.cost, realised)
+        return PositionChanged(
+            fill.at,
+            instrument,
+            strategy,
+            position.quantity,
+            position.cost,
+            realised,
+            fill.order,
+            execution,
+            units,
+            paid,
+        )
 
     def _open(self, strategy: str, instrument: str) -> Position:
         position = self.positions[strategy, instrument] = Position(instrument, strategy)

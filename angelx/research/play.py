@@ -1,7 +1,6 @@
 """One whole session: opened, played on the loop its speed asks for, closed, summed up and reported."""
 
 import asyncio
-import gc
 import os
 import sys
 import time
@@ -20,6 +19,7 @@ from angelx.app.session import JOURNAL
 from angelx.app.trading import Plan, TradingSession
 from angelx.domain.events import OrderFilled, SignalRefused
 from angelx.research.session_facts import ZONES, SessionFacts
+from angelx.services.quiet_memory import quiet_memory
 from angelx.sim.loop import VirtualLoop
 
 SHOW_EVERY_S: Final = 0.2
@@ -53,15 +53,12 @@ def play(plan: Plan, progress: Progress, on_reload: Callable[[Config], None] | N
     session.on_breath = watcher.breathe
     if on_reload is not None:
         session.on_reload = on_reload
-    gc.collect()
-    gc.freeze()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory(plan)) as runner:
+        with quiet_memory(), asyncio.Runner(loop_factory=_loop_factory(plan)) as runner:
             runner.run(session.run())
     finally:
         session.close()
         progress.close(watcher.snapshot())
-        gc.unfreeze()
     return Outcome(_summed_up(session), session.latch.name)
 
 

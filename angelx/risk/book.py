@@ -1,40 +1,66 @@
 """The book that risk decides on: cash, positions, what works and is reserved, equity, and the day's limits."""
 
 from collections import deque
+from collections.abc import Container
 
-from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, OrderFilled, Signal
+from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, PositionChanged, Signal
 from angelx.risk.limits import PPM, Limits
+
+
+class Line:
+    """What the account holds and works of one instrument, all strategies together."""
+
+    __slots__ = ("buying", "cost", "held", "net", "reserved", "selling")
+
+    def __init__(self) -> None:
+        self.net = 0
+        """Signed units held."""
+        self.cost = 0
+        """Sum of the |money| each strategy paid for what it holds."""
+        self.held: dict[str, PositionChanged] = {}
+        """What each strategy holds, by its last change; flat ones left out."""
+        self.buying = 0
+        self.selling = 0
+        """Units of working orders."""
+        self.reserved = 0
+        """Money that working entries would cost."""
+
+    def held_by(self, strategy: str) -> int:
+        """Signed units that one strategy holds."""
+        held = self.held.get(strategy)
+        return 0 if held is None else held.quantity
+
+    @property
+    def is_taken(self) -> bool:
+        """True while anything is held or works."""
+        return bool(self.net or self.buying or self.selling)
 
 
 class OpenOrder:
     """An order that may still fill, as exposure."""
 
-    __slots__ = ("filled", "instrument", "limit", "reduces", "remaining", "side", "strategy")
+    __slots__ = ("filled", "limit", "line", "reduces", "remaining", "side", "strategy")
 
-    def __init__(self, order: OrderApproved) -> None:
-        self.instrument, self.strategy, self.side = order.instrument, order.strategy, order.side
+    def __init__(self, order: OrderApproved, line: Line) -> None:
+        self.line, self.strategy, self.side = line, order.strategy, order.side
         self.remaining, self.limit, self.reduces = order.quantity, order.limit, order.reduces
         self.filled = False
 
 
 class Book:
-    """A fold of approvals, fills, ends and marks. Exposure is reserved at approval, at the limit price.
+    """A fold of approvals, position changes, ends and marks. Exposure is reserved at approval, at the limit price.
 
     Money in 1/10,000. Everything here is of one account in one currency.
     """
 
-    def __init__(self, capital: int, limits: Limits) -> None:
+    def __init__(self, capital: int, limits: Limits, known: Container[str] = ()) -> None:
         self.limits = limits
+        self._known = known
+        """Orders approved before: the router sends none of them again."""
         self.cash = capital
-        self.net: dict[str, int] = {}
-        """Units held, all strategies together."""
-        self.held: dict[tuple[str, str], int] = {}
-        """Units held by (strategy, instrument)."""
-        self.cost: dict[str, int] = {}
-        """Money paid for what is held, by instrument; kept while a position is open."""
+        self.lines: dict[str, Line] = {}
+        """By instrument, everyone that was ever held or ordered."""
         self.orders: dict[str, OpenOrder] = {}
-        self.working_buys: dict[str, int] = {}
-        self.working_sells: dict[str, int] = {}
         self.reserved = 0
         """Money that working entries would cost."""
         self.sent: deque[int] = deque()
@@ -47,9 +73,6 @@ class Book:
         self.equity = self.day_start = self.peak = capital
         self.day = ""
         """Exchange date that the day's limits count from."""
-        self._owners: dict[str, str] = {}
-        """Strategy by order, also of orders that have ended: a late fill is still its position."""
-        self._executions: set[str] = set()
         self._caps()
 
     def _caps(self) -> None:
@@ -65,57 +88,45 @@ class Book:
     # ------------------------------------------------------------ folds
     def reserve(self, order: OrderApproved) -> None:
         """Count an approved order as exposure from now on."""
-        if order.order in self._owners:  # the router refuses it
+        name = order.order
+        if name in self._known:
             return
-        self._owners[order.order] = order.strategy
-        self.orders[order.order] = OpenOrder(order)
-        side = self.working_buys if order.side > 0 else self.working_sells
-        side[order.instrument] = side.get(order.instrument, 0) + order.quantity
+        line = self.lines.get(order.instrument) or self.line(order.instrument)
+        self.orders[name] = OpenOrder(order, line)
+        quantity = order.quantity
+        if order.side > 0:
+            line.buying += quantity
+        else:
+            line.selling += quantity
         if not order.reduces:
-            self.reserved += order.quantity * order.limit
+            value = quantity * order.limit
+            self.reserved += value
+            line.reserved += value
         self.sent.append(order.at)
 
-    def fill(self, fill: OrderFilled) -> None:
-        """Move cash and positions, and release what was reserved for the filled part."""
-        if fill.execution in self._executions:  # reported again: it is one fill
-            return
-        if fill.execution:
-            self._executions.add(fill.execution)
-        instrument, units = fill.instrument, fill.side * fill.quantity
-        self.cash -= units * fill.price + fill.fee
-        before = self.net.get(instrument, 0)
-        after = before + units
-        self._cost(instrument, before, after, units * fill.price)
-        key = self._owners.get(fill.order, ""), instrument
-        held = self.held.get(key, 0) + units
-        if held:
-            self.held[key] = held
-        else:
-            self.held.pop(key, None)
-        order = self.orders.get(fill.order)
+    def move(self, event: PositionChanged) -> None:
+        """A fill moved a position: take it over, and release what was reserved for the filled part."""
+        strategy = event.strategy
+        line = self.lines.get(event.instrument) or self.line(event.instrument)
+        before = line.held.get(strategy)
+        more = abs(event.cost) if before is None else abs(event.cost) - abs(before.cost)
+        if event.quantity:
+            line.held[strategy] = event
+        elif before is not None:
+            del line.held[strategy]
+        line.net += event.units
+        line.cost += more
+        self.held_cost += more
+        self.cash -= event.paid
+        order = self.orders.get(event.order)
         if order is None:
             return
-        if not order.reduces and not order.filled:
-            self.entries += 1
-        order.filled = True
+        if not order.filled:
+            order.filled = True
+            self.entries += not order.reduces
+        units = abs(event.units)
         if order.remaining:
-            self._release(order, min(fill.quantity, order.remaining))
-
-    def _cost(self, instrument: str, before: int, after: int, paid: int) -> None:
-        cost = self.cost.get(instrument, 0)
-        self.held_cost -= abs(cost)
-        if not after:
-            self.net.pop(instrument, None)
-            self.cost.pop(instrument, None)
-            return
-        self.net[instrument] = after
-        if before * after < 0:  # through zero: what is held now was paid for now
-            self.cost[instrument] = paid * after // (after - before)
-        elif abs(after) < abs(before):
-            self.cost[instrument] = cost * after // before
-        else:
-            self.cost[instrument] = cost + paid
-        self.held_cost += abs(self.cost[instrument])
+            self._release(order, units if units < order.remaining else order.remaining)  # noqa: FURB136  (0.1 us)
 
     def close(self, event: OrderClosed) -> None:
         """Release what an ended order had reserved."""
@@ -127,14 +138,15 @@ class Book:
 
     def _release(self, order: OpenOrder, units: int) -> None:
         order.remaining -= units
-        side = self.working_buys if order.side > 0 else self.working_sells
-        left = side[order.instrument] - units
-        if left:
-            side[order.instrument] = left
+        line = order.line
+        if order.side > 0:
+            line.buying -= units
         else:
-            del side[order.instrument]
+            line.selling -= units
         if not order.reduces:
-            self.reserved -= units * order.limit
+            value = units * order.limit
+            self.reserved -= value
+            line.reserved -= value
 
     def mark(self, event: EquityMarked) -> None:
         """Take the book's value: caps and floors follow it."""
@@ -158,12 +170,29 @@ class Book:
             self.fingerprints[signal.strategy, signal.instrument, side] = mark
 
     # ------------------------------------------------------------ questions
-    def working_exit(self, strategy: str, instrument: str) -> bool:
+    def line(self, instrument: str) -> Line:
+        """What is held and works of an instrument; live."""
+        return self.lines.setdefault(instrument, Line())
+
+    def working_exit(self, strategy: str, line: Line) -> bool:
         """True while an order that reduces this strategy's position works."""
         return any(
-            order.reduces and order.instrument == instrument and order.strategy == strategy
-            for order in self.orders.values()
+            order.reduces and order.line is line and order.strategy == strategy for order in self.orders.values()
         )
+
+    @property
+    def net(self) -> dict[str, int]:
+        """Signed units held, by instrument; flat ones left out."""
+        return {name: line.net for name, line in self.lines.items() if line.net}
+
+    @property
+    def held(self) -> dict[tuple[str, str], int]:
+        """Signed units held, by (strategy, instrument); flat ones left out."""
+        return {
+            (strategy, name): position.quantity
+            for name, line in self.lines.items()
+            for strategy, position in line.held.items()
+        }
 
     @property
     def gross(self) -> int:

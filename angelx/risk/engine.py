@@ -42,7 +42,8 @@ def _refusal(signal: Signal, by: str, code: str, detail: str) -> SignalRefused:
 
 def _plan(signal: Signal, instrument: Instrument, book: Book, draft: Draft) -> str:
     """Fill in side, quantity and limit; answers what bound the quantity."""
-    held = book.held.get((signal.strategy, instrument.id), 0)
+    line = draft.line = book.lines.get(instrument.id) or book.line(instrument.id)
+    held = line.held_by(signal.strategy)
     wanted = signal.direction
     opposite = held * wanted < 0
     draft.at, draft.strategy, draft.instrument = signal.at, signal.strategy, instrument
@@ -51,7 +52,7 @@ def _plan(signal: Signal, instrument: Instrument, book: Book, draft: Draft) -> s
     if draft.reduces:
         if not held:
             raise Refused("nothing_to_close", "no position")
-        if book.working_exit(signal.strategy, instrument.id):
+        if book.working_exit(signal.strategy, line):
             raise Refused("exit_working", "an exit of this position works already")
         draft.side = -1 if held > 0 else 1
     else:
@@ -69,7 +70,7 @@ def _plan(signal: Signal, instrument: Instrument, book: Book, draft: Draft) -> s
         return "position"
     if draft.limit <= 0:
         raise Refused("no_touch", f"bid {draft.bid}, ask {draft.ask}")
-    units, bound = entry_units(book, instrument, draft.limit, signal.stop_distance)
+    units, bound = entry_units(book, line, instrument, draft.limit, signal.stop_distance)
     if not units:
         raise Refused("too_small", f"less than one lot of {instrument.lot_size} at {draft.limit}, bound by {bound}")
     draft.quantity = units + (abs(held) if opposite else 0)

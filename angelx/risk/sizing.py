@@ -3,17 +3,19 @@
 from typing import Final
 
 from angelx.domain.instruments import Instrument, Kind
-from angelx.risk.book import Book
+from angelx.risk.book import Book, Line
 from angelx.risk.limits import PPM
 
 NOTHING: Final = 0
 
 
-def entry_units(book: Book, instrument: Instrument, price: int, stop_distance: int) -> tuple[int, str]:
+def entry_units(book: Book, line: Line, instrument: Instrument, price: int, stop_distance: int) -> tuple[int, str]:
     """Units to enter with, rounded down to lots, and what bound them. Zero is an answer.
 
     Parameters
     ----------
+    line
+        The book's of the instrument.
     price
         The limit that would be paid, 1/10,000 per unit, > 0.
     stop_distance
@@ -29,8 +31,7 @@ def entry_units(book: Book, instrument: Instrument, price: int, stop_distance: i
         caps.append(((book.max_premium - book.gross) // price, "premium_at_risk"))
     else:
         caps.append(((book.max_gross - book.gross) // price, "gross"))
-        held = abs(book.cost.get(instrument.id, 0))
-        caps.append(((book.max_name - held) // price, "name"))
+        caps.append(((book.max_name - line.cost - line.reserved) // price, "name"))
     for cap, name in caps:
         if cap < units:
             units, bound = cap, name

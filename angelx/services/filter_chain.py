@@ -74,10 +74,8 @@ class FilterChain:
     def _set(self, signal: Signal) -> Scene:
         scene = self._scene
         place = self._instruments.index[signal.instrument]
-        instrument = self._instruments.all[place]
-        segment = instrument.segment
-        scene.now, scene.place, scene.instrument = signal.at, place, instrument
-        scene.phase = self._phases.phases[segment]
-        scene.opens_at, scene.closes_at = self._phases.opens.get(segment, 0), self._phases.closes.get(segment, 0)
+        segment = self._phases.by_place[place]
+        scene.now, scene.place, scene.instrument = signal.at, place, self._instruments.all[place]
+        scene.phase, scene.opens_at, scene.closes_at = segment.phase, segment.opens_at, segment.closes_at
         scene.snapshot_age_ns = self._freshness.snapshot_age_ns
         return scene

@@ -50,10 +50,9 @@ class LedgerKeeper:
         if changed is not None:
             self._bus.publish(changed)
 
-    def restore(self, event: Event) -> None:
-        """Fold one record of the journal, after the router did."""
-        if isinstance(event, OrderFilled):
-            self._apply(event)
+    def restore(self, fill: OrderFilled) -> PositionChanged | None:
+        """Fold one fill of the journal, publishing nothing."""
+        return self._apply(fill)
 
     def _apply(self, fill: OrderFilled) -> PositionChanged | None:
         order = self._orders.get(fill.order)

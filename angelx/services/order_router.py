@@ -13,7 +13,7 @@ from angelx.domain.events import (
     OrderApproved,
     OrderClosed,
     OrderEnded,
-    OrderFilled,
+    PositionChanged,
     SignalRefused,
 )
 from angelx.domain.ports import Broker, Journal
@@ -31,12 +31,14 @@ class SendLatch(Protocol):
 class Order:
     """An approved order and where it stands."""
 
-    __slots__ = ("approved", "filled", "state")
+    __slots__ = ("answered", "approved", "filled", "state")
 
     def __init__(self, approved: OrderApproved) -> None:
         self.approved = approved
         self.state: str = State.PLANNED
         self.filled = 0
+        self.answered = False
+        """True once the broker said anything of it."""
 
 
 class OrderRouter:
@@ -54,18 +56,20 @@ class OrderRouter:
     def __init__(self, bus: Bus, journal: Journal, broker: Broker, latch: SendLatch) -> None:
         self._bus, self._journal, self._broker, self._latch = bus, journal, broker, latch
         self.orders: dict[str, Order] = {}
-        self.unanswered: dict[str, Order] = {}
-        """Sent, and no report yet."""
         self.live: dict[str, Order] = {}
         """Approved and not ended."""
-        self._executions: set[str] = set()
+
+    @property
+    def unanswered(self) -> dict[str, Order]:
+        """Sent, and no report yet."""
+        return {name: order for name, order in self.live.items() if not order.answered and order.state != State.PLANNED}
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Approvals, cancels and the broker's reports."""
+        """Approvals, cancels, the broker's reports, and fills as the ledger took them."""
         yield OrderApproved, self.on_approved
         yield CancelRequested, self.on_cancel
         yield OrderAccepted, self.on_accepted
-        yield OrderFilled, self.on_filled
+        yield PositionChanged, self.on_filled
         yield OrderEnded, self.on_ended
 
     def on_approved(self, event: OrderApproved) -> None:
@@ -84,7 +88,6 @@ class OrderRouter:
             self._bus.publish(OrderEnded(event.at, event.order, State.BARRED, "kill_switch", barred))
             return
         order.state = State.SENDING
-        self.unanswered[event.order] = order
         self._broker.submit(event)
 
     def on_cancel(self, event: CancelRequested) -> None:
@@ -100,7 +103,7 @@ class OrderRouter:
         if order is None:
             self._report(event.at, f"accepted order {event.order} is not ours")
             return
-        self.unanswered.pop(event.order, None)
+        order.answered = True
         if order.state == State.SENDING:
             order.state = State.WORKING
             return
@@ -116,17 +119,15 @@ class OrderRouter:
         if not order.approved.reduces:
             self._bus.publish(CancelRequested(at, name, "arrived after it was absent"))
 
-    def on_filled(self, event: OrderFilled) -> None:
-        """A fill moves the state, whatever it was."""
+    def on_filled(self, event: PositionChanged) -> None:
+        """A fill moves the state, whatever it was; the ledger saw to it that it is a new one."""
         order = self.orders.get(event.order)
         if order is None:
             self._report(event.at, f"fill {event.execution} of order {event.order}, which is not ours")
             return
-        if self._repeats(event):
-            return
         was_live = order.state in LIVE
-        self.unanswered.pop(event.order, None)
-        order.filled += event.quantity
+        order.answered = True
+        order.filled += abs(event.units)
         full = order.filled >= order.approved.quantity
         order.state = State.FILLED if full else after_fill(order.state, order.approved.quantity, order.filled)
         if not was_live:
@@ -134,21 +135,12 @@ class OrderRouter:
         elif order.state == State.FILLED:
             self._bus.publish(self._closed(event.at, order))
 
-    def _repeats(self, fill: OrderFilled) -> bool:
-        """True where this very fill was reported before: it is one fill."""
-        if fill.execution in self._executions:
-            return True
-        if fill.execution:
-            self._executions.add(fill.execution)
-        return False
-
     def on_ended(self, event: OrderEnded) -> None:
         """Cancelled, rejected, expired, absent or barred."""
         order = self.orders.get(event.order)
         if order is None:
             self._report(event.at, f"{event.outcome} order {event.order} is not ours")
             return
-        self.unanswered.pop(event.order, None)
         if self._move(event.at, order, event.outcome) and order.state in ENDED:
             self._bus.publish(self._closed(event.at, order))
 
@@ -173,12 +165,15 @@ class OrderRouter:
         )  # fmt: skip
 
     def restore(self, event: Event) -> OrderClosed | None:
-        """Fold one record of the journal, in order, sending and publishing nothing; the close that followed from it."""
+        """Fold one record of the journal, in order, sending and publishing nothing; the close that followed from it.
+
+        A fill comes as what the ledger made of it.
+        """
         if isinstance(event, OrderApproved):
-            order = self.orders[event.order] = self.unanswered[event.order] = self.live[event.order] = Order(event)
+            order = self.orders[event.order] = self.live[event.order] = Order(event)
             order.state = State.SENDING
             return None
-        if not isinstance(event, OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
+        if not isinstance(event, OrderAccepted | PositionChanged | OrderEnded | CancelRequested):
             return None
         if event.order not in self.orders:  # not ours: reported when it came
             return None
@@ -188,11 +183,9 @@ class OrderRouter:
             if was_live:
                 order.state = after(order.state, "request_cancel")
             return None
-        self.unanswered.pop(event.order, None)
-        if isinstance(event, OrderFilled):
-            if self._repeats(event):
-                return None
-            order.filled += event.quantity
+        order.answered = True
+        if isinstance(event, PositionChanged):
+            order.filled += abs(event.units)
             order.state = after_fill(order.state, order.approved.quantity, order.filled)
         else:
             with suppress(IllegalMove):  # reported when it came, and acted on neither then nor now

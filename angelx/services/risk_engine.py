@@ -13,8 +13,8 @@ from angelx.domain.events import (
     LevelChanged,
     OrderApproved,
     OrderClosed,
-    OrderFilled,
     PhaseChanged,
+    PositionChanged,
     SignalPassed,
     SignalRefused,
 )
@@ -58,7 +58,7 @@ class RiskEngine:
         """Passed signals, and everything that moves the book."""
         yield SignalPassed, self.on_passed
         yield OrderApproved, self.book.reserve
-        yield OrderFilled, self.book.fill
+        yield PositionChanged, self.book.move
         yield OrderClosed, self.book.close
         yield EquityMarked, self.on_marked
         yield PhaseChanged, self.on_phase
@@ -72,8 +72,8 @@ class RiskEngine:
         instrument = self._instruments.all[place]
         draft, view = self._draft, self._market.view
         draft.bid, draft.ask = view[BID, place], view[ASK, place]
-        draft.phase = self._phases.phases[instrument.segment]
-        draft.closes_at = self._phases.closes.get(instrument.segment, 0)
+        segment = self._phases.by_place[place]
+        draft.phase, draft.closes_at = segment.phase, segment.closes_at
         draft.age, draft.max_age = signal.at - view[EXCHANGE_AT, place], self._freshness.max_age_ns
         draft.barred = self._level or self._health
         answer = decide(signal, event.confidence, instrument, self.book, draft, self._ids)

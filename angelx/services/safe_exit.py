@@ -99,14 +99,14 @@ class SafeExit:
         """Intraday positions are closed before the session ends."""
         self._ending.discard(event.segment)
         if event.phase == "open":
-            due = self._phases.closes[event.segment] - self._before
+            due = self._phases.segments[event.segment].closes_at - self._before
             self._bus.at(max(due, self._bus.now + 1), partial(self._end, event.segment, event.session))
             if self._failed:
                 self._consider_all()
 
     def _end(self, segment: str, session: str) -> None:
-        hours = self._phases.hours.get(segment)
-        if self._phases.phases[segment] == "open" and hours is not None and hours.day.isoformat() == session:
+        known = self._phases.segments[segment]
+        if known.phase == "open" and known.session is not None and known.session.day.isoformat() == session:
             self._ending.add(segment)
             self._consider_all()
 
@@ -170,7 +170,7 @@ class SafeExit:
         if working:
             for name in working:
                 self._bus.publish(CancelRequested(self._bus.now, name, reason))
-        elif self._phases.phases[self._instruments[self._instruments.index[instrument]].segment] == "open":
+        elif self._phases.by_place[self._instruments.index[instrument]].phase == "open":
             self._exit(key, reason, min(steps, MOST_URGENT))
             self._closing[key] = (reason, steps + 1)
         if again:

@@ -11,21 +11,36 @@ from angelx.market.sessions import Session, Sessions
 OPEN, CLOSED = "open", "closed"
 
 
+class Segment:
+    """One segment's phase, and the hours of the session that is open or was last; kept up to date."""
+
+    __slots__ = ("closes_at", "opens_at", "phase", "session")
+
+    def __init__(self) -> None:
+        self.phase = CLOSED
+        self.session: Session | None = None
+        self.opens_at = self.closes_at = 0
+        """Of that session, ns; 0 where there was none yet."""
+
+
 class SessionPhases:
-    """Knows each segment's phase and hours; publishes every change."""
+    """Knows each segment's phase and hours; publishes every change.
+
+    Parameters
+    ----------
+    segments
+        The segment of every instrument, by place.
+    """
 
     name: ClassVar[str] = "session_phases"
     emits: ClassVar[tuple[type[Event], ...]] = (PhaseChanged,)
 
     def __init__(self, bus: Bus, sessions: Sessions, segments: Iterable[str]) -> None:
         self._bus, self._sessions = bus, sessions
-        self.hours: dict[str, Session] = {}
-        """The session that is open, or the last that was."""
-        self.opens: dict[str, int] = {}
-        self.closes: dict[str, int] = {}
-        """Of the same session, ns; a segment that has not been open is missing."""
         self._skip = 0
-        self.phases = dict.fromkeys(sorted(set(segments)), CLOSED)
+        places = tuple(segments)
+        self.segments = {name: Segment() for name in sorted(set(places))}
+        self.by_place = tuple(self.segments[name] for name in places)
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Nothing: it lives on timers."""
@@ -33,7 +48,7 @@ class SessionPhases:
 
     def start(self, now: int) -> None:
         """Publish the phase of every segment at `now` and set the timers of what comes."""
-        for segment in self.phases:
+        for segment in self.segments:
             session = self._sessions.at(segment, now)
             if isinstance(session, Session):
                 self._open(segment, session)
@@ -56,9 +71,9 @@ class SessionPhases:
         if session.closes_at < self._skip:
             self._await_open(segment, self._midnight(segment))
             return
-        self.phases[segment] = OPEN
-        self.hours[segment] = session
-        self.opens[segment], self.closes[segment] = session.opens_at, session.closes_at
+        known = self.segments[segment]
+        known.phase, known.session = OPEN, session
+        known.opens_at, known.closes_at = session.opens_at, session.closes_at
         self._publish(segment, OPEN, session.day.isoformat())
         now = self._bus.now
         closes_at = min(
@@ -72,7 +87,7 @@ class SessionPhases:
         return session.opens_at if isinstance(session, Session) else self._skip
 
     def _close(self, segment: str, session: Session, at: int) -> None:
-        self.phases[segment] = CLOSED
+        self.segments[segment].phase = CLOSED
         self._publish(segment, CLOSED, session.day.isoformat())
         self._await_open(segment, at)
 

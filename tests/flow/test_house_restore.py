@@ -52,10 +52,14 @@ def state(play: Play) -> dict[str, Any]:
             for key, p in house.ledger.positions.items()
             if p.quantity or p.realised
         },
-        "net": book.net, "held": book.held, "cost": book.cost, "gross": book.gross, "reserved": book.reserved,
-        "working": (book.working_buys, book.working_sells),
+        "net": book.net, "held": book.held, "gross": book.gross, "reserved": book.reserved,
+        "lines": {
+            name: (line.cost, line.buying, line.selling, line.reserved)
+            for name, line in book.lines.items()
+            if line.is_taken
+        },
         "orders": {
-            name: (o.instrument, o.strategy, o.side, o.remaining, o.limit, o.reduces, o.filled)
+            name: (o.strategy, o.side, o.remaining, o.limit, o.reduces, o.filled)
             for name, o in book.orders.items()
         },
         "sent": [at for at in book.sent if at > now - SECOND],
