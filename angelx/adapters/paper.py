@@ -82,6 +82,11 @@ class PaperBroker:
         self.probe = self._venue.probe
         """For `Bus.probe`."""
 
+    @property
+    def now(self) -> int:
+        """Time of the input being processed, ns."""
+        return self._bus.now
+
     # ------------------------------------------------------------ the port
     def submit(self, order: OrderApproved) -> None:
         """Send an order.

@@ -13,6 +13,7 @@ from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ticks import Rows
 from angelx.market.sessions import Sessions
 from angelx.risk.limits import Limits
+from angelx.services.broker_link import RecordedLink
 from angelx.services.data_feed import DataFeed
 from angelx.services.guard import Unguarded
 from angelx.services.kill_switch import MemoryLatch
@@ -49,7 +50,8 @@ def bare_house() -> House:
 def emitters(services: Sequence[Service]) -> dict[str, list[str]]:
     """Who may publish each event, by the event's name."""
     found: dict[str, list[str]] = {ROWS: [DataFeed.name]}
-    declared = [(DataFeed.name, DataFeed.emits), *((service.name, service.emits) for service in services)]
+    live = (RecordedLink.name, RecordedLink.emits)  # In the paper broker's place.
+    declared = [(DataFeed.name, DataFeed.emits), live, *((service.name, service.emits) for service in services)]
     for name, emits in declared:
         for kind in emits:
             found.setdefault(kind.__name__, []).append(name)

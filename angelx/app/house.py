@@ -36,6 +36,7 @@ from angelx.orders.ledger import Ledger
 from angelx.risk.book import Book
 from angelx.risk.limits import Limits
 from angelx.services.announcer import Announcer
+from angelx.services.broker_link import RecordedLink
 from angelx.services.failover_watchdog import FailoverWatchdog
 from angelx.services.filter_chain import FilterChain
 from angelx.services.guard import Guard
@@ -94,10 +95,25 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class House:
-    """Everything between ticks in and orders out, wired on one bus."""
+    """Everything between ticks in and orders out, wired on one bus.
+
+    Parameters
+    ----------
+    bars
+        Asked before each send; the kill switch where `None`.
+    link
+        The way to a real broker; the paper broker where `None`.
+    """
 
     def __init__(
-        self, bus: Bus, parts: Parts, journal: Journal, latch: Latch, guard: Guard, bars: SendLatch | None = None
+        self,
+        bus: Bus,
+        parts: Parts,
+        journal: Journal,
+        latch: Latch,
+        guard: Guard,
+        bars: SendLatch | None = None,
+        link: RecordedLink | None = None,
     ) -> None:
         table = parts.instruments
         self.bus, self.parts, self.latch = bus, parts, latch
@@ -106,13 +122,12 @@ class House:
         self.freshness = Freshness(parts.source_kind, parts.silent_feed_ns)
         self.monitor = PerformanceMonitor(bus)
         self.phases = SessionPhases(bus, parts.sessions, (instrument.segment for instrument in table))
-        self.broker = PaperBroker(
-            bus, self.market, table, cash=parts.capital, fee=parts.paper.fee, is_open=self._is_open, seed=parts.seed,
-            latency_ns=parts.paper.latency_ns, jitter_ns=parts.paper.jitter_ns, reject_rate=parts.paper.reject_rate,
-            time_in_force=parts.paper.time_in_force, bands=parts.paper.bands,
-        )  # fmt: skip
+        if link is None:
+            self.broker = self._paper_broker(parts.paper)
+            """Only on paper."""
+        self.exchange: PaperExchange | RecordedLink = link or PaperExchange(self.broker)
         self.host = StrategyHost(bus, self.market, table, parts.strategies, guard)
-        self.router = OrderRouter(bus, journal, self.broker, bars or LatchedSends(latch))
+        self.router = OrderRouter(bus, journal, link or self.broker, bars or LatchedSends(latch))
         self.book = Book(parts.capital, parts.limits, self.router.orders)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
         self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, self.router.orders, _reference(table))
@@ -121,7 +136,6 @@ class House:
         )
         self.watchdog = FailoverWatchdog(bus, self.freshness)
         self.kill_switch = KillSwitch(bus, latch)
-        self.exchange = PaperExchange(self.broker)
         self.reconciler = Reconciler(bus, self.exchange, self.ledger, self.router)
         self.announcer = Announcer()
         self.services: tuple[Service, ...] = (
@@ -143,6 +157,16 @@ class House:
             self.monitor,
         )
         wire(bus, self.services)
+        if link is not None:
+            link.orders = self.router.orders
+
+    def _paper_broker(self, paper: Paper) -> PaperBroker:
+        parts = self.parts
+        return PaperBroker(
+            self.bus, self.market, parts.instruments, cash=parts.capital, fee=paper.fee, is_open=self._is_open,
+            seed=parts.seed, latency_ns=paper.latency_ns, jitter_ns=paper.jitter_ns, reject_rate=paper.reject_rate,
+            time_in_force=paper.time_in_force, bands=paper.bands,
+        )  # fmt: skip
 
     def _is_open(self, instrument: Instrument, at: int) -> bool:
         return self.phases.segments[instrument.segment].phase == OPEN
@@ -180,7 +204,7 @@ class House:
         if last is None:
             return
         self.bus.resume(last.seq, last.row, last.event.at)
-        self.broker.restore(orders)
+        self.exchange.restore(orders)
         held = [
             PositionChanged(last.event.at, p.instrument, p.strategy, p.quantity, p.cost, 0)
             for p in self.ledger.positions.values()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from angelx.domain.scalars import NS
 
@@ -15,6 +16,22 @@ class SystemClock:
     def now(self) -> int:
         """Nanoseconds since the epoch, UTC."""
         return self._origin + time.monotonic_ns()
+
+    def seconds_until(self, at: int) -> float:
+        """Seconds until that time; negative when it is over."""
+        return (at - self.now()) / NS
+
+
+class PacingClock(Protocol):
+    """A clock that knows how long to wait."""
+
+    def now(self) -> int:
+        """Nanoseconds since the epoch, UTC; never decreases."""
+        ...
+
+    def seconds_until(self, at: int) -> float:
+        """Real seconds until that time; negative when it is over."""
+        ...
 
 
 class PacedClock:

@@ -161,6 +161,17 @@ class OrderEnded(Event, frozen=True):
     detail: str
 
 
+class BooksRead(Event, frozen=True):
+    """A real broker answered with its complete books: what reconciliation compares with."""
+
+    asked_at: int
+    """When they were asked for, ns: what was sent later need not be in them."""
+    orders: tuple[str, ...]
+    """Those of our unanswered orders that the order book has, by client order id."""
+    held: tuple[tuple[str, int], ...]
+    """Signed units by instrument, flat ones left out, in order of name."""
+
+
 # ---------------------------------------------------------------- health, money, people: recorded
 class EquityMarked(Event, frozen=True):
     """The book was valued: what drawdown and daily loss are measured on."""
@@ -260,6 +271,6 @@ class OrderClosed(Event, frozen=True):
 RECORDED: Final[tuple[type[Event], ...]] = (
     SessionStarted, SourceOpened, InstrumentUsed, PhaseChanged, SessionEnded, Signal, SignalRefused, OrderApproved,
     CancelRequested, OrderAccepted, OrderFilled, OrderEnded, EquityMarked, CommandReceived, LevelChanged, HealthChanged,
-    StrategyFailed, IncidentReported,
+    StrategyFailed, IncidentReported, BooksRead,
 )  # fmt: skip
 """What the journal holds; in the order of this module."""

@@ -49,8 +49,6 @@ class TickSource(Protocol):
 class Broker(Protocol):
     """Where approved orders go. Answers come back as events on the bus."""
 
-    name: str
-
     def submit(self, order: OrderApproved) -> None:
         """Send one approved order, once."""
         ...
@@ -109,6 +107,8 @@ class BrokerClient(Protocol):
     each once and in order."""
     on_state: Callable[[bool, str], None]
     """Set by the owner: whether reports can be relied on (stream up and books merged), and why not."""
+    last_look: Callable[[OrderApproved], str]
+    """Set by the owner: asked as the last thing before an order leaves; a reason keeps it here (`OrderRejected`)."""
 
     async def instruments(self) -> Sequence[Instrument]:
         """Today's instrument master."""

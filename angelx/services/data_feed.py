@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from angelx.bus.bus import Bus, Handler
-from angelx.bus.clock import PacedClock
+from angelx.bus.clock import PacingClock
 from angelx.domain.events import CommandReceived, Event, SessionEnded
 from angelx.domain.ports import TickSource
 from angelx.domain.scalars import NS
@@ -51,7 +51,7 @@ class DataFeed:
         source: TickSource,
         differential: Differential,
         *,
-        clock: PacedClock | None,
+        clock: PacingClock | None,
         most_rows: int,
         ends_at: Callable[[int], int],
     ) -> None:
@@ -151,7 +151,7 @@ class DataFeed:
         ahead_s = (self._bus.now - self._began) / NS - asyncio.get_running_loop().time()
         await asyncio.sleep(max(ahead_s, 0.0))
 
-    async def _pace(self, batch: TickBatch, clock: PacedClock) -> None:
+    async def _pace(self, batch: TickBatch, clock: PacingClock) -> None:
         start = 0
         times = batch.table[AT]
         while start < batch.rows and not self.stopping:
@@ -166,7 +166,7 @@ class DataFeed:
                 self._bus.advance(now)
                 self._take_commands()
 
-    async def _wait(self, at: int, clock: PacedClock) -> None:
+    async def _wait(self, at: int, clock: PacingClock) -> None:
         """Until `at`, the next timer or a command; always lets other tasks run."""
         due = self._bus.next_due
         at = at if due is None else min(at, due)

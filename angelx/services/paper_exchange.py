@@ -44,6 +44,19 @@ class PaperExchange:
         if event.phase == "closed":
             self.broker.end_of_session(event.segment)
 
+    @property
+    def asked_at(self) -> int:
+        """It says what is now (`Books`)."""
+        return self.broker.now
+
+    def ask(self) -> bool:
+        """It is in this process: said at once (`Books`)."""
+        return True
+
+    def restore(self, events: Iterable[Event]) -> None:
+        """Rebuild it from recorded events, oldest first."""
+        self.broker.restore(events)
+
     def knows(self, order: str) -> bool:
         """True where it ever got the order (`Books`)."""
         return self.broker.order(order) is not None

@@ -1,14 +1,16 @@
 """Reconciler: compares our orders and positions with the broker's, and settles what an unclean stop left in doubt.
 
 Two equal looks count as one finding (SPEC 6.3): the first ten seconds after the start, the second three seconds later,
-then every thirty. What differs twice bars entries until it agrees again; trades are never invented.
+then every thirty. What differs twice bars entries until it agrees again; trades are never invented. A broker's
+books may be ten seconds behind: what we held within them is no difference.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import Event, HealthChanged, OrderEnded, PhaseChanged
+from angelx.domain.events import BooksRead, Event, HealthChanged, OrderEnded, PhaseChanged, PositionChanged
 from angelx.domain.scalars import NS
 from angelx.orders.ledger import Ledger
 from angelx.orders.states import State
@@ -18,11 +20,22 @@ FIRST_LOOK: Final = 10 * NS
 SECOND_LOOK: Final = 3 * NS
 EVERY: Final = 30 * NS
 GRACE: Final = 10 * NS
-"""Orders younger than this may still be under way."""
+"""Orders younger than this may still be under way, and books this far behind."""
+REMEMBERED: Final = 64
+"""Moves of a position within the grace that are remembered."""
 
 
 class Books(Protocol):
     """What the broker says, complete or not at all."""
+
+    @property
+    def asked_at(self) -> int:
+        """When what it says was asked for, ns."""
+        ...
+
+    def ask(self) -> bool:
+        """Have it said anew. True: it is said at once; False: `BooksRead` tells when."""
+        ...
 
     def knows(self, order: str) -> bool:
         """True where its complete order book has our order of that client id."""
@@ -47,10 +60,14 @@ class Reconciler:
         self._clean = 0
         self._open: set[str] = set()
         self._looking = False
+        self._before: dict[str, deque[tuple[int, int]]] = {}
+        """Units held until a time, of late, by instrument."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Sessions: it looks while any is open."""
+        """Sessions: it looks while any is open; books that come later; what moves."""
         yield PhaseChanged, self.on_phase
+        yield BooksRead, self.on_books
+        yield PositionChanged, self.on_position
 
     def on_phase(self, event: PhaseChanged) -> None:
         """Look while any segment is open."""
@@ -83,7 +100,20 @@ class Reconciler:
         else:
             self._looking = False
 
+    def on_books(self, event: BooksRead) -> None:
+        """The answer has come."""
+        self._compare()
+
+    def on_position(self, event: PositionChanged) -> None:
+        """Remember what was held before."""
+        before = self._before.setdefault(event.instrument, deque(maxlen=REMEMBERED))
+        before.append((event.at, self._ledger.net(event.instrument) - event.units))
+
     def _look(self) -> None:
+        if self._books.ask():
+            self._compare()
+
+    def _compare(self) -> None:
         absent = self._absent()
         found = (*self._positions(), *(f"order {name} is not at the broker" for name in absent))
         for name in absent:
@@ -111,12 +141,16 @@ class Reconciler:
         return [
             f"{name}: ours {ours.get(name, 0)}, broker's {theirs.get(name, 0)}"
             for name in sorted(ours.keys() | theirs.keys())
-            if ours.get(name, 0) != theirs.get(name, 0)
+            if ours.get(name, 0) != theirs.get(name, 0) and theirs.get(name, 0) not in self._held_lately(name)
         ]
+
+    def _held_lately(self, instrument: str) -> set[int]:
+        since = self._books.asked_at - GRACE
+        return {units for at, units in self._before.get(instrument, ()) if at >= since}
 
     def _absent(self) -> Sequence[str]:
         """Orders that left long enough ago, were never answered, and are not in the broker's book."""
-        before = self._bus.now - GRACE
+        before = self._books.asked_at - GRACE
         return [
             name
             for name, order in self._router.unanswered.items()

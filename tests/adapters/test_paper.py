@@ -24,7 +24,7 @@ def order(name: str, side: int, quantity: int, limit: int, instrument: str = EQU
 
 def test_it_is_a_broker() -> None:
     broker: Broker = broker_on(Bus())
-    assert broker.name == "paper"
+    assert callable(broker.submit)
 
 
 def test_without_latency_reports_come_within_the_cascade() -> None:

@@ -22,6 +22,29 @@ def test_only_risk_makes_an_approval() -> None:
     assert {path for path in callers("OrderApproved") if not path.startswith("bench/")} == {"risk/engine.py"}
 
 
-def test_only_the_supervisor_starts_tasks() -> None:
-    assert {path for path in callers("create_task") if not path.startswith("bench/")} == {"app/supervisor.py"}
+def groups(tree: ast.AST) -> set[str]:
+    """Names of task groups: opened with `async with asyncio.TaskGroup() as name`, or handed over as a parameter."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AsyncWith):
+            for item in node.items:
+                if "TaskGroup" in ast.unparse(item.context_expr) and isinstance(item.optional_vars, ast.Name):
+                    names.add(item.optional_vars.id)
+        elif isinstance(node, ast.arg) and node.annotation is not None and "TaskGroup" in ast.unparse(node.annotation):
+            names.add(node.arg)
+    return names
+
+
+def test_every_task_has_a_group_that_waits_for_it() -> None:
+    """A service may have tasks of its own, which end with it; nothing is started and forgotten."""
+    loose = set()
+    for path in ROOT.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        known = groups(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "create_task":
+                owner = node.func.value
+                if not (isinstance(owner, ast.Name) and owner.id in known):
+                    loose.add(path.relative_to(ROOT).as_posix())
+    assert {path for path in loose if not path.startswith("bench/")} == set()
     assert not callers("ensure_future")

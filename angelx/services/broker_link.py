@@ -1,0 +1,279 @@
+"""Broker link: a real broker's asynchronous client behind the stream's synchronous port.
+
+Orders and cancels leave through a task of their own, cancels and exits first; reports come back into an inbox that the
+driver empties between two inputs. What a report says twice, or says of orders that are not ours, goes no further.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Final
+
+import structlog
+from msgspec.structs import replace
+
+from angelx.bus.bus import Bus, Handler
+from angelx.domain.errors import (
+    AuthExpired,
+    BrokerError,
+    BrokerUnreachable,
+    OrderFateUnknown,
+    OrderRejected,
+    RateLimited,
+)
+from angelx.domain.events import (
+    BooksRead,
+    Event,
+    HealthChanged,
+    IncidentReported,
+    OrderAccepted,
+    OrderApproved,
+    OrderEnded,
+    OrderFilled,
+)
+from angelx.domain.ports import BrokerClient
+from angelx.orders.states import LIVE
+from angelx.services.order_router import Order, SendLatch
+
+log = structlog.get_logger()
+
+DOUBT_LOOKS_S: Final = (10.0, 13.5)
+"""After a send without an answer the books are read so much later: twice, more than three seconds apart (SPEC 6.2)."""
+BOOKS_FAILED: Final = 3
+"""Reads that may fail in turn before a person hears of it."""
+WAITING: Final = 256
+"""Orders that may wait to be sent; more means that the broker does not take them."""
+
+
+class RecordedLink:
+    """A real broker's books as last read. Sends nothing: what a journal of live trading is re-run with."""
+
+    name: ClassVar[str] = "broker_link"
+    emits: ClassVar[tuple[type[Event], ...]] = (
+        OrderAccepted, OrderFilled, OrderEnded, BooksRead, HealthChanged, IncidentReported,
+    )  # fmt: skip
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.orders: Mapping[str, Order] = {}
+        """The router's; set when it is there."""
+        self._baseline: dict[str, int] | None = None
+        self._held: dict[str, int] = {}
+        self._known: frozenset[str] = frozenset()
+        self.asked_at = 0
+
+    def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
+        """The books, as they were read."""
+        yield BooksRead, self.on_books
+
+    def submit(self, order: OrderApproved) -> None:
+        """Nothing leaves."""
+
+    def cancel(self, order: str) -> None:
+        """Nothing leaves."""
+
+    def restore(self, events: Iterable[Event]) -> None:
+        """Nothing: the broker knows what became of orders, and says so when it is asked."""
+
+    def ask(self) -> bool:
+        """They come as `BooksRead`."""
+        return False
+
+    def knows(self, order: str) -> bool:
+        """True where the books, as last read, have our order of that client id."""
+        return order in self._known
+
+    def held(self) -> dict[str, int]:
+        """Signed units by instrument that are not of before us."""
+        baseline = self._baseline or {}
+        names = self._held.keys() | baseline.keys()
+        return {name: units for name in names if (units := self._held.get(name, 0) - baseline.get(name, 0))}
+
+    def on_books(self, event: BooksRead) -> None:
+        """Take the books; what was held before our first order is not ours and stays as it is."""
+        self.asked_at, self._known, self._held = event.asked_at, frozenset(event.orders), dict(event.held)
+        if self._baseline is None:
+            ours = self._ours()
+            self._baseline = {
+                name: units - ours.get(name, 0) for name, units in event.held if units != ours.get(name, 0)
+            }
+            for name, units in self._baseline.items():
+                what = f"{units} units of {name} are not ours: they are left alone"
+                self._bus.publish(IncidentReported(event.at, self.name, what))
+
+    def _ours(self) -> dict[str, int]:
+        held: dict[str, int] = {}
+        for order in self.orders.values():
+            name = order.approved.instrument
+            held[name] = held.get(name, 0) + order.approved.side * order.filled
+        return held
+
+
+class BrokerLink(RecordedLink):
+    """One account at a real broker, as the house sees it.
+
+    Parameters
+    ----------
+    client
+        Connected; its callbacks are set here.
+    latch
+        Asked as the last thing before each send.
+    """
+
+    def __init__(self, bus: Bus, client: BrokerClient, latch: SendLatch) -> None:
+        super().__init__(bus)
+        self._client, self._latch = client, latch
+        self.on_arrival: Callable[[], None] = lambda: None
+        """Called when the inbox has something: wakes the driver."""
+        self._inbox: deque[Event] = deque()
+        self._cancels: deque[str] = deque()
+        self._exits: deque[OrderApproved] = deque()
+        self._entries: deque[OrderApproved] = deque()
+        self._woken = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._foreign: set[str] = set()
+        client.on_report = self._arrived
+        client.on_state = self._state
+        client.last_look = latch.bars
+
+    # ------------------------------------------------------------ the broker port
+    def submit(self, order: OrderApproved) -> None:
+        """Queue an order to be sent, exits before entries."""
+        queue = self._exits if order.reduces else self._entries
+        if len(queue) >= WAITING:
+            self._arrived(OrderEnded(order.at, order.order, "rejected", "link_full", f"{WAITING} orders wait"))
+            return
+        queue.append(order)
+        self._woken.set()
+
+    def cancel(self, order: str) -> None:
+        """Queue a cancel, before all orders."""
+        self._cancels.append(order)
+        self._woken.set()
+
+    def ask(self) -> bool:
+        """Have the books read; they come as `BooksRead`."""
+        self._wanted.set()
+        return False
+
+    # ------------------------------------------------------------ the driver's side
+    def take(self, now: int) -> Iterator[Event]:
+        """What came in, at the time it is brought into the stream; repetitions and foreign orders are left out."""
+        while self._inbox:
+            event = self._inbox.popleft()
+            if self._says_something(event, now):
+                yield replace(event, at=now)
+
+    @property
+    def waits(self) -> bool:
+        """True where the inbox holds something."""
+        return bool(self._inbox)
+
+    def _says_something(self, event: Event, now: int) -> bool:
+        if not isinstance(event, OrderAccepted | OrderFilled | OrderEnded):
+            return True
+        order = self.orders.get(event.order)
+        if order is None:
+            if event.order not in self._foreign:
+                self._foreign.add(event.order)
+                self._inbox.append(IncidentReported(now, self.name, f"order {event.order or '(no id)'} is not ours"))
+            return False
+        if isinstance(event, OrderAccepted):
+            return not order.answered
+        return isinstance(event, OrderFilled) or order.state in LIVE
+
+    def _arrived(self, event: Event) -> None:
+        self._inbox.append(event)
+        self.on_arrival()
+
+    def _state(self, is_up: bool, why: str) -> None:
+        self._arrived(HealthChanged(0, "healthy" if is_up else "recovering", why or "books merged", self.name))
+        if is_up:
+            self._wanted.set()
+
+    # ------------------------------------------------------------ the task
+    async def run(self) -> None:
+        """Keep the session alive, send, and read the books, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._client.run(), name=f"{self.name}.client")
+            group.create_task(self._read_books(), name=f"{self.name}.books")
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                while self._cancels:
+                    group.create_task(self._cancel(self._cancels.popleft()))
+                while self._exits or self._entries:
+                    order = (self._exits or self._entries).popleft()
+                    group.create_task(self._place(group, order))
+
+    async def _place(self, group: asyncio.TaskGroup, order: OrderApproved) -> None:
+        """Send once. Whatever is not clear stays open: the books will tell."""
+        barred = self._latch.bars(order)
+        if barred:
+            self._ended(order, "barred", "kill_switch", barred)
+            return
+        try:
+            self._arrived(await self._client.place(order))
+        except OrderFateUnknown as error:
+            log.warning("order_fate_unknown", order=order.order, why=str(error), action="look it up, never resend")
+            self._arrived(IncidentReported(0, self.name, str(error)))
+            for after_s in DOUBT_LOOKS_S:
+                group.create_task(self._want_books(after_s))
+        except OrderRejected as error:
+            self._ended(order, "rejected", "broker", str(error))
+        except (BrokerUnreachable, AuthExpired, RateLimited) as error:  # it did not leave, or was turned away
+            self._ended(order, "rejected", _CODES[type(error)], str(error))
+
+    def _ended(self, order: OrderApproved, outcome: str, code: str, detail: str) -> None:
+        self._arrived(OrderEnded(0, order.order, outcome, code, detail))
+
+    async def _cancel(self, order: str) -> None:
+        """Ask once more where the first request did not get through: a cancel may be repeated."""
+        for attempt in (1, 2, 3):
+            try:
+                await self._client.cancel(order)
+            except OrderRejected as error:  # it has ended, or is not there yet: its report says which
+                log.info("cancel_refused", order=order, why=str(error))
+                self._wanted.set()
+                return
+            except BrokerError as error:
+                log.warning("cancel_failed", order=order, attempt=attempt, why=str(error))
+                await asyncio.sleep(attempt)
+            else:
+                return
+        self._arrived(IncidentReported(0, self.name, f"cancel of {order} did not get through"))
+
+    async def _want_books(self, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        self._wanted.set()
+
+    async def _read_books(self) -> None:
+        """Read the books whenever somebody wants them; a failed read is no answer, and never an empty one."""
+        failed = 0
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            asked_at = self._bus.now
+            try:
+                orders = await self._client.order_book()
+                positions = await self._client.positions()
+            except BrokerError as error:
+                failed += 1
+                log.warning("books_not_read", why=str(error), failed=failed)
+                if failed == BOOKS_FAILED:
+                    self._arrived(IncidentReported(0, self.name, f"books cannot be read: {error}"))
+                continue
+            failed = 0
+            known = {report.order for report in orders}
+            ours = tuple(
+                name
+                for name, order in self.orders.items()
+                if not order.answered and order.state in LIVE and name in known
+            )
+            held = tuple(sorted((report.instrument, report.quantity) for report in positions if report.quantity))
+            self._arrived(BooksRead(0, asked_at, ours, held))
+
+
+_CODES: Final[dict[type[BrokerError], str]] = {
+    BrokerUnreachable: "unreachable", AuthExpired: "auth_expired", RateLimited: "rate_limited",
+}  # fmt: skip
