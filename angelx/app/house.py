@@ -3,7 +3,7 @@
 A tick run goes down the list once; what a service publishes comes back to the top of it when the run is done.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -29,6 +29,7 @@ from angelx.domain.events import (
 )
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import Journal
+from angelx.market.chain_view import Chains
 from angelx.market.freshness import Freshness
 from angelx.market.sessions import Sessions
 from angelx.market.state import MarketState
@@ -39,8 +40,11 @@ from angelx.services.announcer import Announcer
 from angelx.services.broker_link import RecordedLink
 from angelx.services.failover_watchdog import FailoverWatchdog
 from angelx.services.filter_chain import FilterChain
+from angelx.services.forecasts import Forecasts
 from angelx.services.guard import Guard
+from angelx.services.isolation import InlinePool, Isolation, Pool
 from angelx.services.kill_switch import KillSwitch, Latch, LatchedSends
+from angelx.services.learner import Learner
 from angelx.services.ledger_keeper import LedgerKeeper
 from angelx.services.order_router import OrderRouter, SendLatch
 from angelx.services.paper_exchange import MarketKeeper, PaperExchange
@@ -52,7 +56,9 @@ from angelx.services.safe_exit import SafeExit
 from angelx.services.session_phases import OPEN, SessionPhases
 from angelx.services.strategy_host import StrategyHost
 from angelx.signals.filters.base import Filter
+from angelx.signals.judge import ChainMemory
 from angelx.signals.strategy import Strategy
+from angelx.signals.tuning import Tuning
 from angelx.venue.admission import Bands
 
 Fee = Callable[[Instrument, int, int, int, int], int]
@@ -92,6 +98,17 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     flat_before_close_ns: int = 20 * 60 * 1_000_000_000
     silent_feed_ns: int = 5 * 1_000_000_000
+    chains: Chains | None = None
+    """Option chains with their analytics; `None` where there are none."""
+    memories: Mapping[str, ChainMemory] = {}
+    """What `judge` knows of each of them, by underlying."""
+    pool: Pool | None = None
+    """Where slow work runs; `None` = here, at once."""
+    waits: bool = True
+    """At full speed the stream waits for slow work at its place."""
+    tuning: Tuning = Tuning()
+    tunes: bool = True
+    """What a session taught applies from the next one on."""
 
 
 class House:
@@ -126,7 +143,7 @@ class House:
             self.broker = self._paper_broker(parts.paper)
             """Only on paper."""
         self.exchange: PaperExchange | RecordedLink = link or PaperExchange(self.broker)
-        self.host = StrategyHost(bus, self.market, table, parts.strategies, guard)
+        self.host = StrategyHost(bus, self.market, table, parts.strategies, guard, parts.chains)
         self.router = OrderRouter(bus, journal, link or self.broker, bars or LatchedSends(latch))
         self.book = Book(parts.capital, parts.limits, self.router.orders)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
@@ -138,6 +155,12 @@ class House:
         self.kill_switch = KillSwitch(bus, latch)
         self.reconciler = Reconciler(bus, self.exchange, self.ledger, self.router)
         self.announcer = Announcer()
+        memories = parts.memories
+        self.forecasts = Forecasts(bus, parts.chains, self.phases, table, lambda name: memories[name].evidence)
+        self.isolation = Isolation(bus, parts.pool or InlinePool(), waits=parts.waits)
+        self.learner = Learner(
+            bus, self.isolation, self.phases, parts.filters, memories, parts.tuning, applies=parts.tunes
+        )
         self.services: tuple[Service, ...] = (
             Recorder(journal),
             StageClock(self.monitor),
@@ -146,7 +169,10 @@ class House:
             self.phases,
             self.watchdog,
             self.host,
-            FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness, guard),
+            FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness, guard, parts.chains),
+            self.forecasts,
+            self.isolation,
+            self.learner,
             self.risk,
             self.keeper,
             self.router,
@@ -189,6 +215,9 @@ class House:
         for record in records:
             last, event = record, record.event
             self._restore_books(event)
+            self.forecasts.restore(event)
+            self.isolation.restore(event)
+            self.learner.restore(event)
             if isinstance(event, OrderApproved | SignalRefused):
                 self._restore_guard(event, asked.pop(event.signal, None))
             if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):

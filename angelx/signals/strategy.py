@@ -17,6 +17,7 @@ from typing import ClassVar, Protocol
 from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.ticks import TickBatch
+from angelx.market.chain_view import Chains
 from angelx.market.state import MarketState
 
 
@@ -25,6 +26,8 @@ class Desk(Protocol):
 
     instruments: InstrumentTable
     market: MarketState
+    chains: Chains | None
+    """Every option chain of the run with its analytics; `None` where there are none."""
 
     @property
     def now(self) -> int:
