@@ -10,6 +10,7 @@ from typing import Any, Final
 from angelx.app.config import Config
 from angelx.app.config_parts import plugin
 from angelx.domain.errors import ConfigInvalid, InputInvalid
+from angelx.signals.admission import Cell, admission
 from angelx.signals.chain_bias import ChainBias
 from angelx.signals.ema_cross import EmaCross
 from angelx.signals.filters.base import Filter
@@ -64,6 +65,20 @@ def filters_of(config: Config) -> Sequence[Filter]:
         _make(FILTERS.get(entry.use) or _load(entry.use, f"filters[{place}].use"), entry.params, f"filters[{place}]")
         for place, entry in enumerate(config.filters)
     ]
+
+
+def admitted(filters: Sequence[Filter]) -> list[Cell]:
+    """How much of what is signalled the filters let pass in every regime and window, tried on made-up signals.
+
+    Raises
+    ------
+    InputInvalid
+        A filter fails on a signal such as it will see.
+    """
+    try:
+        return admission(filters)
+    except Exception as error:
+        raise InputInvalid(f"filters: one fails on a made-up signal: {type(error).__name__}: {error}") from error
 
 
 def plugin_digests(config: Config) -> dict[str, str]:

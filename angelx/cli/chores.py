@@ -27,16 +27,28 @@ def check(
 
     def body() -> int:
         from angelx.app.config import config_hash, effective_json, load_config
-        from angelx.app.plugins import filters_of, strategies_of
+        from angelx.app.plugins import admitted, filters_of, strategies_of
+        from angelx.signals.admission import warnings
 
         config = load_config(file)
         strategies, filters = strategies_of(config), filters_of(config)
         names = ", ".join(strategy.name for strategy in strategies)
         say(f"{file}: good; strategies {names}; {len(filters)} filters; hash {config_hash(config)[:12]}", json=json)
+        cells = admitted(filters)
+        for line in warnings(cells):
+            say(f"warning: {line}", json=json)
         if json:
             import msgspec
 
-            answer({"ok": True, "hash": config_hash(config), "config": msgspec.json.decode(effective_json(config))})
+            answer(
+                {
+                    "ok": True,
+                    "hash": config_hash(config),
+                    "config": msgspec.json.decode(effective_json(config)),
+                    "admission": msgspec.to_builtins(cells),
+                    "warnings": warnings(cells),
+                }
+            )
         return 0
 
     guarded(body, json=json)

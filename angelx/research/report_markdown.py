@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from angelx.research.report_figures import Figures
 from angelx.research.report_format import DASH, Formats, duration, percent, span
+from angelx.research.report_learning import cells_of, figures_of_forecast, forecasts_of, most_refused, warnings_of
 
 ROWS: Final = 50
 
@@ -55,6 +56,7 @@ def markdown_of(figures: Figures, formats: Formats) -> str:
         _tallies("strategy", figures.by_strategy, formats),
         "## Exit reasons",
         _tallies("reason", figures.by_exit, formats),
+        *_learning(figures),
         "## Incidents",
         _events(figures.incidents, formats),
         "## Course of the session",
@@ -63,6 +65,29 @@ def markdown_of(figures: Figures, formats: Formats) -> str:
         "\n".join(f"- {'✓' if c.ok else '✗'} {_line(c.name)}: {_line(c.detail)}" for c in figures.checks),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _learning(figures: Figures) -> list[str]:
+    """What the filters let pass, and how good forecasts were; nothing where there was no chain."""
+    parts = []
+    if cells := cells_of(figures):
+        columns = ("regime", "window", "signals", "admitted", "acted on", "right", "of", "most refused for")
+        keys = ("regime", "window", "generated", "admitted", "acted_on", "right", "scored")
+        rows = [(*(row[key] for key in keys), most_refused(row)) for row in cells]
+        parts += ["## Signals by regime and window", _table(columns, rows), *warnings_of(figures)]
+    if forecasts := forecasts_of(figures):
+        columns = ("forecast", "made", "scored", "happened", "accuracy", "95 %", "Brier", "calibration error")
+        parts.append("## Forecasts")
+        parts.append(
+            _table(
+                columns,
+                [
+                    (name, row["made"], row["n"], *(text for text, _ in figures_of_forecast(row)))
+                    for name, row in forecasts.items()
+                ],
+            )
+        )
+    return parts
 
 
 def _tallies(name: str, tallies: Mapping[str, Mapping[str, int]], formats: Formats) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from angelx.research.report_cells import count_text, nothing, plural, signed_text, tone_of
 from angelx.research.report_figures import Figures
 from angelx.research.report_format import DASH, Formats, clean, percent, span
+from angelx.research.report_learning import forecasts_section, quality_section
 from angelx.research.report_script import SCRIPT
 from angelx.research.report_style import STYLE
 from angelx.research.report_tables import (
@@ -46,6 +47,8 @@ def page_of(
             trips_section(facts, formats),
         ]
     sections += [
+        quality_section(figures),
+        forecasts_section(figures),
         orders_section(facts, formats),
         incidents_section(figures, formats),
         _checks(figures),

@@ -5,10 +5,14 @@ A fold over a journal's events. A signal is *right* when the underlying had gone
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from angelx.domain.events import Event, ForecastScored, OrderApproved, Signal, SignalJudged, SignalRefused
 from angelx.signals.calibration import wilson
+
+LEAST_SHARE: Final = 0.05
+MOST_SHARE: Final = 0.60
+"""Filters that let a smaller or larger share of signals pass have wrong numbers."""
 
 Key = tuple[str, str]
 """(`strategy`, name), or (regime, window)."""
@@ -17,10 +21,12 @@ Key = tuple[str, str]
 class Counts:
     """Of one strategy, or of one regime in one window."""
 
-    __slots__ = ("acted", "generated", "refused", "right", "right_refused", "scored", "scored_refused")
+    __slots__ = ("acted", "admitted", "generated", "refused", "right", "right_refused", "scored", "scored_refused")
 
     def __init__(self) -> None:
         self.generated = self.acted = 0
+        self.admitted = 0
+        """Passed every filter, where there was a chain."""
         self.refused: dict[str, int] = {}
         """By reason code."""
         self.scored = self.right = 0
@@ -28,15 +34,24 @@ class Counts:
         self.scored_refused = self.right_refused = 0
         """The same of refused ones: what the refusals cost."""
 
+    @property
+    def is_sound(self) -> bool:
+        """False where the filters let nearly nothing or nearly everything pass, beyond doubt (95 %)."""
+        low, high = wilson(self.admitted, self.generated)
+        return low <= MOST_SHARE and high >= LEAST_SHARE
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         interval = wilson(self.right, self.scored) if self.scored else None
         return {
             "generated": self.generated,
+            "admitted": self.admitted,
             "acted_on": self.acted,
             "share_acted_on": self.acted / self.generated if self.generated else None,
             "refused": dict(sorted(self.refused.items(), key=lambda one: (-one[1], one[0]))),
+            "sound": self.is_sound,
             "scored": self.scored,
+            "right": self.right,
             "efficiency": self.right / self.scored if self.scored else None,
             "efficiency_interval": list(interval) if interval else None,
             "scored_refused": self.scored_refused,
@@ -68,6 +83,8 @@ class SignalQuality:
             counts = self.by_cell.setdefault((event.regime, event.window), Counts())
             counts.generated += 1
             groups.append(counts)
+            for one in groups if not event.refused_by else ():
+                one.admitted += 1
 
     def on_refused(self, event: SignalRefused) -> None:
         """It was refused, by a filter, by sizing or by the gate."""
