@@ -100,6 +100,8 @@ class ChainView(msgspec.Struct):
     """Lots traded in the session by the options of the front expiry; `None` where the source does not say."""
     open_interest: float | None = None
     """Lots, of the same."""
+    bias_chance: float | None = None
+    """Probability that the front forward will be higher in a quarter of an hour, as far as bias has told (SPEC 3.3)."""
     spread: float | None = None
     """Median width of the two-sided quotes around the money of the front expiry, as a fraction of their mids."""
 

@@ -126,8 +126,8 @@ class Forecasts:
                 continue
             if self._phases.phases.get(segment) != OPEN:
                 continue
-            if view.bias is not None:
-                self._make("bias", underlying, (1.0 + view.bias) / 2.0, price)
+            if view.bias is not None and view.bias_chance is not None:
+                self._make("bias", underlying, view.bias_chance, price, 0.0, (view.bias,))
             assert view.front is not None
             iv = view.expiries[view.front].atm_iv
             if iv is None or iv <= 0 or view.trap_up is None or view.trap_down is None:
@@ -140,13 +140,13 @@ class Forecasts:
     def on_judged(self, event: SignalJudged) -> None:
         """A signal will be right or wrong too, whether it was passed or refused."""
         view = self._chains.views.get(event.underlying) if self._chains is not None else None
-        if view is None or view.bias is None:
+        if view is None or view.bias_chance is None:
             return
         price = self._price(view, view.front)
         closes_at = self._phases.closes.get(self._segments.get(event.underlying, ""), 0)
         if price is None or event.at + HORIZON_NS > closes_at:
             return
-        chance = (1.0 + event.outlook * view.bias) / 2.0
+        chance = view.bias_chance if event.outlook > 0 else 1.0 - view.bias_chance
         subject = event.refused_by or "passed"
         self._make("signal", event.underlying, chance, price, signal=event.signal * event.outlook, subject=subject)
 

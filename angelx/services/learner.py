@@ -26,6 +26,8 @@ from angelx.signals.trap import EVIDENCE, HORIZON_NS, TrapModel, refit
 from angelx.signals.tuning import Outcome, Tuning, apply, learned
 
 REFIT: Final = "trap_refit"
+WEIGHT: Final = EVERY_NS / HORIZON_NS
+"""What a forecast a minute counts as an independent one."""
 AFTER_NS: Final = NS
 """It looks back so long after the close."""
 
@@ -70,6 +72,8 @@ class Learner:
         self._outcomes: list[Outcome] = []
         self._rows: list[tuple[float, ...]] = []
         self._happened: list[int] = []
+        self._scores: list[float] = []
+        self._rose: list[int] = []
         self.on_learned: Callable[[Tuning], None] = _nobody
         """Called with what a session taught, to keep it."""
         self._use(tuning)
@@ -107,6 +111,9 @@ class Learner:
         if event.name in ("trap_up", "trap_down") and len(event.inputs) == len(EVIDENCE):
             self._rows.append(event.inputs)
             self._happened.append(event.outcome)
+        elif event.name == "bias" and event.inputs:
+            self._scores.append(event.inputs[0])
+            self._rose.append(event.outcome)
         elif event.name == "signal":
             found = self._margins.pop(abs(event.signal), None)
             if found is not None and self._is_new(event, *found):
@@ -134,10 +141,9 @@ class Learner:
     def _study(self) -> None:
         for memory in self._memories.values():
             memory.strengths.end_session()
-        if self._outcomes or self._rows:
-            weight = EVERY_NS / HORIZON_NS
+        if self._outcomes or self._rows or self._scores:
             self._work = self._isolation.submit(
-                REFIT, refit, self._next.trap, list(self._rows), list(self._happened), weight
+                REFIT, refit, self._next.trap, list(self._rows), list(self._happened), WEIGHT
             )
 
     def _begin(self) -> None:
@@ -159,15 +165,16 @@ class Learner:
 
     def _learn(self, trap: TrapModel) -> None:
         strengths = {name: memory.strengths.sessions for name, memory in sorted(self._memories.items())}
-        self._next = learned(
-            self._next, self._outcomes, trap, {name: past for name, past in strengths.items() if past}, self._bus.now
-        )
+        known = {name: past for name, past in strengths.items() if past}
+        bias = self._next.bias.after(self._scores, self._rose, WEIGHT)
+        self._next = learned(self._next, self._outcomes, trap, bias, known, self._bus.now)
         self._forget()
         self._bus.publish(TuningLearned(self._bus.now, self._next.version, self._next.to_json()))
         self.on_learned(self._next)
 
     def _forget(self) -> None:
         self._outcomes, self._rows, self._happened = [], [], []
+        self._scores, self._rose = [], []
         self._margins, self._counted = {}, {}
         self._work = 0
 
@@ -175,7 +182,7 @@ class Learner:
         self.tuning = tuning
         apply(tuning, self._filters)
         for memory in self._memories.values():
-            memory.model = tuning.trap
+            memory.model, memory.skill = tuning.trap, tuning.bias
 
 
 def _nobody(tuning: Tuning) -> None:

@@ -10,6 +10,9 @@ Four numbers in [-1, 1], positive for a rise, those known weighted to a mean:
 Each passes through tanh (flow is a ratio already). The mirror image of a chain (calls for puts, 1/price for price) has
 the opposite score. Heavy call open interest counts as written where calls got cheaper: it is not bullish by itself.
 
+What the score is worth is measured: the chance of a rise within a quarter of an hour is (1 + skill x score) / 2, with a
+prior skill of `PRIOR_SKILL`, worth some 100 outcomes, and moved by logged ones (`BiasSkill`).
+
 *Strength* is the percentile of |score| in the last 20 sessions, each session counting alike; sessions not yet seen are
 a prior: |score| half normal with sigma `PRIOR_SIGMA`, cut at 1.
 """
@@ -32,6 +35,11 @@ TRADING_YEAR_NS: Final = 252 * 375 * 60 * NS
 SESSIONS: Final = 20
 BINS: Final = 50
 PRIOR_SIGMA: Final = 0.35
+PRIOR_SKILL: Final = 0.1
+PRIOR_SQUARES: Final = 10.0
+"""100 outcomes of scores around .3."""
+KEPT: Final = 0.9
+"""Part of what was learned that the next session keeps."""
 
 
 def implied_move(volatility: float, horizon_ns: int) -> float:
@@ -127,6 +135,38 @@ class StrengthHistory:
     def sessions(self) -> list[list[int]]:
         """Counts of the past sessions, oldest first: what the next process begins with."""
         return [[after - before for before, after in pairwise(counted)] for counted in self._past]
+
+
+class BiasSkill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of the bias comes true: the slope of outcomes (+1 rose, -1 fell) on scores, by least squares.
+
+    Sums of squares and products, the prior included; old sessions fade by a tenth each.
+    """
+
+    squares: float = PRIOR_SQUARES
+    products: float = PRIOR_SQUARES * PRIOR_SKILL
+
+    def __post_init__(self) -> None:
+        if not 0 < self.squares <= 1e12 or not -self.squares <= self.products <= self.squares:
+            raise ValueError(f"|products| <= squares must hold, squares above 0; was {self.products}, {self.squares}")
+
+    @property
+    def skill(self) -> float:
+        """In [0, 1]: a bias that is wrong more often than right is worth nothing, it is not turned round."""
+        return max(self.products / self.squares, 0.0)
+
+    def chance(self, score: float) -> float:
+        """Probability of a rise."""
+        return (1.0 + self.skill * score) / 2.0
+
+    def after(self, scores: Sequence[float], rose: Sequence[int], weight: float) -> "BiasSkill":
+        """With the outcomes of a session, each counting `weight`."""
+        prior = BiasSkill()
+        squares = prior.squares + KEPT * (self.squares - prior.squares)
+        products = prior.products + KEPT * (self.products - prior.products)
+        squares += weight * sum(score * score for score in scores)
+        products += weight * sum(score * (2 * up - 1) for score, up in zip(scores, rose, strict=True))
+        return BiasSkill(squares, max(min(products, squares), -squares))
 
 
 def _cumulated(counts: Sequence[int]) -> list[int]:

@@ -18,6 +18,7 @@ from angelx.domain.scalars import NS, SCALE
 from angelx.market.chain_view import ChainView, ExpiryView
 from angelx.signals.bias import (
     BiasParts,
+    BiasSkill,
     StrengthHistory,
     basis_score,
     combined,
@@ -64,8 +65,8 @@ class ChainMemory:
     """
 
     __slots__ = (
-        "counted_at", "evidence", "front", "model", "parts", "regime", "samples", "seen_at", "strengths", "uncertain",
-        "usual_basis", "usual_spread",
+        "counted_at", "evidence", "front", "model", "parts", "regime", "samples", "seen_at", "skill", "strengths",
+        "uncertain", "usual_basis", "usual_spread",
     )  # fmt: skip
 
     def __init__(
@@ -75,9 +76,11 @@ class ChainMemory:
         rules: RegimeRules | None = None,
         model: TrapModel | None = None,
         strengths: StrengthHistory | None = None,
+        skill: BiasSkill | None = None,
     ) -> None:
         self.regime = RegimeTracker(rules or RegimeRules(), market)
         self.model = model or TrapModel()
+        self.skill = skill or BiasSkill()
         self.strengths = strengths or StrengthHistory()
         self.samples: deque[Sample] = deque(maxlen=WINDOW_NS // SAMPLE_NS + 2)
         self.counted_at = self.seen_at = 0
@@ -109,7 +112,7 @@ class ChainMemory:
 
 
 def judge(view: ChainView, memory: ChainMemory) -> None:
-    """Fill `bias`, `bias_strength`, `trap_up`, `trap_down`, `trend_is_uncertain` and `regime` of a view."""
+    """Fill `bias`, `bias_strength`, `bias_chance`, `trap_up`, `trap_down`, `trend_is_uncertain`, `regime` of a view."""
     if memory.seen_at and view.at - memory.seen_at > GAP_NS:
         memory.strengths.end_session()
         memory.forget()
@@ -124,7 +127,7 @@ def judge(view: ChainView, memory: ChainMemory) -> None:
     )
     memory.seen_at = view.at
     if front is None or front.forward is None:
-        view.bias = view.bias_strength = view.trap_up = view.trap_down = None
+        view.bias = view.bias_strength = view.bias_chance = view.trap_up = view.trap_down = None
         view.trend_is_uncertain = True
         return
     now = _sample(view, front, front.forward)
@@ -150,6 +153,7 @@ def _fill_bias(view: ChainView, memory: ChainMemory, now: Sample, then: Sample |
     memory.parts = parts = _parts(view, memory.usual_basis, now, then, iv)
     view.bias = combined(parts.flow, parts.momentum, parts.basis, parts.skew)
     view.bias_strength = None if view.bias is None else memory.strengths.strength(view.bias)
+    view.bias_chance = None if view.bias is None else memory.skill.chance(view.bias)
     if view.bias is not None and now.at - memory.counted_at >= STRENGTH_EVERY_NS:
         memory.strengths.add(view.bias)
         memory.counted_at = now.at

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from angelx.domain.errors import InputInvalid
-from angelx.signals.bias import BINS, SESSIONS
+from angelx.signals.bias import BINS, SESSIONS, BiasSkill
 from angelx.signals.calibration import wilson
 from angelx.signals.filters.base import Filter, Tunable
 from angelx.signals.trap import TrapModel
@@ -84,6 +84,7 @@ class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """End of that session, ns."""
     filters: dict[str, FilterTuning] = {}
     trap: TrapModel = TrapModel()
+    bias: BiasSkill = BiasSkill()
     strengths: dict[str, list[list[int]]] = {}
     """|bias| of past sessions by underlying (`angelx.signals.bias.StrengthHistory`)."""
 
@@ -130,7 +131,12 @@ def tuning_of(data: bytes | str, where: str) -> Tuning:
 
 
 def learned(
-    before: Tuning, outcomes: Sequence[Outcome], trap: TrapModel, strengths: Mapping[str, list[list[int]]], at: int
+    before: Tuning,
+    outcomes: Sequence[Outcome],
+    trap: TrapModel,
+    bias: BiasSkill,
+    strengths: Mapping[str, list[list[int]]],
+    at: int,
 ) -> Tuning:
     """The state after a session."""
     filters = dict(before.filters)
@@ -142,7 +148,7 @@ def learned(
             now = msgspec.structs.replace(now, refused=now.refused.plus(right=outcome.right))
         filters[outcome.filter] = now
     filters = {name: one.moved() for name, one in sorted(filters.items())}
-    return Tuning(FORM, before.version + 1, at, filters, trap, {**before.strengths, **strengths})
+    return Tuning(FORM, before.version + 1, at, filters, trap, bias, {**before.strengths, **strengths})
 
 
 def apply(tuning: Tuning, filters: Iterable[Filter]) -> None:

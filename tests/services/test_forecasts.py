@@ -16,7 +16,7 @@ from angelx.services.forecasts import CHECK_NS, EVERY_NS, STALE_NS, Forecasts
 from angelx.services.isolation import InlinePool, Isolation
 from angelx.services.learner import Learner
 from angelx.services.session_phases import SessionPhases
-from angelx.signals.bias import implied_move
+from angelx.signals.bias import BiasSkill, implied_move
 from angelx.signals.filters.bias_strength import BiasStrengthFilter
 from angelx.signals.judge import ChainMemory
 from angelx.signals.trap import BARRIER, HORIZON_NS, Evidence, TrapModel, refit
@@ -36,7 +36,7 @@ class Session:
         for kind in (ForecastMade, ForecastScored, WorkDone, WorkFailed, TuningLearned):
             self.bus.subscribe(kind, self.events.append)
         self.phases = SessionPhases(self.bus, SESSIONS, {"NFO"})
-        self.view: ChainView = view(bias=0.2, bias_strength=0.5, trap_up=0.1, trap_down=0.3)
+        self.view: ChainView = view(bias=0.2, bias_strength=0.5, bias_chance=0.51, trap_up=0.1, trap_down=0.3)
         self.forecasts = Forecasts(self.bus, FixedChains(self.view), self.phases, TABLE, lambda name: EVIDENCE)
         self.isolation = Isolation(self.bus, InlinePool(), waits=True)
         self.memory = ChainMemory()
@@ -113,7 +113,7 @@ def test_without_a_fresh_price_nothing_is_made_or_scored() -> None:
 
 def test_undefined_inputs_are_no_forecast() -> None:
     session = Session()
-    session.view.bias = session.view.trap_up = None
+    session.view.bias_chance = session.view.trap_up = None
     session.walk(OPENS_AT + 1200 * NS)
     assert session.events == []
     session = Session()
@@ -178,6 +178,8 @@ def test_a_session_teaches_and_the_next_one_applies_it() -> None:
         TrapModel(), [one.inputs for one in rows], [one.outcome for one in rows], EVERY_NS / HORIZON_NS
     )
     assert state.trap.outcomes == len(rows) > 100
+    rose = [one.outcome for one in session.of(ForecastScored, "bias")]
+    assert state.bias == BiasSkill().after([0.2] * len(rose), rose, EVERY_NS / HORIZON_NS)
     assert sum(state.strengths[UNDERLYING][0]) == 300
     assert 0 < state.filters["spread"].passed.n <= 20 * 0.9
     assert session.learner.tuning == Tuning(), "not yet"
@@ -208,7 +210,7 @@ def test_a_refit_that_fails_is_said_and_leaves_the_model(monkeypatch: pytest.Mon
 
 def test_a_session_without_outcomes_teaches_nothing() -> None:
     session = Session()
-    session.view.bias = session.view.trap_up = None
+    session.view.bias_chance = session.view.trap_up = None
     session.walk(CLOSES_AT + 10 * NS)
     assert session.events == []
 

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from angelx.domain.scalars import NS, SCALE
 from angelx.market.chain_view import ChainView, ExpiryView, Flow
-from angelx.signals.bias import BINS, PRIOR_SIGMA, SESSIONS, StrengthHistory, combined, flow_score
+from angelx.signals.bias import (
+    BINS,
+    PRIOR_SIGMA,
+    PRIOR_SKILL,
+    PRIOR_SQUARES,
+    SESSIONS,
+    BiasSkill,
+    StrengthHistory,
+    combined,
+    flow_score,
+)
 from angelx.signals.judge import GAP_NS, ChainMemory, judge, trend_is_uncertain
 from angelx.signals.trap import EVIDENCE, PRIOR, SPREAD_OF_PRIOR, Evidence, TrapModel, refit
 from tests.signals.chain_scene import EXPIRY, OPENS_AT, UNDERLYING
@@ -185,6 +195,18 @@ def test_the_prior_until_sessions_are_there() -> None:
         history.add(0.9)
         history.end_session()
     assert history.strength(PRIOR_SIGMA) == pytest.approx(0.683 / 0.9957 / 2, abs=0.001)
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.booleans()), max_size=400))
+def test_the_chance_of_a_rise_is_the_slope_of_what_came_true(seen: list[tuple[float, bool]]) -> None:
+    skill = BiasSkill().after([score for score, _ in seen], [int(up) for _, up in seen], 1.0)
+    x, y = [score for score, _ in seen], [1 if up else -1 for _, up in seen]
+    slope = (PRIOR_SQUARES * PRIOR_SKILL + float(np.dot(x, y))) / (PRIOR_SQUARES + float(np.dot(x, x)))
+    assert skill.skill == pytest.approx(max(slope, 0.0), abs=1e-9)
+    for score in (-1.0, -0.3, 0.0, 0.5, 1.0):
+        assert skill.chance(score) == pytest.approx(1 - skill.chance(-score))
+        assert 0.0 <= skill.chance(score) <= 1.0
+    assert BiasSkill().chance(0.5) == pytest.approx(0.525)
 
 
 @pytest.mark.parametrize("bad", [[1] * (BINS - 1), [0] * BINS, [-1] + [1] * (BINS - 1)])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from angelx.domain.errors import InputInvalid
 from angelx.domain.events import ForecastScored, OrderApproved, Signal, SignalJudged, SignalRefused
-from angelx.signals.bias import BINS
+from angelx.signals.bias import BINS, BiasSkill
 from angelx.signals.calibration import wilson
 from angelx.signals.filters.bias_strength import BiasStrengthFilter
 from angelx.signals.filters.standard import SpreadFilter
@@ -25,7 +25,7 @@ outcomes = st.lists(
 def test_no_filter_ever_leaves_its_bounds_nor_moves_more_than_a_step(sessions: list[list[Outcome]]) -> None:
     state = Tuning()
     for number, session in enumerate(sessions, 1):
-        after = learned(state, session, TrapModel(), {}, number)
+        after = learned(state, session, TrapModel(), BiasSkill(), {}, number)
         for name, one in after.filters.items():
             before = state.filters.get(name, FilterTuning())
             assert abs(one.shift) <= MOST
@@ -39,7 +39,7 @@ def test_no_filter_ever_leaves_its_bounds_nor_moves_more_than_a_step(sessions: l
 def test_a_threshold_moves_exactly_where_the_interval_leaves_one_half(n: int, share: float, passed: bool) -> None:
     right = int(n * share)
     session = [Outcome("trap", passed, place < right) for place in range(n)]
-    shift = learned(Tuning(), session, TrapModel(), {}, 1).filters.get("trap", FilterTuning()).shift
+    shift = learned(Tuning(), session, TrapModel(), BiasSkill(), {}, 1).filters.get("trap", FilterTuning()).shift
     low, high = wilson(right, n)
     if n >= LEAST and passed and high < 0.5:
         assert shift == STEP
@@ -52,18 +52,18 @@ def test_a_threshold_moves_exactly_where_the_interval_leaves_one_half(n: int, sh
 def test_what_is_always_wrong_is_tightened_to_the_bound_and_no_further() -> None:
     state = Tuning()
     for day in range(20):
-        state = learned(state, [Outcome("trap", passed=True, right=False)] * 50, TrapModel(), {}, day)
+        state = learned(state, [Outcome("trap", passed=True, right=False)] * 50, TrapModel(), BiasSkill(), {}, day)
     assert state.filters["trap"].shift == MOST
     for day in range(40):
-        state = learned(state, [Outcome("trap", passed=False, right=True)] * 50, TrapModel(), {}, day)
+        state = learned(state, [Outcome("trap", passed=False, right=True)] * 50, TrapModel(), BiasSkill(), {}, day)
     assert state.filters["trap"].shift == -MOST
 
 
 def test_outcomes_are_used_once_and_old_ones_fade() -> None:
-    state = learned(Tuning(), [Outcome("trap", passed=True, right=False)] * LEAST, TrapModel(), {}, 1)
+    state = learned(Tuning(), [Outcome("trap", passed=True, right=False)] * LEAST, TrapModel(), BiasSkill(), {}, 1)
     assert state.filters["trap"] == FilterTuning(STEP, Tally(), Tally())
-    assert learned(state, [], TrapModel(), {}, 2).filters["trap"].shift == STEP
-    few = learned(Tuning(), [Outcome("trap", passed=True, right=False)] * 20, TrapModel(), {}, 1)
+    assert learned(state, [], TrapModel(), BiasSkill(), {}, 2).filters["trap"].shift == STEP
+    few = learned(Tuning(), [Outcome("trap", passed=True, right=False)] * 20, TrapModel(), BiasSkill(), {}, 1)
     assert few.filters["trap"].passed == Tally(18.0, 0.0)
 
 
@@ -82,6 +82,7 @@ def test_it_is_applied_to_filters_that_can_be_moved() -> None:
         {"form": 2}, {"filters": {"trap": {"shift": 0.11}}}, {"filters": {"trap": {"shift": "x"}}}, {"unknown": 1},
         {"strengths": {"NIFTY": [[1] * (BINS - 1)]}}, {"filters": {"trap": {"passed": {"n": 1, "right": 2}}}},
         {"trap": {"weights": [0, -1, 0, 0, 0, 0]}}, {"trap": {"weights": [0]}},
+        {"bias": {"squares": 0}}, {"bias": {"squares": 1, "products": 2}},
     ],
 )  # fmt: skip
 def test_a_state_that_cannot_be_is_refused_by_name(change: dict[str, object]) -> None:
