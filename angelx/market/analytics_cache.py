@@ -1,0 +1,69 @@
+"""A cache whose entries age in stream time and leave in order of disuse; it counts what it is worth (SPEC 2.5)."""
+
+from collections.abc import Callable, Hashable
+from typing import Any, Final, Generic, TypeVar, cast
+
+from cachetools import TTLCache
+
+from angelx.domain.scalars import NS
+
+TTL: Final = 5 * NS
+MOST: Final = 8192
+
+V = TypeVar("V")
+_ABSENT: Final = object()
+
+
+class AnalyticsCache(Generic[V]):
+    """Values by a key that holds *every* input they were computed from, so an entry is never wrong, only unused.
+
+    Parameters
+    ----------
+    now
+        Stream time, ns: entries age with the session, so a replay hits and misses as the session did.
+    ttl_ns
+        How long an entry lives.
+    most
+        Entries kept; the least recently used leave first.
+    """
+
+    def __init__(self, now: Callable[[], int], ttl_ns: int = TTL, most: int = MOST) -> None:
+        self._entries: TTLCache[Hashable, tuple[V, int]] = TTLCache(most, ttl_ns, timer=now)
+        self._batch = 0
+        self.hits_within = 0
+        """Hits on entries that were made in the same batch."""
+        self.hits_across = 0
+        """Hits on entries of earlier batches."""
+        self.misses = 0
+
+    def new_batch(self) -> None:
+        """What is put from here on belongs to another batch."""
+        self._batch += 1
+
+    def get(self, key: Hashable, compute: Callable[[], V]) -> V:
+        """The value of a key, computed where it is not there; `None`, 0 and empty are values like any other."""
+        found: Any = self._entries.get(key, _ABSENT)
+        if found is _ABSENT:
+            self.misses += 1
+            value = compute()
+            self._entries[key] = (value, self._batch)
+            return value
+        value, batch = cast("tuple[V, int]", found)
+        if batch == self._batch:
+            self.hits_within += 1
+        else:
+            self.hits_across += 1
+        return value
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def asked(self) -> int:
+        """How often something was asked for."""
+        return self.hits_within + self.hits_across + self.misses
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Hits ÷ questions; `None` before the first."""
+        return (self.hits_within + self.hits_across) / self.asked if self.asked else None
