@@ -93,6 +93,15 @@ class ChainView(msgspec.Struct):
     """Probability that an upward signal is a trap (SPEC 3.4)."""
     trap_down: float | None = None
     trend_is_uncertain: bool = True
+    """True until the move of the last quarter of an hour is more than chance (`angelx.signals.judge`)."""
+    regime: str = "medium"
+    """Volatility regime (SPEC 4.1): `low`, `medium`, `high`, `extreme`."""
+    volume: float | None = None
+    """Lots traded in the session by the options of the front expiry; `None` where the source does not say."""
+    open_interest: float | None = None
+    """Lots, of the same."""
+    spread: float | None = None
+    """Median width of the two-sided quotes around the money of the front expiry, as a fraction of their mids."""
 
 
 class Chains(Protocol):
