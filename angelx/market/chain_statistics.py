@@ -1,22 +1,25 @@
 """What the open interest and the volume of one expiry say: put-call ratios, max pain, walls (SPEC 3.2)."""
 
-from typing import NamedTuple
+from typing import Final
 
 import numba as nb
 import numpy as np
 
 from angelx.domain.ticks import Table
 
-
-class Statistics(NamedTuple):
-    """Of one expiry; strikes in 1/10,000, 0 = none."""
-
-    pcr_oi: float | None
-    """Open interest of puts ÷ of calls; `None` where calls have none."""
-    pcr_volume: float | None
-    max_pain: int
-    call_wall: int
-    put_wall: int
+CALL_OI: Final = 0
+PUT_OI: Final = 1
+CALL_VOLUME: Final = 2
+PUT_VOLUME: Final = 3
+"""Units."""
+MAX_PAIN: Final = 4
+CALL_WALL: Final = 5
+PUT_WALL: Final = 6
+"""Strikes, 1/10,000; 0 = none."""
+CALL_FLOW: Final = 7
+"""Four classes of `oi_flow`, units."""
+PUT_FLOW: Final = 11
+FIGURES: Final = 15
 
 
 @nb.njit(cache=True, nogil=True)
@@ -73,19 +76,45 @@ def put_wall(strikes: Table, puts: Table, forward: float) -> int:
     return wall
 
 
+@nb.njit(cache=True, nogil=True)
+def figures(
+    strikes: Table, calls: Table, puts: Table, oi: Table, volume: Table, flow: Table, forward: float, out: Table
+) -> None:
+    """Everything of one expiry at once.
+
+    Parameters
+    ----------
+    strikes
+        Ascending, 1/10,000.
+    calls, puts
+        By strike the contract's line in `oi`, `volume` and `flow`, -1 where there is none.
+    oi, volume
+        By contract, units.
+    flow
+        By contract and class, units.
+    forward
+        1/10,000, 0 where there is none.
+    out
+        Written, shape (FIGURES,).
+    """
+    size = strikes.shape[0]
+    sides = np.zeros((2, size), np.int64)
+    out[:] = 0
+    for side in range(2):
+        for n in range(size):
+            line = calls[n] if side == 0 else puts[n]
+            if line < 0:
+                continue
+            sides[side, n] = oi[line]
+            out[CALL_OI + side] += oi[line]
+            out[CALL_VOLUME + side] += volume[line]
+            for kind in range(4):
+                out[CALL_FLOW + 4 * side + kind] += flow[line, kind]
+    out[MAX_PAIN] = max_pain(strikes, sides[0], sides[1])
+    out[CALL_WALL] = call_wall(strikes, sides[0], forward)
+    out[PUT_WALL] = put_wall(strikes, sides[1], forward)
+
+
 def ratio(puts: int, calls: int) -> float | None:
     """Puts ÷ calls; `None` where there are no calls."""
     return puts / calls if calls else None
-
-
-def statistics(
-    strikes: Table, call_oi: Table, put_oi: Table, call_volume: int, put_volume: int, forward: float
-) -> Statistics:
-    """Everything at once; `forward` in 1/10,000, 0 where there is none."""
-    return Statistics(
-        ratio(int(put_oi.sum()), int(call_oi.sum())),
-        ratio(put_volume, call_volume),
-        int(max_pain(strikes, call_oi, put_oi)),
-        int(call_wall(strikes, call_oi, forward)),
-        int(put_wall(strikes, put_oi, forward)),
-    )

@@ -255,6 +255,11 @@ class OiFlow:
         return self._cells[:, _OI]
 
     @property
+    def volume(self) -> NDArray[np.int64]:
+        """Volume of the session of each contract as last believed, units."""
+        return self._cells[:, _VOLUME]
+
+    @property
     def updated_at(self) -> int:
         """Exchange time of the newest publication, ns; 0 = none yet."""
         return int(self._marks[_NEWEST])

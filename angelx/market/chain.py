@@ -1,0 +1,352 @@
+"""The chain engine's state: every option of a run in columns, computed when its inputs changed, never before.
+
+Rows only mark (`fold`). At fixed steps of stream time `step` reads the quotes, fits the forwards that were touched,
+chooses what to compute (`angelx.market.priority`) and brings the views up to date. Between two steps `contract` answers
+exactly: from the present quote and the terms (forward, discount, time) of the last step. So nothing depends on how the
+stream is cut into batches, nor on the speed of the host.
+
+All summary numbers of a view (ratios, max pain, walls, flows, volume) are of its front expiry.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from angelx.domain.scalars import NS
+from angelx.domain.ticks import AT, Rows, Table
+from angelx.market.analytics_cache import AnalyticsCache
+from angelx.market.black76 import (
+    DELTA,
+    GAMMA,
+    IV,
+    NO_QUOTE,
+    REASONS,
+    RHO,
+    THETA,
+    VEGA,
+    WIDTH,
+    Floats,
+    Reasons,
+)
+from angelx.market.chain_kernels import (
+    C_APPEARED,
+    C_RETURNED,
+    C_STATES,
+    Q_AT,
+    Q_STATE,
+    QUOTE,
+    QUOTE_COLUMNS,
+    WITH_COLUMNS,
+    compute,
+    differs,
+    fit_forwards,
+    look,
+    mark,
+    median_width,
+    read_quotes,
+)
+from angelx.market.chain_layout import ChainLayout, ExpiryLine
+from angelx.market.chain_summary import ChainSummary
+from angelx.market.chain_view import ChainView, Contract, Flow
+from angelx.market.forward import NO_PAIR, workspace
+from angelx.market.oi_flow import WINDOW, OiFlow
+from angelx.market.priority import Deferral, Turns, choose
+from angelx.market.state import MarketState
+
+SETTLING_IN: Final = 300 * NS
+"""After this much of a session what is quoted for the first time has appeared in mid-day."""
+
+Judge = Callable[[ChainView], None]
+"""Fills what is judged of a view: bias, trap probabilities."""
+
+
+class ChainSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the engine works; every number is part of what a replay repeats."""
+
+    step_ns: int = NS // 4
+    """Stream time between two steps."""
+    budget: int = 400
+    """Contracts a step should compute."""
+    slack: float = 0.25
+    """A forward that moved a premium by less than this share of its spread is not urgent; 0 = every move is."""
+    flow_window_ns: int = WINDOW
+    judge_ns: int = NS
+    """Stream time between two judgements of a view."""
+    rate: float = 0.065
+    """Continuous rate of the currency, a year: the curve that discounts are held against."""
+
+
+class Work(msgspec.Struct):
+    """What was done, and what a full recompute at each step would have done."""
+
+    steps: int = 0
+    computed: int = 0
+    """Contracts computed by steps."""
+    asked: int = 0
+    """Contracts computed because somebody asked."""
+    full: int = 0
+    """Contracts with a usable quote, summed over the steps before which rows came."""
+    forwards: int = 0
+
+    @property
+    def avoided(self) -> float | None:
+        """Share of a full recompute's work that was not done; `None` before there was any."""
+        return 1.0 - (self.computed + self.asked) / self.full if self.full else None
+
+
+class OptionChains:
+    """Every chain of a run (`angelx.market.chain_view.Chains`).
+
+    Parameters
+    ----------
+    market
+        Last state of every instrument; rows are folded into it before they come here.
+    settles
+        Settlement of a contract's segment on its expiry date, ns.
+    now
+        Stream time, ns.
+    spot_is_open
+        Whether the underlying of that id has a defined value at the time (not in its closing auction).
+    """
+
+    def __init__(
+        self,
+        market: MarketState,
+        settles: Callable[[ExpiryLine], int],
+        now: Callable[[], int],
+        settings: ChainSettings | None = None,
+        *,
+        judge: Judge | None = None,
+        spot_is_open: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.settings = settings or ChainSettings()
+        self.layout = layout = ChainLayout(market.table)
+        self.market, self._now, self._judge, self._spot_is_open = market, now, judge, spot_is_open
+        n, m = len(layout), len(layout.expiries)
+        self._contracts = layout.contracts
+        self._expiries: Floats = np.zeros((m, WIDTH))
+        self.greeks: Floats = np.zeros((n, WIDTH))
+        """By contract and column of `black76` (IV, DELTA, …), as last computed; read only."""
+        self.reasons: Reasons = np.full(n, NO_QUOTE, np.int8)
+        self.quotes: Table = np.zeros((n, QUOTE_COLUMNS), np.int64)
+        self.quotes[:, Q_STATE] = NO_QUOTE
+        self._used: Floats = np.full((n, WITH_COLUMNS), -1.0)
+        self._versions: Table = np.zeros(m, np.int64)
+        self._touched = np.zeros(m, np.int8)
+        self._found = np.full(m, NO_PAIR, np.int8)
+        self._spots = np.zeros(m)
+        self._settles: Table = np.array([settles(one) for one in layout.expiries], np.int64)
+        self._waiting = np.zeros(n, np.int8)
+        self._held = np.zeros(n, np.int32)
+        self._distance: Table = np.zeros(n, np.int64)
+        self._chosen, self._shelf, self._one = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(1, np.int64)
+        self._counts: Table = np.zeros(C_STATES + len(REASONS), np.int64)
+        self._waited: Table = np.zeros(3, np.int64)
+        self._sizes, self._legs = _legs(layout.expiries)
+        self._scratch = workspace(int(self._sizes.max(initial=0)))
+        self._turns = Turns(self.settings.step_ns)
+        self._began = self._stepped = self._judged = 0
+        self._moved = False
+        self._waits = 0
+        """Contracts that wait after the last step."""
+        self._lines: memoryview[int] = layout.lines.data
+        self.flow = OiFlow(layout.lines, n, self.settings.flow_window_ns)
+        self.cache: AnalyticsCache[Contract] = AnalyticsCache(now)
+        self.work, self.deferral = Work(), Deferral()
+        self.max_age_ns = 0
+        """Oldest exchange time that counts as fresh at the last step."""
+        self.views: Mapping[str, ChainView] = {name: ChainView(name, expiries={}) for name in layout.by_underlying}
+        self._summaries = [
+            ChainSummary(self, self.views[name], lines, market, self._settles)
+            for name, lines in layout.by_underlying.items()
+        ]
+
+    # ------------------------------------------------------------ rows
+    def fold(self, rows: Rows) -> None:
+        """Mark what rows changed; nothing is computed."""
+        mark(rows.batch.table, rows.start, rows.stop, self.layout.lines, self.quotes)
+        self.flow.fold(rows)
+        self._moved = True
+        if not self._began:
+            self._began = rows.batch.view[AT, rows.start]
+
+    def hold(self, place: int, change: int) -> None:
+        """Something is held or works in a contract (`change` 1) or no longer (-1)."""
+        line = self._lines[place]
+        if line >= 0:
+            self._held[line] += change
+
+    def new_session(self) -> None:
+        """A session opens: flows begin anew."""
+        self.flow.new_session()
+        self._began = 0
+
+    def end_session(self) -> None:
+        """A session closed: its last at-the-money volatility is history."""
+        for summary in self._summaries:
+            summary.end_session()
+
+    # ------------------------------------------------------------ steps
+    def step(self, now: int, max_age_ns: int) -> None:
+        """Bring everything up to date as far as the budget goes.
+
+        Parameters
+        ----------
+        now
+            Stream time, ns.
+        max_age_ns
+            Oldest exchange time that counts as fresh, ns before now.
+        """
+        turn = self._turns.at(now)
+        moved, self._moved = self._moved, False
+        if not moved and not self._waits and turn:  # Time itself is looked at once in a turn.
+            return
+        self.max_age_ns = max_age_ns
+        self._stepped = now
+        if turn == 0:  # Once in a turn every forward is fitted anew: time passed under those that nothing touched.
+            self._touched[:] = 1
+        self._read(now)
+        self.cache.new_batch()
+        waiting, usable = look(
+            now, self.layout.expiry_of, self._contracts, self._expiries, self._versions, self.quotes, self._used,
+            self.greeks, self.settings.slack, self._waiting,
+        )  # fmt: skip
+        self.work.steps += 1
+        self.work.full += usable if moved else 0
+        self._waits = waiting - (self._work(now, turn) if waiting else 0)
+        self._publish(now)
+
+    def settle(self, now: int, max_age_ns: int) -> None:
+        """Compute everything that differs from its inputs, whatever it costs: a full picture on demand."""
+        self.max_age_ns, self._stepped = max_age_ns, now
+        self._touched[:] = 1
+        self._read(now)
+        chosen = [n for n in range(len(self.layout)) if self._differs(n)]
+        self._compute(np.array(chosen, np.int64), now)
+        self.work.asked += len(chosen)
+        self._publish(now)
+
+    def _read(self, now: int) -> None:
+        """Quotes, time, spots and forwards."""
+        late = int(0 < self._began < now - SETTLING_IN)
+        read_quotes(
+            0, len(self.layout), now, now - self.max_age_ns, late, self._settles, self.layout.places,
+            self.market.columns, self._contracts, self.quotes, self._touched, self._counts,
+        )  # fmt: skip
+        for summary in self._summaries:
+            is_open = self._spot_is_open is None or self._spot_is_open(summary.view.underlying)
+            spot = summary.read_spot(now - self.max_age_ns, is_open=is_open)
+            self._spots[summary.first : summary.stop] = spot
+        self.work.forwards += fit_forwards(
+            now, self._settles, self._touched, self._spots, self._legs[0], self._legs[1], self._sizes, self._contracts,
+            self._expiries, self._versions, self._found, self.settings.rate, self._scratch,
+        )  # fmt: skip
+
+    def _work(self, now: int, turn: int) -> int:
+        """Compute what the budget, the hand and what is held ask for; how many."""
+        count, deferred = choose(
+            self._waiting, self._held, self._distance, self.layout.ranks, turn, self._turns.turns,
+            self.settings.budget, self._chosen, self._shelf,
+        )  # fmt: skip
+        self._compute(self._chosen[:count], now)
+        self.work.computed += count
+        self.deferral.deferred += deferred
+        self.deferral.over_budget += count > self.settings.budget
+        return count
+
+    def _compute(self, chosen: Table, now: int) -> None:
+        compute(
+            chosen, now, self._contracts, self._expiries, self._versions, self.quotes, self._used, self.greeks,
+            self.reasons, self._waited,
+        )  # fmt: skip
+
+    def _publish(self, now: int) -> None:
+        judging = self._judge is not None and now // self.settings.judge_ns != self._judged
+        for summary in self._summaries:
+            summary.update(now, self._expiries, self._found)
+            if judging and self._judge is not None:
+                self._judge(summary.view)
+        self._judged = now // self.settings.judge_ns
+        self._touched[:] = 0
+
+    def _differs(self, n: int) -> bool:
+        return bool(differs(n, self._contracts, self._expiries, self._versions, self.quotes, self._used))
+
+    def near(self, expiry: ExpiryLine, atm: int) -> None:
+        """The money of an expiry moved to its strike number `atm`."""
+        steps = self.layout.steps[expiry.first : expiry.stop]
+        np.abs(steps - atm, out=self._distance[expiry.first : expiry.stop])
+
+    def width_near(self, expiry: ExpiryLine, atm: int, around: int) -> float | None:
+        """Median width of the usable quotes around the money, as a fraction of their mids; `None` without any."""
+        width = median_width(expiry.first, expiry.stop, atm, around, self.layout.steps, self._contracts)
+        return width if width >= 0.0 else None
+
+    # ------------------------------------------------------------ answers
+    def contract(self, place: int) -> Contract | None:
+        """Analytics of the option at a place, computed now where they are not of its present inputs."""
+        n = self._lines[place]
+        if n < 0:
+            return None
+        now, one = self._now(), self._one
+        read_quotes(
+            n, n + 1, now, now - self.max_age_ns, 0, self._settles, self.layout.places, self.market.columns,
+            self._contracts, self.quotes, self._touched, self._counts,
+        )  # fmt: skip
+        expiry = int(self.layout.expiry_of[n])
+        key = (n, self.quotes[n, :QUOTE].tobytes(), self._expiries[expiry].tobytes())
+
+        def answer() -> Contract:
+            if self._differs(n):
+                one[0] = n
+                self._compute(one, now)
+                self.work.asked += 1
+            return self._contract(n)
+
+        return self.cache.get(key, answer)
+
+    def _contract(self, n: int) -> Contract:
+        line = self.greeks[n].tolist()
+        return Contract(
+            int(self.quotes[n, Q_AT]), line[IV], line[DELTA], line[GAMMA], line[VEGA], line[THETA], line[RHO],
+            REASONS[self.reasons[n]],
+        )  # fmt: skip
+
+    def strike_flow(self, place: int) -> Flow:
+        """The flow of one contract over the window, in lots."""
+        n = self._lines[place]
+        return self.flow_of([n]) if n >= 0 else Flow()
+
+    def flow_of(self, contracts: Sequence[int] | Table) -> Flow:
+        """The flow of several contracts together, in lots."""
+        units = self.flow.units[contracts, :4].sum(axis=0)
+        lot = self.layout.lots[contracts[0]] if len(contracts) else 1.0
+        return Flow(*(units / lot).tolist())
+
+    def waited(self) -> Deferral:
+        """How long contracts waited so far."""
+        self.deferral.served, self.deferral.waited_ns, self.deferral.worst_ns = self._waited.tolist()
+        return self.deferral
+
+    def bad_input(self) -> dict[str, int]:
+        """How often what was not used came, by reason; only reasons that occurred."""
+        counts = self._counts.tolist()
+        found = {REASONS[state]: counts[C_STATES + state] for state in range(1, len(REASONS))}
+        found |= {"appeared": counts[C_APPEARED], "returned": counts[C_RETURNED], **self.flow.ignored}
+        for summary in self._summaries:
+            for reason, count in summary.counts.items():
+                found[reason] = found.get(reason, 0) + count
+        return {reason: count for reason, count in found.items() if count}
+
+
+def _legs(expiries: Sequence[ExpiryLine]) -> tuple[Table, tuple[Table, Table]]:
+    """How many strikes each expiry has, and its calls and puts by strike, filled up with -1."""
+    sizes = np.array([len(one.strikes) for one in expiries], np.int64)
+    shape = (len(expiries), int(sizes.max(initial=0)))
+    calls, puts = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
+    for one in expiries:
+        calls[one.line, : len(one.strikes)] = one.calls
+        puts[one.line, : len(one.strikes)] = one.puts
+    return sizes, (calls, puts)

@@ -1,0 +1,277 @@
+"""Compiled steps of the chain: read quotes, see what differs from what was computed with, compute what was chosen."""
+
+from typing import Final
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from angelx.domain.scalars import NS, SCALE
+from angelx.domain.ticks import ASK, AT, BID, CHANGED, EXCHANGE_AT, INSTRUMENT, Table
+from angelx.market.black76 import (
+    CARRY,
+    CROSSED,
+    DEFINED,
+    DELTA,
+    DISCOUNT,
+    EXPIRED,
+    EXPIRY,
+    FORWARD,
+    MID,
+    NO_QUOTE,
+    ONE_SIDED,
+    SPOT,
+    SPREAD,
+    STALE,
+    WIDTH,
+    YEARS,
+    Floats,
+    Reasons,
+    analyse,
+)
+from angelx.market.expiry_time import YEAR_S
+from angelx.market.forward import RATE_BAND, WINDOW, fit
+from angelx.market.priority import DRIFTED, SETTLED, URGENT
+
+# Columns of the quotes: one line for each contract.
+Q_BID: Final = 0
+Q_ASK: Final = 1
+"""Prices as last read, 1/10,000."""
+Q_STATE: Final = 2
+"""`DEFINED`, or why the quote cannot be used: a code of `black76.REASONS`."""
+Q_AT: Final = 3
+"""Its exchange time, ns; 0 = none yet."""
+QUOTE: Final = 4
+"""The columns before this one are the quote, those after it say what is to be done."""
+Q_DIFFERS: Final = 4
+"""1: the quote is another one than the analytics are of."""
+Q_SINCE: Final = 5
+"""When an input first differed, ns; 0 = nothing waits."""
+QUOTE_COLUMNS: Final = 6
+
+# Columns of what the analytics were computed with.
+W_VERSION: Final = 0
+"""Of the expiry's terms: forward, discount, spot and carry are one version as long as none of them changes."""
+W_FORWARD: Final = 1
+W_YEARS: Final = 2
+WITH_COLUMNS: Final = 3
+
+TIME_SHARE: Final = 1e-3
+"""Time has passed when it is this share of what is left: half of it in volatility."""
+_TOUCH: Final = 1 << BID | 1 << ASK
+
+# Places in the counters.
+C_APPEARED: Final = 0
+"""Contracts first quoted after the first minutes of the chain."""
+C_RETURNED: Final = 1
+"""Stale quotes that came to life again."""
+C_STATES: Final = 2
+"""From here on: quotes that turned to each state of `black76.REASONS`."""
+
+
+@nb.njit(cache=True, nogil=True)
+def mark(table: Table, start: int, stop: int, lines: Table, quotes: Table) -> int:
+    """Note since when contracts wait for the touch of rows [start, stop); how many rows changed one."""
+    changed = 0
+    for row in range(start, stop):
+        line = lines[table[INSTRUMENT, row]]
+        if line >= 0 and table[CHANGED, row] & _TOUCH:
+            changed += 1
+            if quotes[line, Q_SINCE] == 0:
+                quotes[line, Q_SINCE] = table[AT, row]
+    return changed
+
+
+@nb.njit(cache=True, nogil=True)
+def _state(bid: int, ask: int, exchange_at: int, seen: int, oldest: int, over: bool) -> int:
+    if over:
+        return EXPIRED
+    if not seen or (bid <= 0 and ask <= 0):
+        return NO_QUOTE
+    if bid <= 0 or ask <= 0:
+        return ONE_SIDED
+    if bid > ask:
+        return CROSSED
+    return STALE if exchange_at < oldest else DEFINED
+
+
+@nb.njit(cache=True, nogil=True)
+def read_quotes(
+    first: int, stop: int, now: int, oldest: int, late: int, settles: Table, places: Table, columns: Table,
+    contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table,
+) -> int:  # fmt: skip
+    """Read the quotes of contracts [first, stop) from the market's last state.
+
+    Parameters
+    ----------
+    now
+        Stream time, ns.
+    oldest
+        Exchange time before which a quote is stale, ns.
+    late
+        1: the chain has been there for a while; what is quoted for the first time now has appeared in mid-day.
+    settles
+        By expiry, ns.
+    touched
+        By expiry, set to 1 where a quote differs from the one read before.
+
+    Returns
+    -------
+    int
+        How many quotes differ.
+    """
+    differ = 0
+    for n in range(first, stop):
+        place = places[n]
+        quote = quotes[n]
+        expiry = int(contracts[n, EXPIRY])
+        bid, ask, exchange_at = columns[BID, place], columns[ASK, place], columns[EXCHANGE_AT, place]
+        state = _state(bid, ask, exchange_at, columns[AT, place], oldest, settles[expiry] <= now)
+        before, known = quote[Q_STATE], quote[Q_AT]
+        quote[Q_AT] = exchange_at
+        if bid == quote[Q_BID] and ask == quote[Q_ASK] and state == quote[Q_STATE]:
+            continue
+        if state != before:
+            counts[C_STATES + state] += 1
+            counts[C_RETURNED] += np.int64(before == STALE and state == DEFINED)
+            counts[C_APPEARED] += np.int64(late and before == NO_QUOTE and known == 0)
+        quote[Q_BID], quote[Q_ASK], quote[Q_STATE] = bid, ask, state
+        contracts[n, MID] = (bid + ask) / (2.0 * SCALE) if state == DEFINED else 0.0
+        contracts[n, SPREAD] = (ask - bid) / float(SCALE) if state == DEFINED else 0.0
+        quote[Q_DIFFERS] = 1
+        if quote[Q_SINCE] == 0:
+            quote[Q_SINCE] = now
+        touched[expiry] = 1
+        differ += 1
+    return differ
+
+
+@nb.njit(cache=True, nogil=True)
+def fit_forwards(
+    now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, calls: Table, puts: Table, sizes: Table,
+    contracts: Floats, expiries: Floats, versions: Table, found: NDArray[np.int8], curve: float, work: Floats,
+) -> int:  # fmt: skip
+    """Time left of every expiry; forward, discount and carry of those touched, or whose spot moved.
+
+    Parameters
+    ----------
+    touched
+        By expiry; left alone.
+    spots
+        By expiry the present spot, currency units; 0.0 = none.
+    calls, puts
+        By expiry and strike the contract's line, -1 where there is none; `sizes` says how many strikes each has.
+    versions
+        By expiry, counted up where any of its terms changed.
+    found
+        By expiry, written: what `forward.fit` answered.
+
+    Returns
+    -------
+    int
+        How many expiries' terms changed.
+    """
+    changed = 0
+    for e in range(touched.shape[0]):
+        terms = expiries[e]
+        terms[YEARS] = max(settles[e] // NS - now // NS, 0) / YEAR_S  # as `expiry_time.years_until`
+        if touched[e] == 0 and terms[SPOT] == spots[e]:
+            continue
+        forward, discount, spot, carry = terms[FORWARD], terms[DISCOUNT], terms[SPOT], terms[CARRY]
+        terms[SPOT] = spots[e]
+        size = sizes[e]
+        found[e] = fit(calls[e, :size], puts[e, :size], contracts, terms, curve, RATE_BAND, WINDOW, work)
+        if forward != terms[FORWARD] or discount != terms[DISCOUNT] or spot != terms[SPOT] or carry != terms[CARRY]:
+            versions[e] += 1
+            changed += 1
+    return changed
+
+
+@nb.njit(cache=True, nogil=True)
+def look(
+    now: int, expiry_of: Table, contracts: Floats, expiries: Floats, versions: Table, quotes: Table, used: Floats,
+    greeks: Floats, slack: float, waiting: NDArray[np.int8],
+) -> tuple[int, int]:  # fmt: skip
+    """Fill `waiting`: whether the analytics of each contract are of its present inputs; note since when not.
+
+    A contract is `URGENT` where its quote differs, time has passed, or the forward moved its premium by more than
+    `slack` of its spread; `DRIFTED` where it moved by less; else `SETTLED`.
+
+    Returns
+    -------
+    tuple[int, int]
+        How many wait, and how many have a usable quote.
+    """
+    wait = usable = 0
+    for n in range(waiting.shape[0]):
+        standing = SETTLED
+        if quotes[n, Q_STATE] == DEFINED:
+            usable += 1
+            expiry = expiry_of[n]
+            years = expiries[expiry, YEARS]
+            if abs(years - used[n, W_YEARS]) > TIME_SHARE * years:
+                standing = URGENT
+            elif versions[expiry] != used[n, W_VERSION]:
+                delta, then, forward = abs(greeks[n, DELTA]), used[n, W_FORWARD], expiries[expiry, FORWARD]
+                moved = abs(forward - then) * (delta if delta > 0.0 else 1.0)
+                known = then > 0.0 and forward > 0.0
+                standing = DRIFTED if known and moved <= slack * contracts[n, SPREAD] else URGENT
+        if quotes[n, Q_DIFFERS] != 0:
+            standing = URGENT
+        waiting[n] = standing
+        if standing == SETTLED:
+            quotes[n, Q_SINCE] = 0
+        else:
+            wait += 1
+            if quotes[n, Q_SINCE] == 0:
+                quotes[n, Q_SINCE] = now
+    return wait, usable
+
+
+@nb.njit(cache=True, nogil=True)
+def differs(n: int, contracts: Floats, expiries: Floats, versions: Table, quotes: Table, used: Floats) -> bool:
+    """True where any input of a contract is another one than its analytics are of, by however little."""
+    expiry = int(contracts[n, EXPIRY])
+    other = versions[expiry] != used[n, W_VERSION] or expiries[expiry, YEARS] != used[n, W_YEARS]
+    return bool(quotes[n, Q_DIFFERS] != 0 or (quotes[n, Q_STATE] == DEFINED and other))
+
+
+@nb.njit(cache=True, nogil=True)
+def compute(
+    chosen: Table, now: int, contracts: Floats, expiries: Floats, versions: Table, quotes: Table, used: Floats,
+    greeks: Floats, reasons: Reasons, waited: Table,
+) -> None:  # fmt: skip
+    """Analytics of the chosen contracts from their present inputs.
+
+    `waited` adds up: how many had waited, the sum, and the longest, ns.
+    """
+    analyse(chosen, contracts, expiries, greeks, reasons)
+    for number in range(chosen.shape[0]):
+        n = chosen[number]
+        expiry = int(contracts[n, EXPIRY])
+        quote = quotes[n]
+        if quote[Q_STATE] != DEFINED:
+            reasons[n] = quote[Q_STATE]
+            for column in range(WIDTH):
+                greeks[n, column] = 0.0
+        used[n, W_VERSION] = versions[expiry]
+        used[n, W_FORWARD], used[n, W_YEARS] = expiries[expiry, FORWARD], expiries[expiry, YEARS]
+        if quote[Q_SINCE] != 0:
+            age = now - quote[Q_SINCE]
+            waited[0] += 1
+            waited[1] += age
+            waited[2] = max(waited[2], age)
+        quote[Q_DIFFERS] = 0
+        quote[Q_SINCE] = 0
+
+
+@nb.njit(cache=True, nogil=True)
+def median_width(first: int, stop: int, atm: int, around: int, steps: Table, contracts: Floats) -> float:
+    """Median of spread ÷ mid of the contracts [first, stop) at most `around` strikes from number `atm`; -1 without."""
+    widths = np.empty(4 * around + 4)
+    count = 0
+    for n in range(first, stop):
+        if abs(steps[n] - atm) <= around and contracts[n, MID] > 0.0 and count < widths.shape[0]:
+            widths[count] = contracts[n, SPREAD] / contracts[n, MID]
+            count += 1
+    return float(np.median(widths[:count])) if count else -1.0

@@ -1,0 +1,156 @@
+"""What a view says of one underlying: brought up to date after each step from the columns of its expiries."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from angelx.domain.scalars import SCALE
+from angelx.domain.ticks import EXCHANGE_AT, LAST, Table
+from angelx.market.black76 import DISCOUNT, FORWARD, YEARS, Floats
+from angelx.market.chain_layout import ExpiryLine
+from angelx.market.chain_statistics import (
+    CALL_FLOW,
+    CALL_OI,
+    CALL_VOLUME,
+    CALL_WALL,
+    FIGURES,
+    MAX_PAIN,
+    PUT_FLOW,
+    PUT_OI,
+    PUT_VOLUME,
+    PUT_WALL,
+    figures,
+    ratio,
+)
+from angelx.market.chain_view import ChainView, ExpiryView, Flow
+from angelx.market.forward import FORWARD_REASONS
+from angelx.market.state import MarketState
+
+if TYPE_CHECKING:
+    from angelx.market.chain import OptionChains
+
+AROUND: Final = 5
+"""Strikes each side of the money whose quotes' width is measured."""
+
+
+class ChainSummary:
+    """Keeps one `ChainView`.
+
+    Parameters
+    ----------
+    chains
+        Whose columns it reads.
+    view
+        What it keeps.
+    lines
+        The expiries of the underlying, nearest first.
+    settles
+        By expiry of the run, ns.
+    """
+
+    def __init__(
+        self,
+        chains: "OptionChains",
+        view: ChainView,
+        lines: Sequence[ExpiryLine],
+        market: MarketState,
+        settles: Table,
+    ) -> None:
+        self.view, self.lines = view, lines
+        self.first, self.stop = lines[0].line, lines[-1].line + 1
+        self.counts = {"spot_missing": 0, "spot_stale": 0}
+        """How often the spot turned out to be missing or stale."""
+        self._chains, self._market = chains, market
+        self._settles = settles[self.first : self.stop]
+        self._spot_place = market.table.index.get(view.underlying, -1)
+        self._spot_state = ""
+        self._atm = [-1] * len(lines)
+        self._strikes: list[list[int]] = [one.strikes.tolist() for one in lines]
+        self._figures = np.zeros(FIGURES, np.int64)
+        view.expiries = {one.expiry: ExpiryView(one.expiry) for one in lines}
+        self._views = [view.expiries[one.expiry] for one in lines]
+
+    # ------------------------------------------------------------ spot
+    def read_spot(self, oldest: int, *, is_open: bool) -> float:
+        """The underlying's present value, currency units; 0.0 where it is missing, old or undefined."""
+        cells, place = self._market.view, self._spot_place
+        last = cells[LAST, place] if place >= 0 else 0
+        state = "" if last > 0 and is_open else "spot_missing"
+        if not state and cells[EXCHANGE_AT, place] < oldest:
+            state = "spot_stale"
+        if state and state != self._spot_state:
+            self.counts[state] += 1
+        self._spot_state = state
+        self.view.spot = None if state else last / SCALE
+        return self.view.spot or 0.0
+
+    # ------------------------------------------------------------ the view
+    def update(self, now: int, expiries: Floats, found: NDArray[np.int8]) -> None:
+        """Everything of the view that steps keep."""
+        view = self.view
+        terms = expiries[self.first : self.stop]
+        self._expiries(terms[:, _TERMS].tolist(), found[self.first : self.stop].tolist())
+        front = int(self._settles.searchsorted(now, side="right"))
+        view.front = self.lines[front].expiry if front < len(self.lines) else None
+        if view.front is None:
+            self._nothing()
+        else:
+            self._of_front(self.lines[front], self._views[front].forward or 0.0)
+        view.at = now
+
+    def _expiries(self, terms: Sequence[Sequence[float]], found: Sequence[int]) -> None:
+        """Forward, discount and money of every expiry."""
+        for number, (years, forward, discount) in enumerate(terms):
+            view = self._views[number]
+            view.years = years
+            view.forward_reason = FORWARD_REASONS[found[number]]
+            if forward <= 0.0:
+                view.forward = view.discount = None
+                view.atm_strike = 0
+                continue
+            view.discount = discount
+            if forward != view.forward:
+                view.forward = forward
+                self._money(number, forward)
+
+    def _money(self, number: int, forward: float) -> None:
+        """The strike nearest to the forward; of two as near the lower."""
+        strikes, level = self._strikes[number], forward * SCALE
+        place = bisect_left(strikes, level)
+        if place and (place == len(strikes) or strikes[place] - level >= level - strikes[place - 1]):
+            place -= 1
+        if place != self._atm[number]:
+            self._atm[number] = place
+            self._chains.near(self.lines[number], place)
+        self._views[number].atm_strike = strikes[place]
+
+    def _nothing(self) -> None:
+        """Every expiry has passed."""
+        view = self.view
+        view.pcr_oi = view.pcr_volume = view.volume = view.open_interest = view.spread = None
+        view.max_pain = view.call_wall = view.put_wall = 0
+        view.call_flow, view.put_flow = Flow(), Flow()
+
+    def _of_front(self, one: ExpiryLine, forward: float) -> None:
+        """Ratios, walls and flows of the front expiry."""
+        view, flow = self.view, self._chains.flow
+        figures(one.strikes, one.calls, one.puts, flow.oi, flow.volume, flow.units, forward * SCALE, self._figures)
+        got = self._figures.tolist()
+        view.pcr_oi, view.pcr_volume = ratio(got[PUT_OI], got[CALL_OI]), ratio(got[PUT_VOLUME], got[CALL_VOLUME])
+        view.max_pain, view.call_wall, view.put_wall = got[MAX_PAIN], got[CALL_WALL], got[PUT_WALL]
+        lot = one.lot
+        view.call_flow = Flow(*[units / lot for units in got[CALL_FLOW:PUT_FLOW]])
+        view.put_flow = Flow(*[units / lot for units in got[PUT_FLOW:]])
+        view.flow_since = flow.since
+        view.open_interest = (got[CALL_OI] + got[PUT_OI]) / lot or None
+        view.volume = (got[CALL_VOLUME] + got[PUT_VOLUME]) / lot or None
+        view.spread = self._chains.width_near(one, self._atm[one.rank], AROUND)
+
+    def end_session(self) -> None:
+        """A session closed."""
+
+
+_TERMS: Final = [YEARS, FORWARD, DISCOUNT]
