@@ -30,6 +30,9 @@ from angelx.domain.events import (
 )
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import Journal
+from angelx.domain.ticks import Rows, TickBatch
+from angelx.market.chain import ChainSettings, Judge, OptionChains
+from angelx.market.expiry_time import Settlements
 from angelx.market.freshness import Freshness
 from angelx.market.sessions import Sessions
 from angelx.market.state import MarketState
@@ -37,6 +40,7 @@ from angelx.orders.ledger import Ledger
 from angelx.risk.book import Book
 from angelx.risk.limits import Limits
 from angelx.services.announcer import Announcer
+from angelx.services.chain_engine import ChainEngine
 from angelx.services.failover_watchdog import FailoverWatchdog
 from angelx.services.filter_chain import FilterChain
 from angelx.services.guard import Guard
@@ -92,6 +96,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     flat_before_close_ns: int = 20 * 60 * 1_000_000_000
     silent_feed_ns: int = 5 * 1_000_000_000
+    chain: ChainSettings | None = None
+    """How option chains are kept up to date; `None` = they are not."""
+    judge: Judge | None = None
+    """Fills what is judged of a chain."""
 
 
 class House:
@@ -113,7 +121,8 @@ class House:
             latency_ns=parts.paper.latency_ns, jitter_ns=parts.paper.jitter_ns, reject_rate=parts.paper.reject_rate,
             time_in_force=parts.paper.time_in_force, bands=parts.paper.bands,
         )  # fmt: skip
-        self.host = StrategyHost(bus, self.market, table, parts.strategies, guard)
+        self.chain_engine = self._chain_engine(parts.chain) if parts.chain is not None else None
+        self.host = StrategyHost(bus, self.market, table, parts.strategies, guard, self.chains)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
         self.router = OrderRouter(bus, journal, self.broker, bars or LatchedSends(latch))
         self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, self.router.orders, _reference(table))
@@ -132,6 +141,7 @@ class House:
             self.exchange,
             self.phases,
             self.watchdog,
+            *([self.chain_engine] if self.chain_engine is not None else []),
             self.host,
             FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness, guard),
             self.risk,
@@ -144,6 +154,24 @@ class House:
             self.monitor,
         )
         wire(bus, self.services)
+
+    @property
+    def chains(self) -> OptionChains | None:
+        """Every chain of the run; `None` where they are not kept."""
+        return self.chain_engine.chains if self.chain_engine is not None else None
+
+    def _chain_engine(self, settings: ChainSettings) -> ChainEngine:
+        parts, bus = self.parts, self.bus
+        chains = chains_of(self.market, parts.sessions, lambda: bus.now, settings, parts.judge)
+        return ChainEngine(bus, chains, self.freshness, parts.sessions)
+
+    def warm(self, batch: TickBatch) -> None:
+        """Rows of before a restart: state and indicators take them, nobody decides."""
+        if self.chain_engine is not None:
+            self.chain_engine.warm(batch)
+        else:
+            self.market.fold(Rows(batch, 0, batch.rows))
+        self.host.warm(batch)
 
     def _is_open(self, instrument: Instrument, at: int) -> bool:
         return self.phases.phases[instrument.segment] == OPEN
@@ -193,6 +221,12 @@ class House:
         for order in working:
             self.host.hold(order.strategy, order.instrument, order.signal)
         self.safe_exit.restore(failed)
+        self._restore_chains(held, working)
+
+    def _restore_chains(self, held: Sequence[PositionChanged], working: Sequence[OrderApproved]) -> None:
+        """What is held or works is computed first."""
+        if self.chain_engine is not None:
+            self.chain_engine.restore(held, working)
 
     def _restore_guard(self, answer: OrderApproved | SignalRefused, signal: Signal | None) -> None:
         """What came as far as the duplicate guard, it remembers."""
@@ -216,6 +250,23 @@ class House:
             book.new_day(event.session)
         if closed is not None:
             book.close(closed)
+
+
+def chains_of(
+    market: MarketState, sessions: Sessions, now: Callable[[], int], settings: ChainSettings, judge: Judge | None
+) -> OptionChains:
+    """The chains of a market, with settlements and auctions by the calendar."""
+    settlements, table = Settlements(sessions), market.table
+
+    def spot_is_open(underlying: str) -> bool:
+        """A spot is defined in continuous trading only, not in its closing auction (SPEC 1.2)."""
+        instrument = table.get(underlying)
+        return instrument is not None and sessions.phase(instrument.segment, now()) == OPEN
+
+    return OptionChains(
+        market, lambda one: settlements.of(one.segment, one.expiry).at, now, settings, judge=judge,
+        spot_is_open=spot_is_open,
+    )  # fmt: skip
 
 
 def _reference(table: InstrumentTable) -> int:

@@ -27,6 +27,7 @@ from angelx.domain.events import (
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, BID, INSTRUMENT, Rows, TickBatch
+from angelx.market.chain_view import Chains
 from angelx.market.scan import next_watched
 from angelx.market.state import MarketState
 from angelx.services.guard import Guard, Unguarded
@@ -42,6 +43,7 @@ class SignalDesk:
     def __init__(self, host: "StrategyHost", strategy: str) -> None:
         self._host, self._strategy = host, strategy
         self.instruments, self.market = host.instruments, host.market
+        self.chains = host.chains
         self.positions: dict[int, int] = {}
         self.busy: dict[int, int] = {}
         """Signal not yet settled, by place."""
@@ -136,8 +138,9 @@ class StrategyHost:
         instruments: InstrumentTable,
         strategies: Sequence[Strategy],
         guard: Guard,
+        chains: Chains | None = None,
     ) -> None:
-        self.bus, self.market, self.instruments = bus, market, instruments
+        self.bus, self.market, self.instruments, self.chains = bus, market, instruments, chains
         self.signals = 0
         self.used: set[int] = set()
         self._held: tuple[PositionChanged, ...] = ()

@@ -17,6 +17,7 @@ from typing import ClassVar, Protocol
 from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.ticks import TickBatch
+from angelx.market.chain_view import Chains
 from angelx.market.state import MarketState
 
 
@@ -25,6 +26,8 @@ class Desk(Protocol):
 
     instruments: InstrumentTable
     market: MarketState
+    chains: Chains | None
+    """Every option chain; `None` where they are not kept (`uses_chains`)."""
 
     @property
     def now(self) -> int:
@@ -62,6 +65,8 @@ class Strategy:
     """Seconds of session time between calls of `on_timer`; 0 = never."""
     intraday: ClassVar[bool] = True
     """True: flat before the session's end (SPEC 5.7)."""
+    uses_chains: ClassVar[bool] = False
+    """True: it reads `desk.chains`. Filters that read a scene's chain say so in the same way."""
 
     name = ""
     """Set by the host; unique in a run."""
