@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_core import PydanticCustomError
 
 from angelx.app.config_parts import (
+    ChainConfig,
     FilterConfig,
     FreshnessFilter,
     Section,
@@ -212,6 +213,7 @@ class Config(Section):
         max_length=64,
         description="What a signal must pass, in this order.",
     )
+    chain: ChainConfig = Field(default=ChainConfig(), description="The option chain engine.")
     risk: RiskConfig = Field(default=RiskConfig(), description="What may be risked.")
     paper: PaperConfig = Field(default=PaperConfig(), description="How the paper broker behaves.")
     journal: JournalConfig = Field(default=JournalConfig(), description="How facts are kept.")
