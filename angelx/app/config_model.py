@@ -7,18 +7,16 @@ currency units and turned into integers of 1/10,000 by the properties.
 import math
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from angelx.app.config_parts import (
+    FILTERS,
     ChainConfig,
     FilterConfig,
-    FreshnessFilter,
     Section,
-    SessionFilter,
-    SpreadFilter,
     StrategyConfig,
     one_of,
 )
@@ -209,7 +207,7 @@ class Config(Section):
         default=(StrategyConfig(use="chain_bias"),), min_length=1, max_length=64, description="Who decides."
     )
     filters: tuple[FilterConfig, ...] = Field(
-        default=(SessionFilter(use="session"), FreshnessFilter(use="freshness"), SpreadFilter(use="spread")),
+        default=cast("tuple[FilterConfig, ...]", tuple(kind(use=use) for use, kind in FILTERS.items())),
         max_length=64,
         description="What a signal must pass, in this order.",
     )

@@ -107,12 +107,19 @@ class StrategyConfig(Section):
         return data
 
 
+def _multiplier(default: float, description: str) -> Any:
+    return Field(default=default, ge=0.1, le=10, description=description)
+
+
 class Filter(Section):
     """One filter: `use` says which, every other key is a parameter of it."""
 
     use: Annotated[str, AfterValidator(_filter)] = Field(
         description="Which one: one that ships, or a class in a file of yours.",
-        json_schema_extra={"allowed": "session, freshness, spread, or file.py:Class"},
+        json_schema_extra={
+            "allowed": "session, time_of_day, freshness, spread, volatility_regime, bias_strength, trap, "
+            "oi_confirmation, or file.py:Class"
+        },
     )
 
     @property
@@ -143,6 +150,71 @@ class SpreadFilter(Filter):
     max_pct: float = Field(default=1.5, ge=0, le=100, description="So does one of this percentage of the mid price.")
 
 
+class TimeOfDayFilter(Filter):
+    """Refuses signals outside the session; its windows multiply the bias threshold."""
+
+    opening: float = _multiplier(1.3, "First 75 minutes of the session: the bias threshold is multiplied by this.")
+    morning: float = _multiplier(1.0, "Then to 165 minutes after the open (NSE: noon).")
+    midday: float = _multiplier(0.8, "Then to 285 minutes after the open (NSE: 14:00).")
+    afternoon: float = _multiplier(1.1, "Then to 15 minutes before the close.")
+    closing: float = _multiplier(1.5, "The last 15 minutes.")
+
+
+class VolatilityRegimeFilter(Filter):
+    """Says where volatility regimes begin; refuses signals in those that are barred."""
+
+    barred: tuple[Literal["low", "medium", "high", "extreme"], ...] = Field(
+        default=(), max_length=4, description="Regimes in which nothing is entered."
+    )
+    low: float = Field(default=0.25, gt=0, lt=1, description="IV rank below which volatility is low.")
+    medium: float = Field(default=0.5, gt=0, lt=1, description="IV rank below which it is medium.")
+    high: float = Field(default=0.75, gt=0, lt=1, description="IV rank below which it is high, else extreme.")
+    least_closes: int = Field(
+        default=60, ge=2, le=252, description="Closes until the rank counts; before, bands of the at-the-money IV."
+    )
+    hysteresis: float = Field(
+        default=0.03, ge=0, le=0.2, description="How far beyond a limit another regime begins, rank."
+    )
+    dwell_s: float = Field(default=30.0, ge=0, le=3_600, description="How long it must stand there.")
+    observations: int = Field(default=5, ge=1, le=1_000, description="Observations until it is more than medium.")
+
+
+class BiasStrengthFilter(Filter):
+    """Refuses signals that the chain does not lean towards, more than usual."""
+
+    base: float = Field(default=0.60, ge=0, le=1, description="Least strength, a percentile, before adjustments.")
+    low: float = Field(default=-0.10, ge=-1, le=1, description="Added to it in low volatility.")
+    medium: float = Field(default=0.0, ge=-1, le=1, description="Added to it in medium volatility.")
+    high: float = Field(default=0.10, ge=-1, le=1, description="Added to it in high volatility.")
+    extreme: float = Field(default=0.20, ge=-1, le=1, description="Added to it in extreme volatility.")
+    noise_above: float = Field(default=0.7, ge=0, le=1, description="Noise of the IV above which more is asked.")
+    noise_adds: float = Field(default=0.15, ge=0, le=1, description="How much more.")
+    least: float = Field(default=0.4, ge=0, le=0.99, description="The threshold is never below this.")
+    most: float = Field(default=0.9, ge=0, le=0.99, description="The threshold is never above this.")
+
+
+class TrapFilter(Filter):
+    """Refuses signals that are likely traps."""
+
+    base: float = Field(default=0.65, ge=0.01, le=0.99, description="A trap probability above 1 less this is refused.")
+    high: float = Field(default=0.10, ge=0, le=1, description="Added to base in high volatility.")
+    extreme: float = Field(default=0.20, ge=0, le=1, description="Added to base in extreme volatility.")
+    edges: float = Field(default=0.15, ge=0, le=1, description="Added in the opening and the closing window.")
+    cap: float = Field(default=0.95, ge=0.01, le=0.99, description="The sum is never above this.")
+
+
+class OiConfirmationFilter(Filter):
+    """Refuses signals that no open interest flows towards at the strike."""
+
+    lots: float = Field(default=1_000.0, ge=0, le=1e7, description="Least signed flow at the strike, lots.")
+    high: float = Field(default=1.5, ge=1, le=10, description="It is multiplied by this in high volatility.")
+    extreme: float = Field(default=2.0, ge=1, le=10, description="It is multiplied by this in extreme volatility.")
+    uncertain: float = Field(default=1.3, ge=1, le=10, description="And by this while the trend is uncertain.")
+    oi_fraction: float = Field(
+        default=0.01, ge=0, le=1, description="At least this fraction of the strike's open interest."
+    )
+
+
 class PluginFilter(Filter):
     """A filter in a file of the user's; its class checks its own parameters."""
 
@@ -152,8 +224,13 @@ class PluginFilter(Filter):
 
 FILTERS: Final[dict[str, type[Filter]]] = {
     "session": SessionFilter,
+    "time_of_day": TimeOfDayFilter,
     "freshness": FreshnessFilter,
     "spread": SpreadFilter,
+    "volatility_regime": VolatilityRegimeFilter,
+    "bias_strength": BiasStrengthFilter,
+    "trap": TrapFilter,
+    "oi_confirmation": OiConfirmationFilter,
 }
 """Filters that ship, with their parameters."""
 
@@ -166,8 +243,13 @@ def filter_kind(data: Any) -> str:
 
 FilterConfig = Annotated[
     Annotated[SessionFilter, Tag("session")]
+    | Annotated[TimeOfDayFilter, Tag("time_of_day")]
     | Annotated[FreshnessFilter, Tag("freshness")]
     | Annotated[SpreadFilter, Tag("spread")]
+    | Annotated[VolatilityRegimeFilter, Tag("volatility_regime")]
+    | Annotated[BiasStrengthFilter, Tag("bias_strength")]
+    | Annotated[TrapFilter, Tag("trap")]
+    | Annotated[OiConfirmationFilter, Tag("oi_confirmation")]
     | Annotated[PluginFilter, Tag("plugin")],
     Discriminator(filter_kind),
 ]

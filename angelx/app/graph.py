@@ -96,8 +96,8 @@ def _bundled(arrows: Sequence[Arrow]) -> list[tuple[str, str, str]]:
 # ---------------------------------------------------------------- a picture without any tool
 _ORDER: Final = (
     SESSION, "data_feed", "market_keeper", "paper_broker", "session_phases", "strategy_host", "filter_chain",
-    "risk_engine", "order_router", "ledger_keeper", "safe_exit", "reconciler", "failover_watchdog", "kill_switch",
-    "stage_clock", "performance_monitor",
+    "forecasts", "isolation", "learner", "risk_engine", "order_router", "ledger_keeper", "safe_exit", "reconciler",
+    "failover_watchdog", "kill_switch", "stage_clock", "performance_monitor",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 A tick run goes down the list once; what a service publishes comes back to the top of it when the run is done.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -31,7 +31,7 @@ from angelx.domain.events import (
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import Journal
 from angelx.domain.ticks import Rows, TickBatch
-from angelx.market.chain import ChainSettings, Judge, OptionChains
+from angelx.market.chain import ChainSettings, OptionChains
 from angelx.market.expiry_time import Settlements
 from angelx.market.freshness import Freshness
 from angelx.market.sessions import Sessions
@@ -43,8 +43,11 @@ from angelx.services.announcer import Announcer
 from angelx.services.chain_engine import ChainEngine
 from angelx.services.failover_watchdog import FailoverWatchdog
 from angelx.services.filter_chain import FilterChain
+from angelx.services.forecasts import Forecasts
 from angelx.services.guard import Guard
+from angelx.services.isolation import InlinePool, Isolation, Pool
 from angelx.services.kill_switch import KillSwitch, Latch, LatchedSends
+from angelx.services.learner import Learner
 from angelx.services.ledger_keeper import LedgerKeeper
 from angelx.services.order_router import OrderRouter, SendLatch
 from angelx.services.paper_exchange import MarketKeeper, PaperExchange
@@ -56,7 +59,9 @@ from angelx.services.safe_exit import SafeExit
 from angelx.services.session_phases import OPEN, SessionPhases
 from angelx.services.strategy_host import StrategyHost
 from angelx.signals.filters.base import Filter
+from angelx.signals.judge import ChainMemory, judge
 from angelx.signals.strategy import Strategy
+from angelx.signals.tuning import Tuning
 from angelx.venue.admission import Bands
 
 Fee = Callable[[Instrument, int, int, int, int], int]
@@ -98,8 +103,13 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     silent_feed_ns: int = 5 * 1_000_000_000
     chain: ChainSettings | None = None
     """How option chains are kept up to date; `None` = they are not."""
-    judge: Judge | None = None
-    """Fills what is judged of a chain."""
+    pool: Pool | None = None
+    """Where slow work runs; `None` = here, at once."""
+    waits: bool = True
+    """At full speed the stream waits for slow work at its place."""
+    tuning: Tuning = Tuning()
+    tunes: bool = True
+    """What a session taught applies from the next one on."""
 
 
 class House:
@@ -121,6 +131,8 @@ class House:
             latency_ns=parts.paper.latency_ns, jitter_ns=parts.paper.jitter_ns, reject_rate=parts.paper.reject_rate,
             time_in_force=parts.paper.time_in_force, bands=parts.paper.bands,
         )  # fmt: skip
+        self.memories = memories_of(table) if parts.chain is not None else {}
+        """What is judged of each underlying's chain rests on this."""
         self.chain_engine = self._chain_engine(parts.chain) if parts.chain is not None else None
         self.host = StrategyHost(bus, self.market, table, parts.strategies, guard, self.chains)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
@@ -134,6 +146,12 @@ class House:
         self.exchange = PaperExchange(self.broker)
         self.reconciler = Reconciler(bus, self.exchange, self.ledger, self.router)
         self.announcer = Announcer()
+        memories = self.memories
+        self.forecasts = Forecasts(bus, self.chains, self.phases, table, lambda name: memories[name].evidence)
+        self.isolation = Isolation(bus, parts.pool or InlinePool(), waits=parts.waits)
+        self.learner = Learner(
+            bus, self.isolation, self.phases, parts.filters, memories, parts.tuning, applies=parts.tunes
+        )
         self.services: tuple[Service, ...] = (
             Recorder(journal),
             StageClock(self.monitor),
@@ -143,7 +161,10 @@ class House:
             self.watchdog,
             *([self.chain_engine] if self.chain_engine is not None else []),
             self.host,
-            FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness, guard),
+            FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness, guard, self.chains),
+            self.forecasts,
+            self.isolation,
+            self.learner,
             self.risk,
             self.keeper,
             self.router,
@@ -162,7 +183,7 @@ class House:
 
     def _chain_engine(self, settings: ChainSettings) -> ChainEngine:
         parts, bus = self.parts, self.bus
-        chains = chains_of(self.market, parts.sessions, lambda: bus.now, settings, parts.judge)
+        chains = chains_of(self.market, parts.sessions, lambda: bus.now, settings, self.memories)
         return ChainEngine(bus, chains, self.freshness, parts.sessions)
 
     def warm(self, batch: TickBatch) -> None:
@@ -195,6 +216,9 @@ class House:
             last, event = record, record.event
             self._restore_book(event, self.router.restore(event))
             self.keeper.restore(event)
+            self.forecasts.restore(event)
+            self.isolation.restore(event)
+            self.learner.restore(event)
             if isinstance(event, OrderApproved | SignalRefused):
                 self._restore_guard(event, asked.pop(event.signal, None))
             if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
@@ -252,10 +276,20 @@ class House:
             book.close(closed)
 
 
+def memories_of(table: InstrumentTable) -> dict[str, ChainMemory]:
+    """What is known of each underlying with options besides its view: nothing yet."""
+    options = [instrument for instrument in table if instrument.kind is Kind.OPTION]
+    return {one.underlying: ChainMemory("US" if one.currency == "USD" else "NSE") for one in options}
+
+
 def chains_of(
-    market: MarketState, sessions: Sessions, now: Callable[[], int], settings: ChainSettings, judge: Judge | None
+    market: MarketState,
+    sessions: Sessions,
+    now: Callable[[], int],
+    settings: ChainSettings,
+    memories: Mapping[str, ChainMemory],
 ) -> OptionChains:
-    """The chains of a market, with settlements and auctions by the calendar."""
+    """The chains of a market, with settlements and auctions by the calendar, judged."""
     settlements, table = Settlements(sessions), market.table
 
     def spot_is_open(underlying: str) -> bool:
@@ -264,8 +298,8 @@ def chains_of(
         return instrument is not None and sessions.phase(instrument.segment, now()) == OPEN
 
     return OptionChains(
-        market, lambda one: settlements.of(one.segment, one.expiry).at, now, settings, judge=judge,
-        spot_is_open=spot_is_open,
+        market, lambda one: settlements.of(one.segment, one.expiry).at, now, settings,
+        judge=lambda view: judge(view, memories[view.underlying]), spot_is_open=spot_is_open,
     )  # fmt: skip
 
 

@@ -13,7 +13,12 @@ from angelx.domain.errors import ConfigInvalid, InputInvalid
 from angelx.signals.chain_bias import ChainBias
 from angelx.signals.ema_cross import EmaCross
 from angelx.signals.filters.base import Filter
+from angelx.signals.filters.bias_strength import BiasStrengthFilter
+from angelx.signals.filters.oi_confirmation import OiConfirmationFilter
 from angelx.signals.filters.standard import FreshnessFilter, SessionFilter, SpreadFilter
+from angelx.signals.filters.time_of_day import TimeOfDayFilter
+from angelx.signals.filters.trap import TrapFilter
+from angelx.signals.filters.volatility_regime import VolatilityRegimeFilter
 from angelx.signals.strategy import Strategy
 
 STRATEGIES: Final[Mapping[str, type[Strategy]]] = {"chain_bias": ChainBias, "ema_cross": EmaCross}
@@ -21,6 +26,11 @@ FILTERS: Final[Mapping[str, Callable[..., Filter]]] = {
     "session": SessionFilter,
     "freshness": FreshnessFilter,
     "spread": SpreadFilter,
+    "time_of_day": TimeOfDayFilter,
+    "volatility_regime": VolatilityRegimeFilter,
+    "bias_strength": BiasStrengthFilter,
+    "trap": TrapFilter,
+    "oi_confirmation": OiConfirmationFilter,
 }
 
 

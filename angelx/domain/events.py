@@ -35,6 +35,8 @@ class SessionStarted(Event, frozen=True):
     """True: the state before this record was rebuilt from this journal."""
     plugins: str = "{}"
     """sha256 of every file that strategies or filters were loaded from, by name, as JSON."""
+    tuning: str = ""
+    """What was learned before this session and applies in it, as JSON (`angelx.signals.tuning`); empty = nothing."""
 
 
 class SourceOpened(Event, frozen=True):
@@ -221,6 +223,8 @@ class SignalPassed(Event, frozen=True):
 
     signal: Signal
     confidence: float
+    margins: tuple[tuple[str, float], ...] = ()
+    """Margin in [0, 1] of each filter that was applicable, in the order asked."""
 
 
 class PositionChanged(Event, frozen=True):
@@ -250,9 +254,95 @@ class OrderClosed(Event, frozen=True):
     unfilled: int
 
 
+# ---------------------------------------------------------------- what is learned from: recorded
+class SignalJudged(Event, frozen=True):
+    """What the filters found of an entry signal on an underlying with a chain, before they passed or refused it."""
+
+    signal: int
+    strategy: str
+    underlying: str
+    outlook: int
+    """+1: it says the underlying rises, -1 that it falls."""
+    regime: str
+    """Volatility regime."""
+    window: str
+    """Part of the session; empty outside."""
+    margins: tuple[tuple[str, float], ...]
+    """Margin in [0, 1] of each filter that let it pass, in the order asked."""
+    refused_by: str = ""
+    """The filter that refused; empty where it passed."""
+
+
+class ForecastMade(Event, frozen=True):
+    """A probability was given for something that will be known at `at + horizon_ns`."""
+
+    forecast: int
+    """Number of the forecast in this journal, from 1."""
+    name: str
+    """`bias` (the price rises), `trap_up`, `trap_down` (an up or down signal is a trap), `signal` (it goes its way)."""
+    underlying: str
+    value: float
+    """The probability, in [0, 1]."""
+    horizon_ns: int
+    price: float
+    """Of the underlying (its front forward) when it was made, currency units."""
+    barrier: float = 0.0
+    """Log distance of the barriers on both sides; 0 = only the price at the horizon counts."""
+    inputs: tuple[float, ...] = ()
+    """Evidence it was made from."""
+    subject: str = ""
+    """What it is about besides the underlying: the signal's filter or strategy."""
+    signal: int = 0
+    """The signal it is about, 0 = none."""
+
+
+class ForecastScored(Event, frozen=True):
+    """The horizon of a forecast came, or what it was about happened before."""
+
+    forecast: int
+    name: str
+    underlying: str
+    value: float
+    outcome: int
+    """1 = it happened."""
+    price: float
+    """Last seen, currency units."""
+    inputs: tuple[float, ...] = ()
+    subject: str = ""
+    signal: int = 0
+
+
+class WorkDone(Event, frozen=True):
+    """Something slow that ran beside the stream came back: an input."""
+
+    work: int
+    """Number of the work in this journal, from 1."""
+    name: str
+    result: str
+    """As JSON."""
+
+
+class WorkFailed(Event, frozen=True):
+    """Something slow that ran beside the stream failed: an input."""
+
+    work: int
+    name: str
+    outcome: str
+    """`raised`, `timeout`, `died`, `full` (too much was waiting)."""
+    detail: str
+
+
+class TuningLearned(Event, frozen=True):
+    """What the session taught: applied from the next one on."""
+
+    version: int
+    state: str
+    """As JSON."""
+
+
 RECORDED: Final[tuple[type[Event], ...]] = (
     SessionStarted, SourceOpened, InstrumentUsed, PhaseChanged, SessionEnded, Signal, SignalRefused, OrderApproved,
     CancelRequested, OrderAccepted, OrderFilled, OrderEnded, EquityMarked, CommandReceived, LevelChanged, HealthChanged,
-    StrategyFailed, IncidentReported,
+    StrategyFailed, IncidentReported, SignalJudged, ForecastMade, ForecastScored, WorkDone, WorkFailed, TuningLearned,
 )  # fmt: skip
 """What the journal holds; in the order of this module."""

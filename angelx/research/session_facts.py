@@ -13,6 +13,8 @@ from angelx.domain.scalars import NS
 from angelx.orders.ledger import Ledger
 from angelx.research.session_records import Incident, OrderFacts, Refusal, Tally, Trip, local_time
 from angelx.research.session_summary import Drawdown, summary_of
+from angelx.signals.calibration import ForecastScores
+from angelx.signals.quality import SignalQuality
 
 ZONES: Final = {"INR": "Asia/Kolkata", "USD": "America/New_York"}
 """A book is one account, one currency, one calendar: its currency names the exchange's time zone."""
@@ -63,6 +65,10 @@ class SessionFacts:
         self.cash_differs = 0
         """Marks whose cash was not the ledger's."""
         self.fills_since_mark = 0
+        self.forecasts = ForecastScores()
+        self.quality = SignalQuality()
+        self.tuning_version = 0
+        """Of the last tuning learned, 0 = none."""
         self._zone: ZoneInfo | None = None
         self._hours: dict[int, Tally] = {}
         self._answers: dict[type[ev.Event], Callable[[Any], None]] = {
@@ -83,6 +89,12 @@ class SessionFacts:
             ev.HealthChanged: self._on_health,
             ev.StrategyFailed: self._on_failed,
             ev.IncidentReported: self._on_incident,
+            ev.SignalJudged: self.quality.on_judged,
+            ev.ForecastMade: self.forecasts.on_made,
+            ev.ForecastScored: self._on_scored,
+            ev.WorkDone: self._on_work_done,
+            ev.WorkFailed: self._on_work_failed,
+            ev.TuningLearned: self._on_learned,
         }
 
     @classmethod
@@ -191,6 +203,7 @@ class SessionFacts:
     # ------------------------------------------------------------ decisions
     def _on_signal(self, event: ev.Signal) -> None:
         self.signals[event.signal] = event
+        self.quality.on_signal(event)
         self._strategy(event.strategy).signals += 1
         self._hour(event.at).signals += 1
 
@@ -199,6 +212,7 @@ class SessionFacts:
         if refusal is None:
             refusal = self.refusals[event.by, event.code] = Refusal(event.by, event.code, event.detail)
         refusal.count += 1
+        self.quality.on_refused(event)
         self._strategy(event.strategy).refused += 1
         self._hour(event.at).refused += 1
 
@@ -208,6 +222,7 @@ class SessionFacts:
             return
         self.orders[event.order] = OrderFacts(event)
         self.acted.add(event.signal)
+        self.quality.on_approved(event)
         self._strategy(event.strategy).orders += 1
         self._hour(event.at).orders += 1
 
@@ -304,6 +319,21 @@ class SessionFacts:
 
     def _on_incident(self, event: ev.IncidentReported) -> None:
         self.incidents.append(Incident(event.at, "incident", event.service, event.what))
+
+    # ------------------------------------------------------------ what it learns from
+    def _on_scored(self, event: ev.ForecastScored) -> None:
+        self.forecasts.on_scored(event)
+        self.quality.on_scored(event)
+
+    def _on_work_done(self, event: ev.WorkDone) -> None:
+        self.timeline.append(Incident(event.at, "work", event.name, f"number {event.work} is done"))
+
+    def _on_work_failed(self, event: ev.WorkFailed) -> None:
+        self.incidents.append(Incident(event.at, f"work {event.outcome}", event.name, event.detail))
+
+    def _on_learned(self, event: ev.TuningLearned) -> None:
+        self.tuning_version = event.version
+        self.timeline.append(Incident(event.at, "tuning", f"version {event.version}", "from the next session on"))
 
     # ------------------------------------------------------------ helpers
     def _why(self, order: OrderFacts | None) -> str:

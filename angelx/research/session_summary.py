@@ -1,12 +1,13 @@
 """Figures of a session that are not sums: drawdown, win rate with its interval, checks, and the summary for JSON."""
 
 from collections.abc import Iterable, Sequence
-from math import sqrt
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from angelx.domain.scalars import decimal_of
+from angelx.services.forecasts import WEIGHTS
+from angelx.signals.calibration import wilson
 
 if TYPE_CHECKING:
     from angelx.research.session_facts import SessionFacts
@@ -39,22 +40,6 @@ class Drawdown(msgspec.Struct, frozen=True):
             if peak > 0:
                 fraction = max(fraction, fall / peak)
         return cls(amount, fraction, from_at, to_at)
-
-
-def wilson(wins: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Interval of a proportion, 95 % unless `z` says otherwise; (0, 1) where nothing was observed.
-
-    Source
-    ------
-    Wilson, JASA 22 (1927) 209-212.
-    """
-    if not n:
-        return 0.0, 1.0
-    rate = wins / n
-    centre = rate + z * z / (2 * n)
-    half = z * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -149,6 +134,9 @@ def summary_of(facts: "SessionFacts") -> dict[str, Any]:
         "level": facts.level,
         "health": facts.health,
         "incidents": len(facts.incidents),
+        "signal_quality": facts.quality.as_dict(),
+        "forecasts": facts.forecasts.as_dict(WEIGHTS),
+        "tuning_version": facts.tuning_version,
     }
 
 

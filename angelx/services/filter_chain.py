@@ -1,24 +1,32 @@
-"""Filter chain: lets a signal through when every filter does; the smallest margin is its confidence."""
+"""Filter chain: lets a signal through when every applicable filter does; the smallest margin is its confidence."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import CommandReceived, Event, Signal, SignalPassed, SignalRefused
-from angelx.domain.instruments import InstrumentTable
+from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalPassed, SignalRefused
+from angelx.domain.instruments import InstrumentTable, Right
+from angelx.market.chain_view import Chains
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.services.guard import Guard, Unguarded
 from angelx.services.session_phases import SessionPhases
-from angelx.signals.filters.base import Filter, Refusal, Scene
+from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Filter, Refusal, Scene, outlook
+from angelx.signals.filters.time_of_day import TimeOfDayFilter
 
 
 class FilterChain:
-    """Answers every `Signal` with exactly one `SignalPassed` or `SignalRefused`. Exits are not filtered."""
+    """Answers every `Signal` with exactly one `SignalPassed` or `SignalRefused`. Exits are not filtered.
+
+    Parameters
+    ----------
+    chains
+        What is known of option chains; `None` where nothing is.
+    """
 
     name: ClassVar[str] = "filter_chain"
-    emits: ClassVar[tuple[type[Event], ...]] = (SignalPassed, SignalRefused, CommandReceived)
+    emits: ClassVar[tuple[type[Event], ...]] = (SignalJudged, SignalPassed, SignalRefused, CommandReceived)
 
     def __init__(
         self,
@@ -29,14 +37,20 @@ class FilterChain:
         filters: Sequence[Filter],
         freshness: Freshness,
         guard: Guard,
+        chains: Chains | None = None,
     ) -> None:
         self._bus, self._instruments, self._phases, self._filters = bus, instruments, phases, tuple(filters)
         self._freshness = freshness
         self._guard = guard
         self._unguarded = type(guard) is Unguarded
         self._scene = Scene()
-        self._scene.chain = None
+        self._scene.chain, self._scene.chains = None, chains
         self._scene.market = market
+        self._chains = chains
+        self._windows = next((one for one in filters if isinstance(one, TimeOfDayFilter)), TimeOfDayFilter())
+        self._twins = _twins(instruments)
+        self.not_applicable: dict[str, int] = {}
+        """How often a filter had nothing to look at, by its name."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Signals."""
@@ -44,26 +58,49 @@ class FilterChain:
 
     def on_signal(self, signal: Signal) -> None:
         """Ask the filters in order; the first refusal is the answer."""
-        confidence = 1.0
-        if signal.direction:
-            scene = self._set(signal)
-            for check in self._filters:
-                try:
-                    answer = check(signal, scene) if self._unguarded else self._guard.call(check, signal, scene)
-                except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
-                    answer = self._failed(check, f"{type(error).__name__}: {error}")
-                if type(answer) is not float:
-                    if type(answer) is not Refusal:
-                        answer = self._failed(check, f"answered {answer!r}, neither a margin nor a refusal")
-                    self._bus.publish(
-                        SignalRefused(
-                            signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code,
-                            answer.detail,
-                        )
-                    )  # fmt: skip
-                    return
-                confidence = min(confidence, answer)
-        self._bus.publish(SignalPassed(signal.at, signal, confidence))
+        if not signal.direction:
+            self._bus.publish(SignalPassed(signal.at, signal, 1.0))
+            return
+        scene = self._set(signal)
+        margins: list[tuple[str, float]] = []
+        for check in self._filters:
+            answer = self._ask(check, signal, scene)
+            if type(answer) is float:
+                margins.append((check.name, answer))
+            elif type(answer) is Refusal:
+                self._judged(signal, scene, margins, check.name)
+                self._bus.publish(
+                    SignalRefused(
+                        signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code,
+                        answer.detail,
+                    )
+                )  # fmt: skip
+                return
+            else:
+                self.not_applicable[check.name] = self.not_applicable.get(check.name, 0) + 1
+        self._judged(signal, scene, margins, "")
+        confidence = min([margin for _, margin in margins], default=1.0)
+        self._bus.publish(SignalPassed(signal.at, signal, confidence, tuple(margins)))
+
+    def _ask(self, check: Filter, signal: Signal, scene: Scene) -> Answer:
+        try:
+            answer = check(signal, scene) if self._unguarded else self._guard.call(check, signal, scene)
+        except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
+            return self._failed(check, f"{type(error).__name__}: {error}")
+        if (type(answer) is float and 0.0 <= answer <= 1.0) or type(answer) is Refusal or answer is NOT_APPLICABLE:
+            return answer
+        return self._failed(check, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE")
+
+    def _judged(self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], refused_by: str) -> None:
+        """Keep what the filters found where there is a chain to learn from."""
+        if scene.chain is not None:
+            window = scene.window.name if scene.window is not None else ""
+            self._bus.publish(
+                SignalJudged(
+                    signal.at, signal.signal, signal.strategy, scene.chain.underlying,
+                    outlook(signal, scene.instrument), scene.chain.regime, window, tuple(margins), refused_by,
+                )
+            )  # fmt: skip
 
     def _failed(self, check: Filter, what: str) -> Refusal:
         """A filter that fails lets nothing through, and halts: nobody knows what it would have said."""
@@ -80,4 +117,23 @@ class FilterChain:
         scene.phase = self._phases.phases[segment]
         scene.opens_at, scene.closes_at = self._phases.opens.get(segment, 0), self._phases.closes.get(segment, 0)
         scene.snapshot_age_ns = self._freshness.snapshot_age_ns
+        scene.window = self._windows.window(scene.now, scene.opens_at, scene.closes_at)
+        scene.twin = self._twins.get(place, -1)
+        if self._chains is not None:
+            scene.chain = self._chains.views.get(instrument.underlying or instrument.id)
         return scene
+
+
+def _twins(table: InstrumentTable) -> dict[int, int]:
+    """By place of an option, that of the other right at its strike and expiry."""
+    found: dict[object, int] = {}
+    twins: dict[int, int] = {}
+    for place, option in enumerate(table):
+        if option.right is None:
+            continue
+        other = Right.PUT if option.right is Right.CALL else Right.CALL
+        twin = found.get((option.underlying, option.expiry, option.strike, other))
+        found[option.underlying, option.expiry, option.strike, option.right] = place
+        if twin is not None:
+            twins[place], twins[twin] = twin, place
+    return twins

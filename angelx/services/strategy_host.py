@@ -42,8 +42,7 @@ class SignalDesk:
 
     def __init__(self, host: "StrategyHost", strategy: str) -> None:
         self._host, self._strategy = host, strategy
-        self.instruments, self.market = host.instruments, host.market
-        self.chains = host.chains
+        self.instruments, self.market, self.chains = host.instruments, host.market, host.chains
         self.positions: dict[int, int] = {}
         self.busy: dict[int, int] = {}
         """Signal not yet settled, by place."""

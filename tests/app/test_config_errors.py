@@ -33,7 +33,7 @@ CASES: dict[str, tuple[str | bytes, str]] = {
     ),
     "name of a filter": (
         "filters:\n- use: sesion\n",
-        "filters[0].use: sesion is not allowed, did you mean session?; allowed: session, freshness, spread, or file",
+        "filters[0].use: sesion is not allowed, did you mean session?; allowed: session, time_of_day, ",
     ),
     "a filter without a name": ("filters:\n- max_pct: 1\n", "c.yaml:2: filters[0].use: missing; allowed: session, "),
     "a filter that is none": ("filters:\n- 3\n", "c.yaml:2: filters[0]: must be a mapping of keys to values"),

@@ -188,6 +188,9 @@ def test_services_publish_what_they_declare_and_nothing_else() -> None:
         ("order_router", "SignalRefused"), ("order_router", "IncidentReported"), ("safe_exit", "IncidentReported"),
         ("order_router", "OrderEnded"), ("filter_chain", "SignalRefused"),
         ("reconciler", "HealthChanged"), ("reconciler", "OrderEnded"), ("risk_engine", "CommandReceived"),
+            ("filter_chain", "SignalJudged"), ("forecasts", "ForecastMade"), ("forecasts", "ForecastScored"),
+            ("isolation", "WorkDone"), ("isolation", "WorkFailed"), ("learner", "TuningLearned"),
+            ("learner", "IncidentReported"),
         ("filter_chain", "CommandReceived"), ("kill_switch", "IncidentReported"), ("order_router", "CancelRequested"),
     }, silent  # fmt: skip
 

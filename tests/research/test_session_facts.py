@@ -11,7 +11,8 @@ from scipy.stats import binomtest
 from angelx.domain import events as ev
 from angelx.domain.scalars import NS
 from angelx.research.session_facts import SessionFacts
-from angelx.research.session_summary import Drawdown, checks_of, wilson
+from angelx.research.session_summary import Drawdown, checks_of
+from angelx.signals.calibration import wilson
 from tests.research.made_up import CAPITAL, OPEN, approved, filled, session, started
 
 HOUR = 3_600 * NS

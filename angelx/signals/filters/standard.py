@@ -4,7 +4,7 @@ from angelx.domain.events import Signal
 from angelx.domain.instruments import Kind
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import EXCHANGE_AT
-from angelx.signals.filters.base import Refusal, Scene
+from angelx.signals.filters.base import Answer, Refusal, Scene, within
 
 BPS = 10_000
 
@@ -14,7 +14,7 @@ class SessionFilter:
 
     name = "session"
 
-    def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:
+    def __call__(self, signal: Signal, scene: Scene) -> Answer:
         if scene.phase != "open":
             return Refusal("market_closed", f"{scene.instrument.segment} is {scene.phase}")
         return 1.0
@@ -32,11 +32,9 @@ class FreshnessFilter:
     name = "freshness"
 
     def __init__(self, *, max_age_s: float = 10.0) -> None:
-        if not max_age_s > 0:
-            raise ValueError(f"freshness filter: max_age_s must be positive, was {max_age_s}")
-        self._most = int(max_age_s * NS)
+        self._most = int(within(self.name, "max_age_s", max_age_s, 0.001, 3600) * NS)
 
-    def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:
+    def __call__(self, signal: Signal, scene: Scene) -> Answer:
         stamped = scene.market.view[EXCHANGE_AT, scene.place]
         age = scene.now - stamped
         most = scene.snapshot_age_ns or self._most
@@ -61,11 +59,11 @@ class SpreadFilter:
     name = "spread"
 
     def __init__(self, *, max_ticks: float = 2.0, max_pct: float = 1.5, max_bps: float = 5.0) -> None:
-        if max_ticks < 0 or max_pct < 0 or max_bps < 0:
-            raise ValueError("spread filter: limits must not be negative")
-        self._ticks, self._fraction, self._bps = max_ticks, max_pct / 100, max_bps
+        self._ticks = within(self.name, "max_ticks", max_ticks, 0, 10_000)
+        self._fraction = within(self.name, "max_pct", max_pct, 0, 100) / 100
+        self._bps = within(self.name, "max_bps", max_bps, 0, 10_000)
 
-    def __call__(self, signal: Signal, scene: Scene) -> float | Refusal:
+    def __call__(self, signal: Signal, scene: Scene) -> Answer:
         bid, ask = signal.bid, signal.ask
         if bid <= 0 or ask <= 0:
             return Refusal("no_touch", f"bid {bid}, ask {ask}")

@@ -1,0 +1,146 @@
+"""Bias of an option chain (SPEC 3.3): a signed score in [-1, 1], and how strong it is by its own past.
+
+Four numbers in [-1, 1], positive for a rise, those known weighted to a mean:
+
+- *flow* (.4): open-interest flow of the window, calls bought and puts written against calls written and puts bought;
+- *momentum* (.3): log change of the forward over a quarter of an hour in units of what the ATM IV implies for it;
+- *basis* (.15): log(forward / spot) against its median of the same time, in units of 3 bps;
+- *skew* (.15): change of the 25-delta skew over the same time, in vol points; puts getting dearer is bearish.
+
+Each passes through tanh (flow is a ratio already). The mirror image of a chain (calls for puts, 1/price for price) has
+the opposite score. Heavy call open interest counts as written where calls got cheaper: it is not bullish by itself.
+
+*Strength* is the percentile of |score| in the last 20 sessions, each session counting alike; sessions not yet seen are
+a prior: |score| half normal with sigma `PRIOR_SIGMA`, cut at 1.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import erf, log, sqrt, tanh
+from typing import Final
+
+import msgspec
+
+from angelx.domain.scalars import NS
+from angelx.market.chain_view import Flow
+
+FLOW, MOMENTUM, BASIS, SKEW = 0.4, 0.3, 0.15, 0.15
+BASIS_SCALE: Final = 3e-4
+SKEW_SCALE: Final = 0.01
+TRADING_YEAR_NS: Final = 252 * 375 * 60 * NS
+"""An implied volatility is spent in trading time: 252 sessions of 375 minutes."""
+SESSIONS: Final = 20
+BINS: Final = 50
+PRIOR_SIGMA: Final = 0.35
+
+
+def implied_move(volatility: float, horizon_ns: int) -> float:
+    """One standard deviation of the log price over a time of trading."""
+    return volatility * sqrt(horizon_ns / TRADING_YEAR_NS)
+
+
+def flow_score(calls: Flow, puts: Flow) -> float | None:
+    """Signed share of the open-interest flow; `None` where nothing flowed."""
+    up = calls.long_build_up + calls.short_covering + puts.short_build_up + puts.long_unwinding
+    down = calls.short_build_up + calls.long_unwinding + puts.long_build_up + puts.short_covering
+    return (up - down) / (up + down) if up + down > 0 else None
+
+
+def momentum_score(then: float, now: float, volatility: float, elapsed_ns: int) -> float | None:
+    """Move of the forward in implied standard deviations; `None` where that is none."""
+    expected = implied_move(volatility, elapsed_ns)
+    return tanh(log(now / then) / expected) if expected > 0 else None
+
+
+def basis_score(basis: float, usual: float) -> float:
+    """Premium of the forward over the spot against what is usual, both logs."""
+    return tanh((basis - usual) / BASIS_SCALE)
+
+
+def skew_score(change: float) -> float:
+    """Of the change of (put IV - call IV), a fraction."""
+    return tanh(-change / SKEW_SCALE)
+
+
+def combined(flow: float | None, momentum: float | None, basis: float | None, skew: float | None) -> float | None:
+    """The bias; `None` where neither flow nor momentum is known."""
+    if flow is None and momentum is None:
+        return None
+    parts = [
+        (weight, score)
+        for weight, score in ((FLOW, flow), (MOMENTUM, momentum), (BASIS, basis), (SKEW, skew))
+        if score is not None
+    ]
+    total = sum(weight for weight, _ in parts)
+    return max(min(sum(weight * score for weight, score in parts) / total, 1.0), -1.0)
+
+
+def prior_percentile(size: float) -> float:
+    """Share of |score| at most `size` before anything was seen."""
+    return erf(size / PRIOR_SIGMA / sqrt(2)) / erf(1 / PRIOR_SIGMA / sqrt(2))
+
+
+class StrengthHistory:
+    """|score| of the last sessions as histograms; at most `SESSIONS` of `BINS` counts.
+
+    Parameters
+    ----------
+    sessions
+        Counts of earlier sessions, oldest first, as `sessions` gave them.
+
+    Raises
+    ------
+    ValueError
+        Counts that are none.
+    """
+
+    __slots__ = ("_current", "_past")
+
+    def __init__(self, sessions: Sequence[Sequence[int]] = ()) -> None:
+        if any(len(counts) != BINS or min(counts) < 0 or not sum(counts) for counts in sessions):
+            raise ValueError(f"a session of the bias is {BINS} counts, some above 0")
+        self._past = [_cumulated(counts) for counts in sessions[-SESSIONS:]]
+        self._current = [0] * BINS
+
+    def add(self, score: float) -> None:
+        """Count a score of the present session."""
+        self._current[min(int(abs(score) * BINS), BINS - 1)] += 1
+
+    def end_session(self) -> None:
+        """The present session becomes one of the last."""
+        if any(self._current):
+            self._past = [*self._past, _cumulated(self._current)][-SESSIONS:]
+            self._current = [0] * BINS
+
+    def strength(self, score: float) -> float:
+        """Percentile of |score|, in [0, 1]; the present session is not part of its own measure."""
+        size = abs(score)
+        place = min(int(size * BINS), BINS - 1)
+        within = size * BINS - place
+        total = (SESSIONS - len(self._past)) * prior_percentile(size)
+        for cumulated in self._past:
+            below = cumulated[place]
+            total += (below + (cumulated[place + 1] - below) * within) / cumulated[BINS]
+        return min(total / SESSIONS, 1.0)
+
+    @property
+    def sessions(self) -> list[list[int]]:
+        """Counts of the past sessions, oldest first: what the next process begins with."""
+        return [[after - before for before, after in pairwise(counted)] for counted in self._past]
+
+
+def _cumulated(counts: Sequence[int]) -> list[int]:
+    total, cumulated = 0, [0]
+    for count in counts:
+        total += count
+        cumulated.append(total)
+    return cumulated
+
+
+class BiasParts(msgspec.Struct, frozen=True):
+    """What a bias is made of; `None` = not known."""
+
+    flow: float | None
+    momentum: float | None
+    basis: float | None
+    skew: float | None
