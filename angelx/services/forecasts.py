@@ -65,7 +65,10 @@ class Forecasts:
     ) -> None:
         self._bus, self._chains, self._phases = bus, chains, phases
         self._evidence = evidence
-        self._segments = {option.underlying: option.segment for option in table if option.right is not None}
+        self._segments: dict[str, str] = {}
+        for option in table:
+            if option.right is not None:
+                self._segments.setdefault(option.underlying, option.segment)
         self._pending: dict[int, _Pending] = {}
         self._forecasts = 0
         self._running = False

@@ -1,7 +1,7 @@
 """Learner: at a session's end turns what came of signals and forecasts into the tuning of the next (SPEC 4.6, 3.4)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from angelx.domain.events import (
     WorkDone,
     WorkFailed,
 )
+from angelx.domain.scalars import NS
 from angelx.services.forecasts import EVERY_NS
 from angelx.services.isolation import Isolation
 from angelx.services.session_phases import OPEN, SessionPhases
@@ -24,8 +25,9 @@ from angelx.signals.judge import ChainMemory
 from angelx.signals.trap import EVIDENCE, HORIZON_NS, TrapModel, refit
 from angelx.signals.tuning import Outcome, Tuning, apply, learned
 
-REFIT = "trap_refit"
-PASSED = "passed"
+REFIT: Final = "trap_refit"
+AFTER_NS: Final = NS
+"""It looks back so long after the close."""
 
 
 class Learner:
@@ -126,13 +128,17 @@ class Learner:
         if is_open and not self._open:
             self._begin()
         elif not is_open and self._open:
-            for memory in self._memories.values():
-                memory.strengths.end_session()
-            if self._outcomes or self._rows:
-                self._work = self._isolation.submit(
-                    REFIT, refit, self._next.trap, self._rows, self._happened, EVERY_NS / HORIZON_NS
-                )
+            self._bus.at(self._bus.now + AFTER_NS, self._study)  # What is scored at the very close counts.
         self._open = is_open
+
+    def _study(self) -> None:
+        for memory in self._memories.values():
+            memory.strengths.end_session()
+        if self._outcomes or self._rows:
+            weight = EVERY_NS / HORIZON_NS
+            self._work = self._isolation.submit(
+                REFIT, refit, self._next.trap, list(self._rows), list(self._happened), weight
+            )
 
     def _begin(self) -> None:
         if self._applies and self._next is not self.tuning:

@@ -1,37 +1,53 @@
-"""Option-chain bias: buys a call or a put when open-interest flow and the forward's drift agree.
+"""Option-chain bias: buys a call or a put where the chain leans more than usual, and looks after it to the end.
 
-Every five seconds it looks at the strikes around the money of the nearest expiry:
+It needs the chain engine (`desk.chains`): bias, strength and Greeks are the engine's. Every five seconds, flat and
+rested, it looks at the bias; at `strength` or more it buys, of the nearest expiry with `least_life_h` hours to live,
+the call (bias up) or put (bias down) whose |delta| is nearest to [`delta_low`, `delta_high`] among those that are
+liquid (spread, size at the touch, open interest) and cost at most `max_premium`; of equals the one with the narrowest
+spread. Every second it looks after what it holds; exits, in this order, by reason:
 
-- *flow*: over the last `window_s`, each contract's change of open interest is classed by the change of its mid (long or
-  short build-up, short covering, long unwinding), signed for the underlying (a call written is bearish, a put written
-  bullish) and weighted by its size: a number in [-1, 1];
-- *drift*: the change of the put-call-parity forward over the same window, in units of what the at-the-money straddle
-  implies for that time: clipped to [-1, 1];
-- *score* = 0.6 flow + 0.4 drift. At `threshold` it buys the strike nearest to the money whose premium is at most
-  `max_premium`; positions end at the stop, the target, after `hold_s`, or when the score turns.
+- `stop`: the bid is `stop` below the entry; `target`: `target` above it;
+- `trailing`: once `trail_after` above it, the bid has come `trail` down from its highest;
+- `expiry`: less than `expiry_exit_min` minutes to settlement;
+- `delta_lost`: |delta| fell below `delta_held`: it no longer moves with what it was bought for;
+- `iv_lost`: the IV fell by `iv_drop` since the entry and the position does not pay;
+- `bias_turned`: the bias is against it, at `turn_strength` or more;
+- `time`: `hold_s` have passed.
 
-Sources: the four build-up classes as NSE participants use them (changes of price and open interest); the
-straddle's implied move: Brenner and Subrahmanyam (1988), straddle = 0.8 F sigma sqrt(T).
+It does not churn: after an exit it rests `pause_s`, after a refusal or an order that did not fill `retry_s`; an exit
+that did not go is asked for again after five seconds.
 """
 
-from collections import deque
 from typing import ClassVar, Final
 
-import numpy as np
-from numpy.typing import NDArray
+import msgspec
 
-from angelx.domain.events import PositionChanged
-from angelx.domain.instruments import Right
+from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
+from angelx.domain.instruments import Instrument, Right
 from angelx.domain.scalars import NS, SCALE
-from angelx.domain.ticks import ASK, BID, OI
+from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, OI
+from angelx.market.chain_view import ChainView
 from angelx.signals.strategy import Strategy
 
-FLOW_WEIGHT: Final = 0.6
-DRIFT_WEIGHT: Final = 0.4
-STRADDLE: Final = 0.8
-"""At-the-money straddle in units of forward x volatility x sqrt(time)."""
-TURN: Final = 0.15
-"""How far beyond the threshold the score must be on the other side to end a position."""
+ENTRIES_EVERY: Final = 5 * NS
+STALE: Final = 10 * NS
+"""A view older than this is not decided on."""
+HOURS_IN_YEAR: Final = 365 * 24
+DEFINED: Final = "defined"
+
+
+class Holding(msgspec.Struct):
+    """What it knows of a position."""
+
+    price: int
+    """Average entry, 1/10,000."""
+    since: int
+    peak: int
+    """Highest bid seen."""
+    iv: float
+    """At the entry; 0 = unknown."""
+    again: int = 0
+    """An exit is not asked for before this."""
 
 
 class ChainBias(Strategy):
@@ -41,48 +57,92 @@ class ChainBias(Strategy):
     ----------
     underlying
         Id of the index or stock; the one with most options where empty.
-    strikes
-        How many strikes on each side of the money count.
-    window_s
-        Seconds over which flow and drift are measured.
-    threshold
-        Least |score| of an entry, in (0, 1).
+    strength
+        Least percentile of |bias| of an entry, in (0, 1); filters may ask for more.
+    turn_strength
+        The same of a bias against a position that ends it.
+    delta_low, delta_high
+        |delta| wanted, 0 < low <= high < 1.
+    delta_least, delta_held
+        Nothing with a smaller |delta| is bought, or held.
     max_premium
         Largest premium bought, currency units.
-    stop, target
-        Fractions of the entry premium.
-    hold_s
-        Longest holding time.
-    pause_s
-        Least time between two entries.
+    max_spread_pct, max_spread_ticks
+        Widest quote bought: the wider of this percentage of the mid and so many ticks.
+    least_lots, least_oi
+        Least size at either side of the touch, and least open interest, lots.
+    least_life_h
+        Hours to settlement below which an expiry is not bought.
+    stop, target, trail_after, trail
+        Fractions of the premium; `trail` of its highest.
+    iv_drop
+        Fall of the IV, a fraction (0.03 = 3 vol points).
+    expiry_exit_min, hold_s, pause_s, retry_s
+        Times as above.
     """
 
-    every_s: ClassVar[float] = 5.0
+    every_s: ClassVar[float] = 1.0
 
     def __init__(
         self,
         *,
         underlying: str = "",
-        strikes: int = 8,
-        window_s: float = 300.0,
-        threshold: float = 0.4,
+        strength: float = 0.5,
+        turn_strength: float = 0.7,
+        delta_low: float = 0.35,
+        delta_high: float = 0.55,
+        delta_least: float = 0.15,
+        delta_held: float = 0.08,
         max_premium: float = 60.0,
+        max_spread_pct: float = 1.5,
+        max_spread_ticks: float = 2.0,
+        least_lots: float = 1.0,
+        least_oi: float = 500.0,
+        least_life_h: float = 3.0,
         stop: float = 0.30,
         target: float = 0.45,
+        trail_after: float = 0.20,
+        trail: float = 0.15,
+        iv_drop: float = 0.03,
+        expiry_exit_min: float = 45.0,
         hold_s: float = 1200.0,
-        pause_s: float = 900.0,
+        pause_s: float = 600.0,
+        retry_s: float = 60.0,
     ) -> None:
-        if not 0 < threshold < 1 or not 0 < stop < 1 or target <= 0 or strikes < 1 or window_s < self.every_s:
-            raise ValueError("chain_bias: threshold and stop lie in (0, 1), target > 0, strikes >= 1, window_s >= 5")
-        self._underlying, self._strikes, self._threshold = underlying, strikes, threshold
-        self._window = int(window_s * NS)
+        for name, value in (
+            ("strength", strength),
+            ("turn_strength", turn_strength),
+            ("stop", stop),
+            ("trail", trail),
+            ("iv_drop", iv_drop),
+        ):
+            _check(name, value, 0 < value < 1, "in (0, 1)")
+        _check("delta_low", delta_low, 0 < delta_low <= delta_high < 1, f"above 0 and at most delta_high {delta_high}")
+        _check("delta_least", delta_least, 0 < delta_least <= delta_low, f"above 0 and at most delta_low {delta_low}")
+        _check("delta_held", delta_held, 0 <= delta_held < delta_least, f"at least 0 and below {delta_least}")
+        for name, value in (("target", target), ("max_premium", max_premium), ("hold_s", hold_s)):
+            _check(name, value, value > 0, "above 0")
+        for name, value in (
+            ("trail_after", trail_after), ("max_spread_pct", max_spread_pct), ("max_spread_ticks", max_spread_ticks),
+            ("least_lots", least_lots), ("least_oi", least_oi), ("expiry_exit_min", expiry_exit_min),
+            ("pause_s", pause_s), ("retry_s", retry_s),
+        ):  # fmt: skip
+            _check(name, value, value >= 0, "at least 0")
+        _check("least_life_h", least_life_h, least_life_h * 60 > expiry_exit_min, "longer than expiry_exit_min")
+        self._underlying, self._strength, self._turn = underlying, strength, turn_strength
+        self._deltas, self._delta_least, self._delta_held = (delta_low, delta_high), delta_least, delta_held
         self._max_premium = int(max_premium * SCALE)
-        self._stop, self._target = stop, target
-        self._hold, self._pause = int(hold_s * NS), int(pause_s * NS)
-        self.score = 0.0
+        self._spread, self._spread_ticks = max_spread_pct / 100, max_spread_ticks
+        self._least_lots, self._least_oi = least_lots, least_oi
+        self._life, self._last_life = least_life_h / HOURS_IN_YEAR, expiry_exit_min / 60 / HOURS_IN_YEAR
+        self._stop, self._target, self._trail_after, self._trail = stop, target, trail_after, trail
+        self._iv_drop = iv_drop
+        self._hold, self._pause, self._retry = int(hold_s * NS), int(pause_s * NS), int(retry_s * NS)
 
     def start(self) -> None:
         table = self.desk.instruments
+        if self.desk.chains is None:
+            raise ValueError("chain_bias: needs the chain engine, which this run does not have")
         counts: dict[str, int] = {}
         for instrument in table:
             if instrument.right is not None:
@@ -90,130 +150,122 @@ class ChainBias(Strategy):
         self._underlying = self._underlying or max(counts, key=lambda name: counts[name], default="")
         if self._underlying not in counts:
             raise ValueError(f"chain_bias: no options on {self._underlying or 'anything'} in this source")
-        self._expiries = sorted({e for p in table.options(self._underlying) if (e := table[p].expiry) is not None})
-        self._chain_of = -1
-        self._history: deque[tuple[int, float, NDArray[np.float64], NDArray[np.float64]]] = deque()
-        self._entries: dict[int, tuple[int, int]] = {}
-        self._last_entry = 0
+        self._chains = self.desk.chains
+        self._options = [(place, table[place]) for place in table.options(self._underlying)]
+        self._held: dict[int, Holding] = {}
+        self._rests_until = 0
 
-    # ------------------------------------------------------------ what it sees
-    def _chain(self) -> bool:
-        """Columns of the nearest expiry that has not passed; False where there is none."""
-        day = np.datetime64(self.desk.now, "ns").astype("datetime64[D]")
-        following = next((n for n, expiry in enumerate(self._expiries) if np.datetime64(expiry) >= day), -1)
-        if following != self._chain_of:
-            self._chain_of = following
-            self._history.clear()
-            if following >= 0:
-                self._index(following)
-        return following >= 0
-
-    def _index(self, expiry: int) -> None:
-        table = self.desk.instruments
-        legs: dict[int, dict[Right, int]] = {}
-        for place in table.options(self._underlying):
-            option = table[place]
-            if option.expiry == self._expiries[expiry] and option.right is not None:
-                legs.setdefault(option.strike, {})[option.right] = place
-        pairs = sorted((strike, pair) for strike, pair in legs.items() if len(pair) == len(Right))
-        self._strike = np.array([strike for strike, _ in pairs], np.float64)
-        self._places = np.array([[pair[Right.CALL], pair[Right.PUT]] for _, pair in pairs], np.int64).T
-
-    def _mids(self) -> NDArray[np.float64]:
-        """Mid of calls and puts, shape (2, strikes), NaN where a side is not quoted."""
-        quotes = self.desk.market.columns[:, self._places]
-        both = (quotes[BID] > 0) & (quotes[ASK] > 0)
-        return np.where(both, (quotes[BID] + quotes[ASK]) / 2.0, np.nan)
-
-    def _look(self) -> bool:
-        """Measure the score; False until a window of history is there."""
-        mids = self._mids()
-        parity = mids[0] - mids[1]
-        quoted = np.flatnonzero(np.isfinite(parity))
-        if quoted.size <= 2:
-            return False
-        near = quoted[np.argsort(np.abs(parity[quoted]), kind="stable")]
-        forward = float(np.median((self._strike + parity)[near[:5]]))
-        oi = self.desk.market.columns[OI][self._places].astype(np.float64)
-        now = self.desk.now
-        self._history.append((now, forward, mids, oi))
-        while len(self._history) > 1 and self._history[1][0] <= now - self._window:
-            self._history.popleft()
-        then, forward_then, mids_then, oi_then = self._history[0]
-        if now - then < self._window:
-            return False
-        atm = int(near[0])
-        around = slice(max(atm - self._strikes, 0), atm + self._strikes + 1)
-        flow = _flow((mids - mids_then)[:, around], (oi - oi_then)[:, around])
-        drift = self._drift(forward - forward_then, float(mids[0, atm] + mids[1, atm]), now - then)
-        self.score = FLOW_WEIGHT * flow + DRIFT_WEIGHT * drift
-        self._atm = atm
-        return True
-
-    def _drift(self, change: float, straddle: float, elapsed: int) -> float:
-        expiry = np.datetime64(self._expiries[self._chain_of], "ns").astype(np.int64) + 10 * 3600 * NS
-        left = max(int(expiry) - self.desk.now, 3600 * NS)
-        expected = straddle / STRADDLE * float(np.sqrt(elapsed / left))
-        return float(np.clip(change / expected, -1.0, 1.0)) if expected > 0 else 0.0
-
-    # ------------------------------------------------------------ what it does
+    # ------------------------------------------------------------ time
     def on_timer(self) -> None:
-        if not self._chain():
+        view = self._chains.views.get(self._underlying)
+        if view is None:
             return
-        ready = self._look()
-        for place in list(self._entries):
-            self._manage(place, turned=ready)
-        if ready and not self._entries and abs(self.score) >= self._threshold:
-            self._enter()
+        now = self.desk.now
+        for place, holding in list(self._held.items()):
+            why = self._exit(place, holding, view)
+            if why and now >= holding.again and self.desk.flat(place, why=why):
+                holding.again = now + ENTRIES_EVERY
+        if not self._held and now >= self._rests_until and now % ENTRIES_EVERY == 0 and now - view.at <= STALE:
+            self._enter(view)
 
-    def _enter(self) -> None:
-        if self.desk.now - self._last_entry < self._pause:
+    # ------------------------------------------------------------ in
+    def _enter(self, view: ChainView) -> None:
+        bias, strength = view.bias, view.bias_strength
+        if bias is None or strength is None or not bias or strength < self._strength:
             return
-        row = 0 if self.score > 0 else 1
-        away = 1 if row == 0 else -1
-        view = self.desk.market.view
-        strike = self._atm
-        while 0 <= strike < len(self._strike) and abs(strike - self._atm) <= self._strikes:
-            place = int(self._places[row, strike])
-            ask = view[ASK, place]
-            if 0 < ask <= self._max_premium and view[BID, place] > 0:
-                why = "bias_up" if row == 0 else "bias_down"
-                if self.desk.long(place, stop_distance=int(ask * self._stop), why=why):
-                    self._last_entry = self.desk.now
-                return
-            strike += away
+        found = self._choose(view, Right.CALL if bias > 0 else Right.PUT)
+        if found is None:
+            return
+        self._rests_until = self.desk.now + self._retry
+        ask = self.desk.market.view[ASK, found]
+        self.desk.long(found, stop_distance=int(ask * self._stop), why="bias_up" if bias > 0 else "bias_down")
 
-    def _manage(self, place: int, *, turned: bool) -> None:
-        price, since = self._entries[place]
+    def _choose(self, view: ChainView, right: Right) -> int | None:
+        """Place of the contract to buy; `None` where none fits."""
+        expiry = min((day for day, one in view.expiries.items() if one.years > self._life), default=None)
+        best: tuple[float, float, int] | None = None
+        for place, option in self._options:
+            if option.expiry != expiry or option.right is not right or not self._is_liquid(place, option):
+                continue
+            contract = self._chains.contract(place)
+            if contract is None or contract.reason != DEFINED or abs(contract.delta) < self._delta_least:
+                continue
+            delta, (low, high) = abs(contract.delta), self._deltas
+            bid, ask = self.desk.market.view[BID, place], self.desk.market.view[ASK, place]
+            rank = (round(max(low - delta, delta - high, 0.0), 6), (ask - bid) / (ask + bid), place)
+            best = rank if best is None else min(best, rank)
+        return None if best is None else best[2]
+
+    def _is_liquid(self, place: int, option: Instrument) -> bool:
+        cells = self.desk.market.of(place)
+        bid, ask = cells[BID], cells[ASK]
+        if not 0 < bid <= ask <= self._max_premium:
+            return False
+        widest = max(self._spread * (bid + ask) / 2, self._spread_ticks * option.tick_size)
+        lot = option.lot_size
+        size = min(cells[BID_SIZE], cells[ASK_SIZE])
+        return bool(ask - bid <= widest and size >= self._least_lots * lot and cells[OI] >= self._least_oi * lot)
+
+    # ------------------------------------------------------------ out
+    def _exit(self, place: int, holding: Holding, view: ChainView) -> str:
+        """Why it is to be closed; empty where it is not. Without a bid there is nobody to close it with."""
         bid = self.desk.market.view[BID, place]
-        call = self.desk.instruments[place].right is Right.CALL
+        if bid <= 0:
+            return ""
+        holding.peak = max(holding.peak, bid)
+        return self._by_price(holding, bid) or self._by_worth(place, holding, bid, view)
+
+    def _by_price(self, holding: Holding, bid: int) -> str:
+        price, peak = holding.price, holding.peak
         if bid <= price * (1 - self._stop):
-            why = "stop"
-        elif bid >= price * (1 + self._target):
-            why = "target"
-        elif self.desk.now - since >= self._hold:
-            why = "time"
-        elif turned and (self.score < 0) == call and abs(self.score) >= self._threshold + TURN:
-            why = "bias_turned"
-        else:
-            return
-        self.desk.flat(place, why=why)
+            return "stop"
+        if bid >= price * (1 + self._target):
+            return "target"
+        if peak >= price * (1 + self._trail_after) and bid <= peak * (1 - self._trail):
+            return "trailing"
+        return ""
 
+    def _by_worth(self, place: int, holding: Holding, bid: int, view: ChainView) -> str:
+        option = self.desk.instruments[place]
+        expiry = view.expiries.get(option.expiry) if option.expiry is not None else None
+        if expiry is not None and expiry.years < self._last_life:
+            return "expiry"
+        contract = self._chains.contract(place)
+        if contract is not None and contract.reason == DEFINED:
+            if abs(contract.delta) < self._delta_held:
+                return "delta_lost"
+            if holding.iv and contract.iv <= holding.iv - self._iv_drop and bid < holding.price:
+                return "iv_lost"
+        wanted = -1 if option.right is Right.PUT else 1
+        bias, strength = view.bias, view.bias_strength
+        if bias is not None and strength is not None and bias * wanted < 0 and strength >= self._turn:
+            return "bias_turned"
+        return "time" if self.desk.now - holding.since >= self._hold else ""
+
+    # ------------------------------------------------------------ what became of it
     def on_position(self, event: PositionChanged) -> None:
-        place = self.desk.instruments.index[event.instrument]
-        if event.quantity:
-            since = self._entries.get(place, (0, self.desk.now))[1]
-            self._entries[place] = (event.cost // event.quantity, since)
+        place, now = self.desk.instruments.index[event.instrument], self.desk.now
+        if not event.quantity:
+            self._held.pop(place, None)
+            self._rests_until = now + self._pause
+            return
+        price = event.cost // event.quantity
+        holding = self._held.get(place)
+        if holding is None:
+            contract = self._chains.contract(place)
+            iv = contract.iv if contract is not None and contract.reason == DEFINED else 0.0
+            self._held[place] = Holding(price, now, price, iv)
         else:
-            self._entries.pop(place, None)
+            holding.price = price
+
+    def on_closed(self, event: OrderClosed) -> None:
+        if not event.filled:
+            self._rests_until = max(self._rests_until, self.desk.now + self._retry)
+
+    def on_refused(self, event: SignalRefused) -> None:
+        self._rests_until = max(self._rests_until, self.desk.now + self._retry)
 
 
-def _flow(price_change: NDArray[np.float64], oi_change: NDArray[np.float64]) -> float:
-    """Signed, size-weighted open-interest flow for the underlying, in [-1, 1]; rows are calls and puts."""
-    moved = np.isfinite(price_change) & (price_change != 0) & (oi_change != 0)
-    if not moved.any():
-        return 0.0
-    # A premium that rises is bought (long build-up, short covering); one that falls is sold.
-    bullish = np.sign(price_change[moved]) * np.array([[1.0], [-1.0]]).repeat(price_change.shape[1], 1)[moved]
-    size = np.abs(oi_change[moved])
-    return float((bullish * size).sum() / size.sum())
+def _check(name: str, value: float, fits: bool, allowed: str) -> None:
+    if not fits:
+        raise ValueError(f"chain_bias: {name} must be {allowed}, was {value!r}")

@@ -5,19 +5,17 @@ one likes; it remembers one sample per `SAMPLE_NS`, some `WINDOW_NS` of them, of
 """
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from datetime import date
 from math import log, sqrt
 from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from angelx.domain.instruments import Instrument, InstrumentTable
+from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS, SCALE
-from angelx.domain.ticks import ASK, BID, OI, VOLUME
 from angelx.market.chain_view import ChainView, ExpiryView
-from angelx.market.state import MarketState
 from angelx.signals.bias import (
     BiasParts,
     StrengthHistory,
@@ -40,8 +38,6 @@ GAP_NS: Final = 30 * 60 * NS
 LEAST: Final = 0.5
 """Part of a window that must have been seen before anything is said of it."""
 LEAST_STEPS: Final = 5
-AROUND: Final = 10
-"""Strikes around the money whose quotes are measured."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -237,37 +233,37 @@ def _median(numbers: list[float]) -> float | None:
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
-# ---------------------------------------------------------------- what a view lacks
-class Gauge:
-    """Measures turnover, open interest and quoted width of the front expiry for `judge`, where the engine does not."""
+# ---------------------------------------------------------------- every underlying of a run
+class Judges:
+    """Judges the chain of every underlying; what a chain engine calls.
 
-    def __init__(self, table: InstrumentTable, underlying: str) -> None:
-        self._options = [(place, table[place]) for place in table.options(underlying)]
-        self._front: object = None
-        self._places: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._strikes: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._lot = 1
+    Parameters
+    ----------
+    rules
+        Of the volatility regimes; `None` = as the specification has them.
+    strengths
+        |bias| of earlier sessions by underlying.
+    """
 
-    def read(self, view: ChainView, market: MarketState) -> None:
-        """Fill `volume`, `open_interest` and `spread` of the view."""
-        if view.front != self._front:
-            self._index([(place, option) for place, option in self._options if option.expiry == view.front])
-            self._front = view.front
-        front = view.expiries.get(view.front) if view.front is not None else None
-        if front is None or not self._places.size:
-            view.volume = view.open_interest = view.spread = None
-            return
-        cells = market.columns[:, self._places]
-        volume, open_interest = int(cells[VOLUME].sum()), int(cells[OI].sum())
-        view.volume = volume / self._lot if volume else None
-        view.open_interest = open_interest / self._lot if open_interest else None
-        near = np.argsort(np.abs(self._strikes - front.atm_strike), kind="stable")[: 2 * AROUND]
-        bid, ask = cells[BID, near], cells[ASK, near]
-        quoted = (bid > 0) & (ask > bid)
-        widths = 2.0 * (ask - bid)[quoted] / (ask + bid)[quoted]
-        view.spread = float(np.median(widths)) if widths.size else None
+    def __init__(
+        self,
+        table: InstrumentTable,
+        *,
+        rules: RegimeRules | None = None,
+        model: TrapModel | None = None,
+        strengths: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    ) -> None:
+        past = strengths or {}
+        self.memories = {
+            option.underlying: ChainMemory(
+                "NSE" if option.currency == "INR" else "US",
+                rules=rules,
+                model=model,
+                strengths=StrengthHistory(past.get(option.underlying, ())),
+            )
+            for option in {option.underlying: option for option in table if option.right is not None}.values()
+        }
 
-    def _index(self, options: list[tuple[int, Instrument]]) -> None:
-        self._places = np.array([place for place, _ in options], np.int64)
-        self._strikes = np.array([option.strike for _, option in options], np.int64)
-        self._lot = options[0][1].lot_size if options else 1
+    def __call__(self, view: ChainView) -> None:
+        """Fill what is judged of a view."""
+        judge(view, self.memories[view.underlying])

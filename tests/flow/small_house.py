@@ -201,6 +201,7 @@ class Play:
         flat_before_close_ns: int = 20 * 60 * NS,
         source_kind: str = "stream",
         silent_feed_ns: int = 3600 * NS,
+        **more: Any,
     ) -> None:
         self.bus = bus or Bus()
         self.journal = MemoryJournal(self.bus)
@@ -214,7 +215,7 @@ class Play:
                 bands=Bands(equity_pct=0, option_pct=0),
             ),
             sessions=SESSIONS, run="flow", capital=CAPITAL, seed=1, flat_before_close_ns=flat_before_close_ns,
-            silent_feed_ns=silent_feed_ns,
+            silent_feed_ns=silent_feed_ns, **more,
         )  # fmt: skip
         self.house = House(self.bus, parts, self.journal, self.latch, Unguarded())
         self.differential = Differential(len(TABLE), [TICK] * len(TABLE))
