@@ -1,6 +1,7 @@
 """Chain engine: keeps option chains up to date in steps of stream time (`angelx.market.chain`)."""
 
 from collections.abc import Iterable
+from datetime import date
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
@@ -33,6 +34,7 @@ class ChainEngine:
         self._bus, self._freshness, self._sessions = bus, freshness, sessions
         self._index = chains.market.table.index
         self._segments = frozenset(one.segment for one in chains.layout.expiries)
+        self._segment = min(self._segments, default="")
         self._open: set[str] = set()
         self._held: dict[tuple[str, str], bool] = {}
         self._working: dict[str, str] = {}
@@ -86,10 +88,11 @@ class ChainEngine:
         """Steps are made while a segment with options is open; a session begins with empty flows."""
         if event.segment not in self._segments:
             return
+        was_open = bool(self._open)
         if event.phase != OPEN:
             self._open.discard(event.segment)
-            if not self._open:
-                self.chains.end_session()
+            if not self._open and was_open:
+                self.chains.end_session(date.fromisoformat(event.session))
             return
         if not self._open and not self._is_of(event.segment, event.session):
             self.chains.new_session()
@@ -128,7 +131,7 @@ class ChainEngine:
     def _catch_up(self, to: int) -> None:
         """Make the steps before `to`; across a night, begin anew."""
         if self._warmed and to - self._warmed > NIGHT:
-            self.chains.end_session()
+            self.chains.end_session(self._sessions.day_of(self._segment, self._warmed))
             self.chains.new_session()
         elif self._warmed:
             for at in range(self._warmed, to, self.chains.settings.step_ns):
