@@ -82,6 +82,7 @@ class ChainBias(Strategy):
     """
 
     every_s: ClassVar[float] = 1.0
+    uses_chains: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ class BiasStrengthFilter:
     """
 
     name = "bias_strength"
+    uses_chains = True
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class OiConfirmationFilter:
     """
 
     name = "oi_confirmation"
+    uses_chains = True
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ class TrapFilter:
     """
 
     name = "trap"
+    uses_chains = True
 
     def __init__(
         self,

@@ -111,6 +111,7 @@ class VolatilityRegimeFilter:
     """
 
     name = "volatility_regime"
+    uses_chains = True
 
     def __init__(
         self,
