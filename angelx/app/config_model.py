@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from angelx.app.config_parts import (
     FILTERS,
+    ChainConfig,
     FilterConfig,
     Section,
     StrategyConfig,
@@ -210,6 +211,7 @@ class Config(Section):
         max_length=64,
         description="What a signal must pass, in this order.",
     )
+    chain: ChainConfig = Field(default=ChainConfig(), description="The option chain engine.")
     risk: RiskConfig = Field(default=RiskConfig(), description="What may be risked.")
     paper: PaperConfig = Field(default=PaperConfig(), description="How the paper broker behaves.")
     journal: JournalConfig = Field(default=JournalConfig(), description="How facts are kept.")

@@ -44,6 +44,41 @@ def _filter(use: str) -> str:
     return use if plugin(use) else one_of(*FILTERS)(use)
 
 
+class ChainConfig(Section):
+    """The option chain engine: Greeks, open-interest flow and what is judged from them (docs/option-chain.md)."""
+
+    enabled: Literal["auto", "always", "never"] = Field(
+        default="auto", description="auto: where the source has options and a strategy or filter uses chains."
+    )
+    step_ms: int = Field(default=250, ge=10, le=2_000, description="Stream time between two steps of the engine.")
+    budget_us: float = Field(default=150.0, ge=0, le=1e6, description="Work of one step on contracts; see contract_us.")
+    contract_us: float = Field(
+        default=0.4,
+        gt=0,
+        le=1_000,
+        description="What one contract costs (`angelx bench chain`): the budget is counted in contracts, never timed.",
+    )
+    slack: float = Field(
+        default=0.25,
+        ge=0,
+        le=10,
+        description="A contract is urgent once the forward moved its premium by this share of its spread.",
+    )
+    flow_window_min: float = Field(default=5.0, gt=0, le=390, description="Window of the open-interest flow.")
+    judge_ms: int = Field(default=1_000, ge=10, le=60_000, description="Stream time between two judgements of a chain.")
+    rate: float | None = Field(
+        default=None,
+        ge=-0.1,
+        le=1,
+        description="Rate that discounts are held against, a year; null is the currency's: INR 0.065, USD 0.045.",
+    )
+
+    @property
+    def budget(self) -> int:
+        """Contracts of one step."""
+        return int(self.budget_us / self.contract_us)
+
+
 class StrategyConfig(Section):
     """One strategy that decides."""
 

@@ -11,6 +11,7 @@ from angelx.bus.bus import Bus
 from angelx.bus.service import Service, consumes
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ticks import Rows
+from angelx.market.chain import ChainSettings
 from angelx.market.sessions import Sessions
 from angelx.risk.limits import Limits
 from angelx.services.broker_link import RecordedLink
@@ -42,7 +43,7 @@ def bare_house() -> House:
     parts = Parts(
         instruments=table, source_kind="stream", strategies=(), filters=(), limits=Limits(),
         paper=Paper(fee=no_fee), sessions=Sessions.load(), run="graph",
-        capital=1, seed=0,
+        capital=1, seed=0, chain=ChainSettings(),
     )  # fmt: skip
     return House(bus, parts, MemoryJournal(bus), MemoryLatch(), Unguarded())
 
@@ -97,7 +98,8 @@ def _bundled(arrows: Sequence[Arrow]) -> list[tuple[str, str, str]]:
 
 # ---------------------------------------------------------------- a picture without any tool
 _ORDER: Final = (
-    SESSION, "data_feed", "market_keeper", "paper_broker", "session_phases", "strategy_host", "filter_chain",
+    SESSION, "data_feed", "market_keeper", "paper_broker", "session_phases", "chain_engine", "strategy_host",
+    "filter_chain",
     "forecasts", "isolation", "learner", "risk_engine", "order_router", "ledger_keeper", "safe_exit", "reconciler",
     "failover_watchdog", "kill_switch", "stage_clock", "performance_monitor",
 )  # fmt: skip

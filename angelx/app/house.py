@@ -29,7 +29,9 @@ from angelx.domain.events import (
 )
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import Journal
-from angelx.market.chain_view import Chains
+from angelx.domain.ticks import Rows, TickBatch
+from angelx.market.chain import ChainSettings, OptionChains
+from angelx.market.expiry_time import Settlements
 from angelx.market.freshness import Freshness
 from angelx.market.sessions import Sessions
 from angelx.market.state import MarketState
@@ -38,6 +40,7 @@ from angelx.risk.book import Book
 from angelx.risk.limits import Limits
 from angelx.services.announcer import Announcer
 from angelx.services.broker_link import RecordedLink
+from angelx.services.chain_engine import ChainEngine
 from angelx.services.failover_watchdog import FailoverWatchdog
 from angelx.services.filter_chain import FilterChain
 from angelx.services.forecasts import Forecasts
@@ -56,7 +59,7 @@ from angelx.services.safe_exit import SafeExit
 from angelx.services.session_phases import OPEN, SessionPhases
 from angelx.services.strategy_host import StrategyHost
 from angelx.signals.filters.base import Filter
-from angelx.signals.judge import ChainMemory
+from angelx.signals.judge import ChainMemory, judge
 from angelx.signals.strategy import Strategy
 from angelx.signals.tuning import Tuning
 from angelx.venue.admission import Bands
@@ -98,10 +101,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     flat_before_close_ns: int = 20 * 60 * 1_000_000_000
     silent_feed_ns: int = 5 * 1_000_000_000
-    chains: Chains | None = None
-    """Option chains with their analytics; `None` where there are none."""
-    memories: Mapping[str, ChainMemory] = {}
-    """What `judge` knows of each of them, by underlying."""
+    chain: ChainSettings | None = None
+    """How option chains are kept up to date; `None` = they are not."""
     pool: Pool | None = None
     """Where slow work runs; `None` = here, at once."""
     waits: bool = True
@@ -143,7 +144,10 @@ class House:
             self.broker = self._paper_broker(parts.paper)
             """Only on paper."""
         self.exchange: PaperExchange | RecordedLink = link or PaperExchange(self.broker)
-        self.host = StrategyHost(bus, self.market, table, parts.strategies, guard, parts.chains)
+        self.memories = memories_of(table) if parts.chain is not None else {}
+        """What is judged of each underlying's chain rests on this."""
+        self.chain_engine = self._chain_engine(parts.chain) if parts.chain is not None else None
+        self.host = StrategyHost(bus, self.market, table, parts.strategies, guard, self.chains)
         self.router = OrderRouter(bus, journal, link or self.broker, bars or LatchedSends(latch))
         self.book = Book(parts.capital, parts.limits, self.router.orders)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
@@ -155,8 +159,8 @@ class House:
         self.kill_switch = KillSwitch(bus, latch)
         self.reconciler = Reconciler(bus, self.exchange, self.ledger, self.router)
         self.announcer = Announcer()
-        memories = parts.memories
-        self.forecasts = Forecasts(bus, parts.chains, self.phases, table, lambda name: memories[name].evidence)
+        memories = self.memories
+        self.forecasts = Forecasts(bus, self.chains, self.phases, table, lambda name: memories[name].evidence)
         self.isolation = Isolation(bus, parts.pool or InlinePool(), waits=parts.waits)
         self.learner = Learner(
             bus, self.isolation, self.phases, parts.filters, memories, parts.tuning, applies=parts.tunes
@@ -168,8 +172,9 @@ class House:
             self.exchange,
             self.phases,
             self.watchdog,
+            *([self.chain_engine] if self.chain_engine is not None else []),
             self.host,
-            FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness, guard, parts.chains),
+            FilterChain(bus, self.market, table, self.phases, parts.filters, self.freshness, guard, self.chains),
             self.forecasts,
             self.isolation,
             self.learner,
@@ -193,6 +198,24 @@ class House:
             seed=parts.seed, latency_ns=paper.latency_ns, jitter_ns=paper.jitter_ns, reject_rate=paper.reject_rate,
             time_in_force=paper.time_in_force, bands=paper.bands,
         )  # fmt: skip
+
+    @property
+    def chains(self) -> OptionChains | None:
+        """Every chain of the run; `None` where they are not kept."""
+        return self.chain_engine.chains if self.chain_engine is not None else None
+
+    def _chain_engine(self, settings: ChainSettings) -> ChainEngine:
+        parts, bus = self.parts, self.bus
+        chains = chains_of(self.market, parts.sessions, lambda: bus.now, settings, self.memories)
+        return ChainEngine(bus, chains, self.freshness, parts.sessions)
+
+    def warm(self, batch: TickBatch) -> None:
+        """Rows of before a restart: state and indicators take them, nobody decides."""
+        if self.chain_engine is not None:
+            self.chain_engine.warm(batch)
+        else:
+            self.market.fold(Rows(batch, 0, batch.rows))
+        self.host.warm(batch)
 
     def _is_open(self, instrument: Instrument, at: int) -> bool:
         return self.phases.segments[instrument.segment].phase == OPEN
@@ -244,6 +267,12 @@ class House:
         for order in working:
             self.host.hold(order.strategy, order.instrument, order.signal)
         self.safe_exit.restore(failed)
+        self._restore_chains(held, working)
+
+    def _restore_chains(self, held: Sequence[PositionChanged], working: Sequence[OrderApproved]) -> None:
+        """What is held or works is computed first."""
+        if self.chain_engine is not None:
+            self.chain_engine.restore(held, working)
 
     def _restore_guard(self, answer: OrderApproved | SignalRefused, signal: Signal | None) -> None:
         """What came as far as the duplicate guard, it remembers."""
@@ -273,6 +302,33 @@ class House:
             book.new_day(event.session)
         if closed is not None:
             book.close(closed)
+
+
+def memories_of(table: InstrumentTable) -> dict[str, ChainMemory]:
+    """What is known of each underlying with options besides its view: nothing yet."""
+    options = [instrument for instrument in table if instrument.kind is Kind.OPTION]
+    return {one.underlying: ChainMemory("US" if one.currency == "USD" else "NSE") for one in options}
+
+
+def chains_of(
+    market: MarketState,
+    sessions: Sessions,
+    now: Callable[[], int],
+    settings: ChainSettings,
+    memories: Mapping[str, ChainMemory],
+) -> OptionChains:
+    """The chains of a market, with settlements and auctions by the calendar, judged."""
+    settlements, table = Settlements(sessions), market.table
+
+    def spot_is_open(underlying: str) -> bool:
+        """A spot is defined in continuous trading only, not in its closing auction (SPEC 1.2)."""
+        instrument = table.get(underlying)
+        return instrument is not None and sessions.phase(instrument.segment, now()) == OPEN
+
+    return OptionChains(
+        market, lambda one: settlements.of(one.segment, one.expiry).at, now, settings,
+        judge=lambda view: judge(view, memories[view.underlying]), spot_is_open=spot_is_open,
+    )  # fmt: skip
 
 
 def _reference(table: InstrumentTable) -> int:

@@ -1,6 +1,6 @@
 """One session: from a configuration and a state directory to a journal, continued where an earlier process left it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,18 +12,24 @@ from angelx.app.house import Paper, Parts, no_fee
 from angelx.app.plugins import filters_of, strategies_of
 from angelx.bus.records import Fault
 from angelx.domain.events import SessionEnded, SessionStarted, SourceOpened
-from angelx.domain.instruments import Instrument
+from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.ports import TickSource
 from angelx.domain.scalars import NS, price_of
+from angelx.market.chain import ChainSettings
 from angelx.market.sessions import Sessions
 from angelx.orders.fees import FeeSchedule
 from angelx.risk.limits import BENCH, Limits, ppm
+from angelx.signals.filters.base import Filter
+from angelx.signals.strategy import Strategy
 from angelx.venue.admission import Bands
 
 JOURNAL: Final = "journal.db"
 HEAD: Final = "journal.head"
 ARCHIVE: Final = "archive"
 SOURCE_ENDED: Final = "source ended"
+RATES: Final[Mapping[str, float]] = {"INR": 0.065, "USD": 0.045}
+"""Continuous rate a year that implied discounts are held against, where the configuration gives none: roughly what
+Treasury bills paid."""
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -175,11 +181,12 @@ def bands_of(config: Config) -> Bands:
 
 def parts_of(config: Config, source: TickSource, sessions: Sessions, run: str) -> Parts:
     """Everything a house is made of, from a configuration and the source it names."""
+    strategies, filters = strategies_of(config), filters_of(config)
     return Parts(
         instruments=source.instruments,
         source_kind=source.kind,
-        strategies=strategies_of(config),
-        filters=filters_of(config),
+        strategies=strategies,
+        filters=filters,
         limits=limits_of(config),
         paper=Paper(
             fee=fee_of(config, sessions),
@@ -195,7 +202,28 @@ def parts_of(config: Config, source: TickSource, sessions: Sessions, run: str) -
         seed=config.seed,
         flat_before_close_ns=config.risk.flat_before_close_min * 60 * NS,
         silent_feed_ns=int(config.watchdog.stale_feed_s * NS),
+        chain=chain_settings(config) if _uses_chains(config, source, strategies, filters) else None,
     )
+
+
+def chain_settings(config: Config) -> ChainSettings:
+    """The chain section as the engine takes it."""
+    chain = config.chain
+    return ChainSettings(
+        step_ns=chain.step_ms * 1_000_000,
+        budget=chain.budget,
+        slack=chain.slack,
+        flow_window_ns=int(chain.flow_window_min * 60 * NS),
+        judge_ns=chain.judge_ms * 1_000_000,
+        rate=RATES[config.currency] if chain.rate is None else chain.rate,
+    )
+
+
+def _uses_chains(config: Config, source: TickSource, strategies: Sequence[Strategy], filters: Sequence[Filter]) -> bool:
+    """Whether anybody looks at chains: nobody pays for them otherwise."""
+    if config.chain.enabled != "auto" or not any(one.kind is Kind.OPTION for one in source.instruments):
+        return config.chain.enabled == "always"
+    return any(getattr(one, "uses_chains", False) for one in (*strategies, *filters))
 
 
 def tick_sizes(source: TickSource) -> list[int]:

@@ -32,7 +32,7 @@ from angelx.bus.clock import PacedClock, SystemClock
 from angelx.domain.errors import AngelxError, ConfigInvalid, InputInvalid, JournalBroken
 from angelx.domain.events import IncidentReported, SessionStarted, SourceOpened
 from angelx.domain.ports import TickSource
-from angelx.domain.ticks import AT, Rows, TickBatch
+from angelx.domain.ticks import AT, TickBatch
 from angelx.health.latency import LatencyHistogram
 from angelx.market.differential import Differential
 from angelx.market.sessions import Sessions
@@ -155,8 +155,7 @@ class TradingSession:
         return self.feed.accepted(self.bus.row, self._warm)
 
     def _warm(self, batch: TickBatch) -> None:
-        self.house.market.fold(Rows(batch, 0, batch.rows))
-        self.house.host.warm(batch)
+        self.house.warm(batch)
 
     def _ends_at(self, now: int) -> int:
         """Close of the last session that is open at `now` or was just; 0 where none is known."""

@@ -361,6 +361,7 @@ class TuningLearned(Event, frozen=True):
 RECORDED: Final[tuple[type[Event], ...]] = (
     SessionStarted, SourceOpened, InstrumentUsed, PhaseChanged, SessionEnded, Signal, SignalRefused, OrderApproved,
     CancelRequested, OrderAccepted, OrderFilled, OrderEnded, EquityMarked, CommandReceived, LevelChanged, HealthChanged,
-    StrategyFailed, IncidentReported, BooksRead, SignalJudged, ForecastMade, ForecastScored, WorkDone, WorkFailed, TuningLearned,
+    StrategyFailed, IncidentReported, BooksRead, SignalJudged, ForecastMade, ForecastScored, WorkDone, WorkFailed,
+    TuningLearned,
 )  # fmt: skip
 """What the journal holds; in the order of this module."""

@@ -9,6 +9,7 @@ All summary numbers of a view (ratios, max pain, walls, flows, volume) are of it
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Final
 
 import msgspec
@@ -46,6 +47,7 @@ from angelx.market.chain_kernels import (
     mark,
     median_width,
     read_quotes,
+    read_smiles,
 )
 from angelx.market.chain_layout import ChainLayout, ExpiryLine
 from angelx.market.chain_summary import ChainSummary
@@ -53,6 +55,7 @@ from angelx.market.chain_view import ChainView, Contract, Flow
 from angelx.market.forward import NO_PAIR, workspace
 from angelx.market.oi_flow import WINDOW, OiFlow
 from angelx.market.priority import Deferral, Turns, choose
+from angelx.market.smile import SMILE_WIDTH, IvHistory
 from angelx.market.state import MarketState
 
 SETTLING_IN: Final = 300 * NS
@@ -107,6 +110,8 @@ class OptionChains:
         Settlement of a contract's segment on its expiry date, ns.
     now
         Stream time, ns.
+    histories
+        Closes of earlier sessions, by underlying.
     spot_is_open
         Whether the underlying of that id has a defined value at the time (not in its closing auction).
     """
@@ -119,6 +124,7 @@ class OptionChains:
         settings: ChainSettings | None = None,
         *,
         judge: Judge | None = None,
+        histories: Mapping[str, IvHistory] | None = None,
         spot_is_open: Callable[[str], bool] | None = None,
     ) -> None:
         self.settings = settings or ChainSettings()
@@ -133,9 +139,11 @@ class OptionChains:
         self.quotes: Table = np.zeros((n, QUOTE_COLUMNS), np.int64)
         self.quotes[:, Q_STATE] = NO_QUOTE
         self._used: Floats = np.full((n, WITH_COLUMNS), -1.0)
+        self._smiles: Floats = np.zeros((m, SMILE_WIDTH))
         self._versions: Table = np.zeros(m, np.int64)
         self._touched = np.zeros(m, np.int8)
         self._found = np.full(m, NO_PAIR, np.int8)
+        self._fitted = np.zeros(m)
         self._spots = np.zeros(m)
         self._settles: Table = np.array([settles(one) for one in layout.expiries], np.int64)
         self._waiting = np.zeros(n, np.int8)
@@ -159,7 +167,7 @@ class OptionChains:
         """Oldest exchange time that counts as fresh at the last step."""
         self.views: Mapping[str, ChainView] = {name: ChainView(name, expiries={}) for name in layout.by_underlying}
         self._summaries = [
-            ChainSummary(self, self.views[name], lines, market, self._settles)
+            ChainSummary(self, self.views[name], lines, market, self._settles, (histories or {}).get(name))
             for name, lines in layout.by_underlying.items()
         ]
 
@@ -183,10 +191,15 @@ class OptionChains:
         self.flow.new_session()
         self._began = 0
 
-    def end_session(self) -> None:
-        """A session closed: its last at-the-money volatility is history."""
+    def end_session(self, day: date) -> None:
+        """The session of that day closed: its last volatility is history."""
         for summary in self._summaries:
-            summary.end_session()
+            summary.end_session(day)
+
+    @property
+    def histories(self) -> dict[str, IvHistory]:
+        """The volatility at the close of each session that is known, by underlying."""
+        return {summary.view.underlying: summary.history for summary in self._summaries}
 
     # ------------------------------------------------------------ steps
     def step(self, now: int, max_age_ns: int) -> None:
@@ -205,8 +218,6 @@ class OptionChains:
             return
         self.max_age_ns = max_age_ns
         self._stepped = now
-        if turn == 0:  # Once in a turn every forward is fitted anew: time passed under those that nothing touched.
-            self._touched[:] = 1
         self._read(now)
         self.cache.new_batch()
         waiting, usable = look(
@@ -241,7 +252,7 @@ class OptionChains:
             self._spots[summary.first : summary.stop] = spot
         self.work.forwards += fit_forwards(
             now, self._settles, self._touched, self._spots, self._legs[0], self._legs[1], self._sizes, self._contracts,
-            self._expiries, self._versions, self._found, self.settings.rate, self._scratch,
+            self._expiries, self._versions, self._found, self._fitted, self.settings.rate, self._scratch,
         )  # fmt: skip
 
     def _work(self, now: int, turn: int) -> int:
@@ -263,9 +274,13 @@ class OptionChains:
         )  # fmt: skip
 
     def _publish(self, now: int) -> None:
+        read_smiles(
+            self._legs[0], self._legs[1], self._sizes, self._contracts, self._expiries, self.greeks, self.reasons,
+            self._smiles,
+        )  # fmt: skip
         judging = self._judge is not None and now // self.settings.judge_ns != self._judged
         for summary in self._summaries:
-            summary.update(now, self._expiries, self._found)
+            summary.update(now, self._expiries, self._found, self._smiles)
             if judging and self._judge is not None:
                 self._judge(summary.view)
         self._judged = now // self.settings.judge_ns

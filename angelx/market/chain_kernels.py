@@ -32,6 +32,7 @@ from angelx.market.black76 import (
 from angelx.market.expiry_time import YEAR_S
 from angelx.market.forward import RATE_BAND, WINDOW, fit
 from angelx.market.priority import DRIFTED, SETTLED, URGENT
+from angelx.market.smile import read_smile
 
 # Columns of the quotes: one line for each contract.
 Q_BID: Final = 0
@@ -149,9 +150,11 @@ def read_quotes(
 @nb.njit(cache=True, nogil=True)
 def fit_forwards(
     now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, calls: Table, puts: Table, sizes: Table,
-    contracts: Floats, expiries: Floats, versions: Table, found: NDArray[np.int8], curve: float, work: Floats,
+    contracts: Floats, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
+    curve: float, work: Floats,
 ) -> int:  # fmt: skip
-    """Time left of every expiry; forward, discount and carry of those touched, or whose spot moved.
+    """Time left of every expiry; forward, discount and carry of those touched, or whose spot moved, or
+    under which time has passed.
 
     Parameters
     ----------
@@ -165,6 +168,8 @@ def fit_forwards(
         By expiry, counted up where any of its terms changed.
     found
         By expiry, written: what `forward.fit` answered.
+    fitted
+        By expiry, written: the years left when it was fitted last.
 
     Returns
     -------
@@ -175,8 +180,10 @@ def fit_forwards(
     for e in range(touched.shape[0]):
         terms = expiries[e]
         terms[YEARS] = max(settles[e] // NS - now // NS, 0) / YEAR_S  # as `expiry_time.years_until`
-        if touched[e] == 0 and terms[SPOT] == spots[e]:
+        passed = abs(fitted[e] - terms[YEARS]) > TIME_SHARE * terms[YEARS]
+        if touched[e] == 0 and terms[SPOT] == spots[e] and not passed:
             continue
+        fitted[e] = terms[YEARS]
         forward, discount, spot, carry = terms[FORWARD], terms[DISCOUNT], terms[SPOT], terms[CARRY]
         terms[SPOT] = spots[e]
         size = sizes[e]
@@ -275,3 +282,14 @@ def median_width(first: int, stop: int, atm: int, around: int, steps: Table, con
             widths[count] = contracts[n, SPREAD] / contracts[n, MID]
             count += 1
     return float(np.median(widths[:count])) if count else -1.0
+
+
+@nb.njit(cache=True, nogil=True)
+def read_smiles(
+    calls: Table, puts: Table, sizes: Table, contracts: Floats, expiries: Floats, greeks: Floats, reasons: Reasons,
+    smiles: Floats,
+) -> None:  # fmt: skip
+    """ATM_IV, PUT_WING and CALL_WING of every expiry, as `smile.read_smile` writes them."""
+    for e in range(sizes.shape[0]):
+        size = sizes[e]
+        read_smile(calls[e, :size], puts[e, :size], contracts, expiries[e, FORWARD], greeks, reasons, smiles[e])

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,6 +28,8 @@ from angelx.market.chain_statistics import (
 )
 from angelx.market.chain_view import ChainView, ExpiryView, Flow
 from angelx.market.forward import FORWARD_REASONS
+from angelx.market.sessions import MINUTE
+from angelx.market.smile import IvHistory, IvNoise, at_tenor
 from angelx.market.state import MarketState
 
 if TYPE_CHECKING:
@@ -58,11 +61,15 @@ class ChainSummary:
         lines: Sequence[ExpiryLine],
         market: MarketState,
         settles: Table,
+        history: IvHistory | None,
     ) -> None:
         self.view, self.lines = view, lines
         self.first, self.stop = lines[0].line, lines[-1].line + 1
         self.counts = {"spot_missing": 0, "spot_stale": 0}
         """How often the spot turned out to be missing or stale."""
+        self.history = history or IvHistory()
+        self._noise = IvNoise()
+        self._sampled = 0
         self._chains, self._market = chains, market
         self._settles = settles[self.first : self.stop]
         self._spot_place = market.table.index.get(view.underlying, -1)
@@ -88,17 +95,19 @@ class ChainSummary:
         return self.view.spot or 0.0
 
     # ------------------------------------------------------------ the view
-    def update(self, now: int, expiries: Floats, found: NDArray[np.int8]) -> None:
+    def update(self, now: int, expiries: Floats, found: NDArray[np.int8], smiles: Floats) -> None:
         """Everything of the view that steps keep."""
         view = self.view
         terms = expiries[self.first : self.stop]
         self._expiries(terms[:, _TERMS].tolist(), found[self.first : self.stop].tolist())
+        self._smiles(smiles[self.first : self.stop].tolist())
         front = int(self._settles.searchsorted(now, side="right"))
         view.front = self.lines[front].expiry if front < len(self.lines) else None
         if view.front is None:
             self._nothing()
         else:
             self._of_front(self.lines[front], self._views[front].forward or 0.0)
+            self._volatility(now, self._views[front].atm_iv)
         view.at = now
 
     def _expiries(self, terms: Sequence[Sequence[float]], found: Sequence[int]) -> None:
@@ -115,6 +124,36 @@ class ChainSummary:
             if forward != view.forward:
                 view.forward = forward
                 self._money(number, forward)
+
+    def _smiles(self, smiles: Sequence[Sequence[float]]) -> None:
+        """Volatility at the money and skew of every expiry."""
+        for view, (at_the_money, put_wing, call_wing) in zip(self._views, smiles, strict=True):
+            view.atm_iv = at_the_money or None
+            view.skew = put_wing - call_wing if put_wing > 0.0 and call_wing > 0.0 else None
+
+    def _volatility(self, now: int, front: float | None) -> None:
+        """Noise, rank and percentile: once a minute."""
+        if now // MINUTE == self._sampled:
+            return
+        self._sampled = now // MINUTE
+        if front is not None:
+            self._noise.sample(front)
+        view, level = self.view, self.level
+        view.iv_noise = self._noise.noise
+        view.sessions = len(self.history)
+        view.iv_rank = self.history.rank(level) if level is not None else None
+        view.iv_percentile = self.history.percentile(level) if level is not None else None
+
+    @property
+    def level(self) -> float | None:
+        """The volatility that sessions are compared by: at the money, of a month's life."""
+        return at_tenor([one.years for one in self._views], [one.atm_iv for one in self._views])
+
+    def end_session(self, day: date) -> None:
+        """A session closed: remember its volatility."""
+        level = self.level
+        if level is not None:
+            self.history.close(day, level)
 
     def _money(self, number: int, forward: float) -> None:
         """The strike nearest to the forward; of two as near the lower."""
@@ -148,9 +187,6 @@ class ChainSummary:
         view.open_interest = (got[CALL_OI] + got[PUT_OI]) / lot or None
         view.volume = (got[CALL_VOLUME] + got[PUT_VOLUME]) / lot or None
         view.spread = self._chains.width_near(one, self._atm[one.rank], AROUND)
-
-    def end_session(self) -> None:
-        """A session closed."""
 
 
 _TERMS: Final = [YEARS, FORWARD, DISCOUNT]

@@ -220,7 +220,12 @@ class BrokerLink(RecordedLink):
             for after_s in DOUBT_LOOKS_S:
                 group.create_task(self._want_books(after_s))
         except OrderRejected as error:
-            self._ended(order, "rejected", "broker", str(error))
+            code, _, detail = str(error).partition(": ")
+            if code == "barred":
+                self._ended(order, "barred", "kill_switch", detail)
+            else:
+                known = code.isidentifier() and bool(detail)
+                self._ended(order, "rejected", code if known else "broker", detail if known else str(error))
         except (BrokerUnreachable, AuthExpired, RateLimited) as error:  # it did not leave, or was turned away
             self._ended(order, "rejected", _CODES[type(error)], str(error))
 

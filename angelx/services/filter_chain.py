@@ -118,7 +118,7 @@ class FilterChain:
         scene.window = self._windows.window(scene.now, scene.opens_at, scene.closes_at)
         scene.twin = self._twins.get(place, -1)
         if self._chains is not None:
-            scene.chain = self._chains.views.get(instrument.underlying or instrument.id)
+            scene.chain = self._chains.views.get(scene.instrument.underlying or scene.instrument.id)
         return scene
 
 

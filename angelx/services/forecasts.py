@@ -107,7 +107,7 @@ class Forecasts:
         now = self._bus.now
         for pending in list(self._pending.values()):
             self._check(pending, now)
-        if not any(phase == OPEN for phase in self._phases.phases.values()):
+        if not any(segment.phase == OPEN for segment in self._phases.segments.values()):
             self.unscored += len(self._pending)
             self._pending.clear()
             self._running = False
@@ -120,11 +120,9 @@ class Forecasts:
     def _forecast(self, now: int) -> None:
         assert self._chains is not None
         for underlying, view in self._chains.views.items():
-            segment = self._segments.get(underlying, "")
+            segment = self._phases.segments.get(self._segments.get(underlying, ""))
             price = self._price(view, view.front)
-            if price is None or now + HORIZON_NS > self._phases.closes.get(segment, 0):
-                continue
-            if self._phases.phases.get(segment) != OPEN:
+            if price is None or segment is None or segment.phase != OPEN or now + HORIZON_NS > segment.closes_at:
                 continue
             if view.bias is not None and view.bias_chance is not None:
                 self._make("bias", underlying, view.bias_chance, price, 0.0, (view.bias,))
@@ -143,8 +141,8 @@ class Forecasts:
         if view is None or view.bias_chance is None:
             return
         price = self._price(view, view.front)
-        closes_at = self._phases.closes.get(self._segments.get(event.underlying, ""), 0)
-        if price is None or event.at + HORIZON_NS > closes_at:
+        segment = self._phases.segments.get(self._segments.get(event.underlying, ""))
+        if price is None or segment is None or event.at + HORIZON_NS > segment.closes_at:
             return
         chance = view.bias_chance if event.outlook > 0 else 1.0 - view.bias_chance
         subject = event.refused_by or "passed"

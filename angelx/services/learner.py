@@ -131,7 +131,7 @@ class Learner:
     # ------------------------------------------------------------ the end of a session
     def on_phase(self, event: PhaseChanged) -> None:
         """When the last segment has closed, learn; when the first opens, apply."""
-        is_open = any(phase == OPEN for phase in self._phases.phases.values())
+        is_open = any(segment.phase == OPEN for segment in self._phases.segments.values())
         if is_open and not self._open:
             self._begin()
         elif not is_open and self._open:

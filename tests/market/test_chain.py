@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from angelx.domain.scalars import NS
+from angelx.domain.ticks import BID
 from angelx.market.black76 import REASONS
 from angelx.market.chain import ChainSettings
 from angelx.market.chain_view import Contract, Flow
@@ -58,8 +59,11 @@ def test_differential_is_full_recompute(told: list[tuple[int, int, str, int]], s
         desk.feed(now).step(at, max_age_s=5)
         desk.chains.contract(1 + number)
 
-    at = -(-at // 2_000) * 2_000  # where the slow hand begins a new round
-    desk.feed([one for one in rows if one["at"] <= OPENS_AT + at * 1_000_000]).step(at, max_age_s=5)
+    at += 100  # A quote of each expiry changes last, so that its forward is of this very second.
+    late = [
+        row(place, at, fair(place) + 0.1 + 0.05 * (desk.market.view[BID, place] % 1_000 // 500)) for place in (5, 15)
+    ]
+    desk.feed([*(one for one in rows if one["at"] <= late[0]["at"]), *late]).step(at, max_age_s=5)
     full = Desk(market=desk.market)
     full.now = desk.now
     full.chains.settle(desk.now, 5 * NS)

@@ -1,7 +1,7 @@
 """Calls of a client who is logged in: reads that may be repeated, and sends that never are."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from angelx.adapters.angelone.backoff import Backoff
 from angelx.adapters.angelone.limits import ORDERS
 from angelx.adapters.angelone.session import SECURE, AngelSession
 from angelx.adapters.rate_budget import Priority
-from angelx.domain.errors import AuthExpired, BrokerUnreachable, OrderFateUnknown, RateLimited
+from angelx.domain.errors import AuthExpired, BrokerUnreachable, OrderFateUnknown, OrderRejected, RateLimited
 from angelx.domain.wire import NoAnswer, Response
 
 TRIES: Final = 3
@@ -87,8 +87,12 @@ class Caller:
         )  # fmt: skip
 
     # ------------------------------------------------------------ sends
-    async def send(self, path: str, body: Mapping[str, Any], order: str, *, is_exit: bool) -> bytes:
+    async def send(
+        self, path: str, body: Mapping[str, Any], order: str, *, is_exit: bool, last_look: Callable[[], str] = str
+    ) -> bytes:
         """The JSON of the answer's data to one order request, sent once, never again.
+
+        `last_look` is asked when the budget lets it go: a reason keeps it here, as `OrderRejected`.
 
         Raises
         ------
@@ -102,6 +106,8 @@ class Caller:
         priority = Priority.EXIT if is_exit else Priority.ENTRY
         wait_s = EXIT_WAIT_S if is_exit else ENTRY_WAIT_S
         await self.session.budget.take(ORDERS, priority, within_s=wait_s)
+        if why := last_look():
+            raise OrderRejected(f"barred: {why}")
         self.counts["sends"] += 1
         jwt = self.session.jwt
         try:

@@ -100,6 +100,7 @@ class AngelOneClient:
         self.session = session
         self.on_report: Callable[[Event], None] = _nothing
         self.on_state: Callable[[bool, str], None] = _nothing
+        self.last_look: Callable[[OrderApproved], str] = _no_objection
         self.capabilities = capabilities(self._day())
         self.caller = Caller(session, random, timeout_s=timeout_s)
         self.master: ScripMaster | None = None
@@ -325,7 +326,9 @@ class AngelOneClient:
         }  # fmt: skip
         self.merge.sending(order)
         try:
-            data = await self.caller.send(PLACE, body, order.order, is_exit=order.reduces)
+            data = await self.caller.send(
+                PLACE, body, order.order, is_exit=order.reduces, last_look=lambda: self.last_look(order)
+            )
             placed = one_of(data, Placed)
         except ValueError as error:
             raise OrderFateUnknown(order.order, f"taken, but {error}") from None
@@ -471,6 +474,11 @@ def _cost(row: PositionRow, quantity: int) -> int:
 def _price(price: int) -> str:
     """Rupees as text, as exact as it is."""
     return f"{decimal_of(price):.4f}".rstrip("0").rstrip(".")
+
+
+def _no_objection(order: OrderApproved) -> str:
+    """Nobody keeps orders here."""
+    return ""
 
 
 def _nothing(*_: object) -> None:

@@ -67,6 +67,10 @@ class _StreamError(msgspec.Struct, rename="camel"):
     error_message: str = ""
 
 
+class _Changed(Exception):
+    """Other instruments are asked for."""
+
+
 class AngelOneFeed:
     """A `FeedClient`: SnapQuote packets of up to 3,000 instruments.
 
@@ -123,19 +127,14 @@ class AngelOneFeed:
         """Keep every stream alive until cancelled; after `subscribe` they are opened anew."""
         while True:
             self._changed.clear()
-            lines = self._lines
-            tasks = [asyncio.get_running_loop().create_task(line.run()) for line in lines]
-            changed = asyncio.get_running_loop().create_task(self._changed.wait())
             try:
-                await asyncio.wait([*tasks, changed], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (*tasks, changed):
-                    task.cancel()
-                ended = await asyncio.gather(*tasks, changed, return_exceptions=True)
-            for error in ended:
-                if isinstance(error, Exception):
-                    raise error
-            self.line_down("subscriptions changed")
+                async with asyncio.TaskGroup() as group:
+                    for line in self._lines:
+                        group.create_task(line.run())
+                    await self._changed.wait()
+                    raise _Changed  # ends the lines
+            except* _Changed:
+                self.line_down("subscriptions changed")
 
     @property
     def refused(self) -> dict[str, int]:
