@@ -1,0 +1,1 @@
+"""Angel One's SmartAPI as seen from a client (docs/angelone.md)."""
