@@ -292,13 +292,15 @@ class PacketDecoder:
         """Sequence numbers begin anew: what comes next is newer than everything seen."""
         self._states[:, _SEQUENCE] = _NEVER
 
-    def restore(self, place: int, cells: Mapping[int, int], at: int) -> TickBatch:
-        """One row from what REST knows of an instrument (by field), received at `at`."""
+    def restore(self, place: int, cells: Mapping[int, int], at: int) -> TickBatch | None:
+        """One row from what REST knows of an instrument (by field), received at `at`; `None` where we know newer."""
         state = self._states[place]
+        if cells[EXCHANGE_AT] < state[EXCHANGE_AT]:
+            return None
         for field, value in cells.items():
             state[field] = value
         state[AT] = at
-        return TickBatch(np.ascontiguousarray(state[:FIELDS].reshape(FIELDS, 1)))
+        return TickBatch(np.ascontiguousarray(state[:FIELDS].reshape(FIELDS, 1)).copy())
 
     def has_new(self, place: int) -> bool:
         """Whether a packet of the instrument came on this connection."""

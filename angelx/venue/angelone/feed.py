@@ -137,7 +137,7 @@ class MarketStream:
             try:
                 correlation = msgspec.json.decode(message, type=_Loose).correlation_id
                 ask = msgspec.json.decode(message, type=_Ask)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise _Reject(INVALID_PAYLOAD, f"Invalid Request Payload: {error}") from error
             self._apply(connection, ask)
         except _Reject as reject:

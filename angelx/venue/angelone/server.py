@@ -266,7 +266,7 @@ def _tokens(session: Session) -> dict[str, str]:
 def _body(request: Request) -> Body:
     try:
         body = msgspec.json.decode(request.body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refusal("AB9001", "Invalid JSON") from None
     if not isinstance(body, dict):
         raise Refusal("AB9001", "Invalid JSON: an object is needed")
