@@ -20,6 +20,7 @@ from angelx.domain.ticks import TickBatch
 from angelx.domain.wire import NoAnswer, Response, Stream
 from angelx.sim.loop import simulate
 from angelx.sim.memory_transport import MemoryTransport
+from angelx.venue.faults import FaultyServer, Handles
 from tests.venue.angelone_floor import CALL, RUPEE, SECRET, START, TABLE, AngelFloor
 
 Result = TypeVar("Result")
@@ -35,7 +36,7 @@ class LiveFloor(AngelFloor):
         super().__init__(**options)
 
     @property
-    def now(self) -> int:  # type: ignore[override]
+    def now(self) -> int:
         loop = asyncio.get_running_loop()
         return START + self.offset + int(loop.time() * NS)
 
@@ -65,7 +66,10 @@ class Line:
 
     def __init__(self, floor: AngelFloor) -> None:
         self.floor = floor
-        self.memory = MemoryTransport(floor.server, latency_s=0.002)
+        self.menu = FaultyServer(
+            floor.server, name="angelone", random=Random(7), handles=Handles(floor.server.expire_tokens)
+        )
+        self.memory = MemoryTransport(self.menu, latency_s=0.002)
         self.faults: deque[tuple[str, str | Response | Exception]] = deque()
         """(Part of the path, what happens to the next such request): `lost_reply`, `lost_request`, `slow`, a response
         instead of the server's, or an exception."""
@@ -176,7 +180,7 @@ class Pair:
 
     async def until(self, condition: Callable[[], bool], within_s: float = 300.0) -> None:
         async with asyncio.timeout(within_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  (virtual time; the condition may be anything)
                 await asyncio.sleep(0.01)
 
     def kinds(self) -> list[str]:

@@ -67,8 +67,8 @@ class Logins:
         self._by_refresh: dict[str, Session] = {}
 
     # ------------------------------------------------------------ log in, refresh, log out
-    def log_in(self, client_code: str, pin: str, totp: str, now: int) -> Session:
-        """A new session; earlier ones go on.
+    def log_in(self, client_code: str, pin: str, totp: str, now: int, wall: int) -> Session:
+        """A new session; earlier ones go on. The one-time password is of either time.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Logins:
         is_known = hmac.compare_digest(client_code.encode(), known.client_code.encode())
         if not (hmac.compare_digest(pin.encode(), known.pin.encode()) and is_known):
             raise Refusal("AB1000")
-        if not self._is_totp(totp, now):
+        if not (self._is_totp(totp, now) or self._is_totp(totp, wall)):
             raise Refusal("AB1050")
         return self._open(client_code, now)
 

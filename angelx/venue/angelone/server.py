@@ -56,6 +56,9 @@ class AngelOneServer:
         What orders by API may be; the rules for retail algorithms by default.
     closes
         Previous close by instrument id, 1/10,000.
+    wall
+        The host's time, ns, where it is not the exchange's: rate windows go by it, for clients count real seconds, and
+        one-time passwords of either time are good, for people's clocks are real.
     """
 
     def __init__(
@@ -68,9 +71,11 @@ class AngelOneServer:
         rules: OrderRules | None = None,
         fees: FeeSchedule | None = None,
         closes: Mapping[str, int] | None = None,
+        wall: Callable[[], int] | None = None,
     ) -> None:
         self.credentials = credentials
         self._now = now
+        self._wall = wall or now
         self.logins = Logins(credentials, random)
         self.windows = RateWindows()
         self.contracts = Contracts(exchange.table)
@@ -88,6 +93,10 @@ class AngelOneServer:
         exchange.on_rows.append(self._on_rows)
         self._gets = gets(self.desk, self._quotes, self._portfolio)
         self._posts = posts(self.desk, self._quotes, self._portfolio, self._rules, self.contracts)
+
+    def expire_tokens(self) -> None:
+        """Every session token is expired from now on (fault menu); refresh tokens are not."""
+        self.logins.expire_all(self._now())
 
     def _on_rows(self, batch: TickBatch, start: int, stop: int) -> None:
         self._days.fold(batch, start, stop)
@@ -124,7 +133,7 @@ class AngelOneServer:
         session = self.logins.session_of(headers.get("authorization", ""), headers.get("x-privatekey", ""), self._now())
         if headers.get("x-usertype", "USER") != "USER":
             raise Refusal("AB1005")
-        if not self.windows.admits(session.client_code, category, self._now()):
+        if not self.windows.admits(session.client_code, category, self._wall()):
             return too_fast()
         if category in _GATED and self.credentials.static_ips and request.peer not in self.credentials.static_ips:
             raise Refusal("AG7002")
@@ -151,10 +160,10 @@ class AngelOneServer:
             raise Refusal("AG8004")
         body = _body(request)
         code = str(body.get("clientcode") or "")
-        if not self.windows.admits(code, "loginByPassword", self._now()):
+        if not self.windows.admits(code, "loginByPassword", self._wall()):
             return too_fast()
         session = self.logins.log_in(
-            code, str(body.get("password") or ""), str(body.get("totp") or ""), self._now()
+            code, str(body.get("password") or ""), str(body.get("totp") or ""), self._now(), self._wall()
         )  # fmt: skip
         data = _tokens(session)
         if "state" in body:
@@ -164,7 +173,7 @@ class AngelOneServer:
     def _renew(self, request: Request) -> Response:
         if request.headers.get("x-privatekey", "") != self.credentials.api_key:
             raise Refusal("AG8004")
-        if not self.windows.admits(self.credentials.client_code, "generateTokens", self._now()):
+        if not self.windows.admits(self.credentials.client_code, "generateTokens", self._wall()):
             return too_fast()
         return success(_tokens(self.logins.renew(str(_body(request).get("refreshToken") or ""), self._now())))
 
