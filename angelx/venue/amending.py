@@ -31,6 +31,8 @@ class Amending:
             The order that shall replace it; `None` where it keeps its id.
         """
         floor = self._floor
+        if entry.parent is not None or entry.rivals:  # It may have become smaller meanwhile.
+            wanted = replace(wanted, quantity=entry.request.quantity)
         objection = self._too_late(entry, wanted) or self._amend(entry, wanted, successor)
         if objection is not None:
             floor.tell(floor.desk.denied, entry, "replace_rejected")
@@ -86,4 +88,5 @@ class Amending:
         if entry.parent is not None:
             entry.parent.children = tuple(successor if child is entry else child for child in entry.parent.children)
         entry.where, entry.children, entry.rivals = GONE, (), ()
+        del self._floor.by_ticket[successor.order.id]
         self._floor.by_ticket[ticket.id] = successor

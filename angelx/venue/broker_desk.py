@@ -90,7 +90,7 @@ class BrokerDesk:
         old, new = entry.order, successor.order
         old.status, old.replaced_by, old.ended_at = "replaced", new.id, self._agenda.now
         new.request, new.stop, new.best = successor.request, successor.stop, successor.best
-        new.carried = old.carried + old.filled
+        new.carried, new.triggered_at = old.carried + old.filled, old.triggered_at
         self.tell("replaced", entry)
         self.accepted(successor, status)
 

@@ -260,13 +260,13 @@ class Floor:
     def _cross(self, segment: str, *, is_auction: bool) -> None:
         """What waits for the close trades with the last quotes; after an auction everything else does too."""
         self.phases.is_crossing = True
-        for entry in self._in_segment(segment, QUEUED):
-            if is_auction or entry.request.tif == CLS:
-                self.work(entry)
         if is_auction:
             for place, instrument in enumerate(self.table):
                 if instrument.segment == segment:
                     self.happened(self.engine.cross(place, self.now))
+        for entry in self._in_segment(segment, QUEUED):
+            if is_auction or entry.request.tif == CLS:
+                self.work(entry)
         self.phases.is_crossing = False
 
     def _end_day(self, segment: str) -> None:

@@ -32,9 +32,9 @@ class Links:
     def ended(self, entry: Entry, outcome: str) -> None:
         """The end of an exit ends its rival; that of an entry its exits, or lets them close what it had filled.
 
-        An exit that is refused leaves its rival alone: half a protection is better than none.
+        With the day of an entry that of its exits ends too. An exit that is refused leaves its rival alone: half a protection is better than none.
         """
-        if entry.children and entry.carried + entry.filled:
+        if entry.children and entry.carried + entry.filled and outcome != "expired":
             self._let_go(entry)
         for child in entry.children:
             if child.where == HELD:
@@ -66,10 +66,11 @@ class Links:
     def _let_go(self, entry: Entry) -> None:
         """The exits of an entry begin to work, for what it filled."""
         units = entry.carried + entry.filled
+        for child in entry.children:
+            if child.where == HELD and units != child.request.quantity:
+                self._resize(child, units)
         for number, child in enumerate(entry.children):
-            if child.where == HELD:
-                if units != child.request.quantity:
-                    self._resize(child, units)
+            if child.where == HELD:  # Not any more, or smaller, where its rival filled at once.
                 child.reserves = number == 0 or entry.children[0].where == GONE
                 child.where = FLIGHT
                 self._floor.place(child)

@@ -64,7 +64,9 @@ class Stops:
         floor = self._floor
         floor.unshelve(entry)
         entry.is_triggered = True
-        for rival in entry.rivals:
+        rivals, entry.rivals = entry.rivals, ()
+        for rival in rivals:
+            rival.rivals = ()  # Else its end would end this one.
             floor.end(rival, "cancelled", "linked")
         floor.tell(floor.desk.triggered, entry)
         floor.work(entry)
