@@ -32,7 +32,8 @@ class Links:
     def ended(self, entry: Entry, outcome: str) -> None:
         """The end of an exit ends its rival; that of an entry its exits, or lets them close what it had filled.
 
-        With the day of an entry that of its exits ends too. An exit that is refused leaves its rival alone: half a protection is better than none.
+        With the day of an entry that of its exits ends too. An exit that is refused leaves its rival alone: half a
+        protection is better than none.
         """
         if entry.children and entry.carried + entry.filled and outcome != "expired":
             self._let_go(entry)
