@@ -28,7 +28,7 @@ MENU: Final[dict[str, str]] = {
     "slow_reply": "the request is done, the answer comes `delay_s` later",
     "status": "HTTP `status` with `body` instead of an answer; with `done: true` the request is done nevertheless",
     "mute": "requests are done and never answered; open streams stay open and say nothing",
-    "disconnect": "open streams break; new ones break at once",
+    "disconnect": "open streams break, once; with `for_s` new ones break too while it lasts",
     "lost_event": "a message of a stream is not sent",
     "duplicate": "a message of a stream is sent twice",
     "reorder": "a message of a stream is sent after the next one, or `delay_s` later where none comes",
@@ -213,9 +213,12 @@ class FaultyServer:
         elif fault.what == "reject_burst" and handles.reject:
             handles.reject(fault.rate if is_on else 0.0)
         elif fault.what == "disconnect" and is_on:
-            for stream in [stream for stream, path in self._streams.items() if fnmatchcase(path, fault.where)]:
+            for stream in [stream for stream, path in self._streams.items() if self._breaks(fault, path)]:
                 active.happened += 1
                 stream.lose()
+
+    def _breaks(self, fault: Fault, path: str) -> bool:
+        return fault.what == "disconnect" and fnmatchcase(path, fault.where)
 
     def _hits(self, path: str, method: str, kinds: Iterable[str]) -> _Active | None:
         """The first fault that happens to this request or message now; every one that might have counts it."""
@@ -297,7 +300,7 @@ class FaultyServer:
         """As `WireServer`."""
         path = request.path.partition("?")[0]
         faulty = FaultyStream(stream, lambda kinds: self._of(path, kinds))
-        if any(active.fault.what == "disconnect" and active.is_on for active in self._active):
+        if any(one.is_on and one.fault.for_s and self._breaks(one.fault, path) for one in self._active):
             await stream.close(1006)
             return
         self._streams[faulty] = path

@@ -136,6 +136,15 @@ def test_disconnect_breaks_what_is_open_and_what_is_opened() -> None:
         await asyncio.sleep(5)
         last = await stage.client.open("/s", headers={}, timeout_s=1)
         assert await last.receive() == "hello"
+        other = await stage.client.open("/t", headers={}, timeout_s=1)
+        assert await other.receive() == "hello"
+        stage.server.add(Fault(what="disconnect", where="/t"))
+        with pytest.raises(StreamClosed):
+            await other.receive()
+        await last.send("still here")
+        assert await last.receive() == "still here"
+        once_more = await stage.client.open("/t", headers={}, timeout_s=1)
+        assert await once_more.receive() == "hello"
 
     play(main)
 
