@@ -168,7 +168,7 @@ class AngelOneFeed:
         """Keeps a line's stream."""
         return StreamKeeper(
             self._client.session, self._transport, MARKET_STREAM, self._random, work=line.work, on_down=line.down,
-            name=f"market-{line.number}",
+            name=f"market-{line.number}", must_answer=True,
         )  # fmt: skip
 
     def request(self, line: "_Line") -> str:
@@ -248,13 +248,15 @@ class _Line:
         self.decoder.new_connection()
         await stream.send(self._feed.request(self))
         async with asyncio.TaskGroup() as group:
-            resync = group.create_task(self._resynchronise())
+            resync = group.create_task(self._resynchronise(stream))
             try:
                 await self._take(stream)
             finally:
                 resync.cancel()
 
-    async def _resynchronise(self) -> None:
+    async def _resynchronise(self, stream: LiveStream) -> None:
+        """Once the stream has said anything at all, read what is there now: together they are the whole truth."""
+        await stream.heard.wait()
         backoff = Backoff(self._feed._random)  # noqa: SLF001
         while True:
             try:
