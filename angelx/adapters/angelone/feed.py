@@ -67,7 +67,7 @@ class _StreamError(msgspec.Struct, rename="camel"):
     error_message: str = ""
 
 
-class _Changed(Exception):
+class _Changed(Exception):  # noqa: N818  (no error)
     """Other instruments are asked for."""
 
 
@@ -131,10 +131,13 @@ class AngelOneFeed:
                 async with asyncio.TaskGroup() as group:
                     for line in self._lines:
                         group.create_task(line.run())
-                    await self._changed.wait()
-                    raise _Changed  # ends the lines
+                    await self._until_changed()
             except* _Changed:
                 self.line_down("subscriptions changed")
+
+    async def _until_changed(self) -> None:
+        await self._changed.wait()
+        raise _Changed  # ends the lines
 
     @property
     def refused(self) -> dict[str, int]:
@@ -167,7 +170,7 @@ class AngelOneFeed:
         """Keeps a line's stream."""
         return StreamKeeper(
             self._client.session, self._transport, MARKET_STREAM, self._random, work=line.work, on_down=line.down,
-            name=f"market-{line.number}",
+            name=f"market-{line.number}", must_answer=True,
         )  # fmt: skip
 
     def request(self, line: "_Line") -> str:
@@ -247,13 +250,15 @@ class _Line:
         self.decoder.new_connection()
         await stream.send(self._feed.request(self))
         async with asyncio.TaskGroup() as group:
-            resync = group.create_task(self._resynchronise())
+            resync = group.create_task(self._resynchronise(stream))
             try:
                 await self._take(stream)
             finally:
                 resync.cancel()
 
-    async def _resynchronise(self) -> None:
+    async def _resynchronise(self, stream: LiveStream) -> None:
+        """Once the stream has said anything at all, read what is there now: together they are the whole truth."""
+        await stream.heard.wait()
         backoff = Backoff(self._feed._random)  # noqa: SLF001
         while True:
             try:

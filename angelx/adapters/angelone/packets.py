@@ -56,7 +56,8 @@ _SEQUENCE: Final = FIELDS
 _WIDTH: Final = 16
 _NEVER: Final = -(2**62)
 _HASH: Final = 0x9E3779B97F4A7C15 - 2**64
-_TYPE_SHIFT: Final = 56
+_TYPE_SHIFT: Final = 55
+"""16 digits fit below it, a byte above."""
 
 
 @nb.njit(cache=True, nogil=True)
@@ -269,7 +270,7 @@ class PacketDecoder:
         self.new_connection()
         for (exchange_type, token), place in tokens.items():
             is_number = token.isascii() and token.isdecimal() and len(token) <= _MOST_DIGITS
-            if not is_number or not 0 <= exchange_type < 1 << 7:
+            if not is_number or not 0 <= exchange_type < 1 << 8:
                 raise ValueError(f"exchange type {exchange_type}, token {token!r}: not what the wire can carry")
             key = exchange_type << _TYPE_SHIFT | int(token)
             slot = int(_slot(self._keys, key))

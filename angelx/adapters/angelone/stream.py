@@ -35,6 +35,8 @@ class StreamKeeper:
         Is given each new stream and reads it until it ends; then it raises or returns.
     on_down
         Told why, each time it ends or cannot be opened.
+    must_answer
+        Its pings are answered for certain. Else only a stream whose server ever did is mute for not doing it.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class StreamKeeper:
         work: Callable[["LiveStream"], Awaitable[None]],
         on_down: Callable[[str], None],
         name: str,
+        must_answer: bool = False,
     ) -> None:
         self._session = session
         self._transport = transport
@@ -55,8 +58,7 @@ class StreamKeeper:
         self._work = work
         self._on_down = on_down
         self._name = name
-        self.pongs = 0
-        """Answers to pings seen on any connection: only a broker that gives them can be missed for not giving them."""
+        self.is_answering = must_answer
         self.opened = 0
 
     async def run(self) -> None:
@@ -118,6 +120,8 @@ class LiveStream:
         self._stream = stream
         self._keeper = keeper
         self._heard_at = asyncio.get_running_loop().time()
+        self.heard = asyncio.Event()
+        """Set by the first message: an open stream may still be mute."""
 
     async def send(self, message: str) -> None:
         """As `Stream`."""
@@ -129,9 +133,10 @@ class LiveStream:
         while True:
             message = await self._stream.receive()
             self._heard_at = loop.time()
+            self.heard.set()
             if message != "pong":
                 return message
-            keeper.pongs += 1
+            keeper.is_answering = True
 
     async def beat(self) -> None:
         """Ping, and raise `Mute` when nothing comes back."""
@@ -140,7 +145,7 @@ class LiveStream:
             await self._stream.send("ping")
             await asyncio.sleep(PING_S)
             silent_s = loop.time() - self._heard_at
-            if silent_s > MUTE_S and keeper.pongs:
+            if silent_s > MUTE_S and keeper.is_answering:
                 raise Mute(f"nothing heard for {silent_s:.1f} s")
 
 
