@@ -1,0 +1,107 @@
+"""The rate budget in virtual time."""
+
+import asyncio
+
+import pytest
+
+from angelx.adapters.rate_budget import Priority, RateBudget
+from angelx.domain.errors import RateLimited
+from angelx.orders.windows import MINUTE, SECOND, Limit
+from angelx.sim.loop import simulate
+
+
+def test_a_burst_fills_the_window_and_the_rest_waits_its_turn() -> None:
+    async def scenario() -> list[float]:
+        budget = RateBudget({"orders": [Limit(9, SECOND), Limit(12, MINUTE)]})
+        loop, times = asyncio.get_running_loop(), list[float]()
+
+        async def send() -> None:
+            await budget.take("orders", Priority.ENTRY)
+            times.append(loop.time())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(14):
+                group.create_task(send())
+        return times
+
+    times = simulate(scenario)
+    assert [sum(t <= at for t in times) for at in (0.5, 1.5, 59, 61)] == [9, 12, 12, 14]
+
+
+def test_exits_overtake_look_ups_entries_and_polls() -> None:
+    async def scenario() -> list[str]:
+        budget = RateBudget({"orders": [Limit(1, SECOND)]})
+        await budget.take("orders", Priority.ENTRY)
+        served = list[str]()
+
+        async def send(priority: Priority) -> None:
+            await budget.take("orders", priority)
+            served.append(priority.name)
+
+        async with asyncio.TaskGroup() as group:
+            for priority in reversed(Priority):
+                group.create_task(send(priority))
+        return served
+
+    assert simulate(scenario) == ["EXIT", "LOOKUP", "ENTRY", "POLL"]
+
+
+def test_entries_leave_the_reserve_to_exits() -> None:
+    async def scenario() -> tuple[float, float]:
+        budget = RateBudget({"orders": [Limit(3, SECOND)]}, reserve={"orders": 1})
+        loop = asyncio.get_running_loop()
+        await budget.take("orders", Priority.ENTRY)
+        await budget.take("orders", Priority.ENTRY)
+        entry = loop.create_task(budget.take("orders", Priority.ENTRY))
+        await asyncio.sleep(0)
+        await budget.take("orders", Priority.EXIT)
+        exit_at = loop.time()
+        await entry
+        return exit_at, loop.time()
+
+    exit_at, entry_at = simulate(scenario)
+    assert exit_at == 0
+    assert entry_at == pytest.approx(1.02)
+
+
+def test_who_cannot_wait_is_told_and_uses_nothing() -> None:
+    async def scenario() -> float:
+        budget = RateBudget({"orders": [Limit(1, SECOND)]})
+        await budget.take("orders", Priority.ENTRY)
+        with pytest.raises(RateLimited) as refused:
+            await budget.take("orders", Priority.ENTRY, within_s=0.25)
+        assert refused.value.wait_s == pytest.approx(0.77)
+        await budget.take("orders", Priority.ENTRY)
+        return asyncio.get_running_loop().time()
+
+    assert simulate(scenario) == pytest.approx(1.02)
+
+
+def test_a_hold_stops_the_whole_category_and_no_other() -> None:
+    async def scenario() -> tuple[float, float]:
+        budget = RateBudget({"orders": [Limit(5, SECOND)], "quotes": []})
+        loop = asyncio.get_running_loop()
+        budget.hold("orders", 60)
+        await budget.take("quotes", Priority.POLL)
+        quotes_at = loop.time()
+        await budget.take("orders", Priority.EXIT)
+        return quotes_at, loop.time()
+
+    quotes_at, orders_at = simulate(scenario)
+    assert quotes_at == 0
+    assert orders_at == pytest.approx(60)
+
+
+def test_one_that_gave_up_does_not_block_those_behind() -> None:
+    async def scenario() -> float:
+        budget = RateBudget({"orders": [Limit(1, SECOND)]})
+        loop = asyncio.get_running_loop()
+        await budget.take("orders", Priority.ENTRY)
+        impatient = loop.create_task(budget.take("orders", Priority.EXIT))
+        patient = loop.create_task(budget.take("orders", Priority.POLL))
+        await asyncio.sleep(0.1)
+        impatient.cancel()
+        await patient
+        return loop.time()
+
+    assert simulate(scenario) == pytest.approx(1.02)
