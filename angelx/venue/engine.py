@@ -165,7 +165,7 @@ class ExchangeEngine(MatchingEngine):
         return events
 
     def _pass_trades(self, book: Book, queue: Queue, traded: int, at: int, events: list[Event]) -> None:
-        """Volume that traded at an order's price eats what is ahead of it and then fills it, as does what traded beyond."""
+        """Volume at an order's price eats what is ahead of it and then fills it; a trade beyond its price fills it."""
         last, quote, flow = book.quote[LAST], book.quote, traded
         touch, size = (quote[BID], quote[BID_SIZE]) if queue.side > 0 else (quote[ASK], quote[ASK_SIZE])
         for _, _, order in tuple(queue.orders):

