@@ -17,7 +17,7 @@ LOST: Final = 1006
 MOST_WAITING: Final = 1000
 """Messages received and not yet taken, before the socket is not read any more."""
 LARGEST_BODY: Final = 16 * 2**20
-_SHUTDOWN_S: Final = 1.0
+_SHUTDOWN_S: Final = 0.1
 
 
 class HttpServer:
@@ -150,10 +150,14 @@ class ServerStream:
     async def close(self, code: int = 1000) -> None:
         """As `Stream`."""
         if code == LOST:
-            if self._http.transport is not None:
-                self._http.transport.abort()
+            self.lose()
         elif not self._socket.closed:
             await self._socket.close(code=code)
+
+    def lose(self) -> None:
+        """Break the connection."""
+        if self._http.transport is not None:
+            self._http.transport.abort()
 
 
 def _web(response: Response) -> web.Response:

@@ -55,6 +55,15 @@ class ExchangeEngine(MatchingEngine):
         self._volume: dict[int, int] = {}
         """Volume of an instrument when it was last looked at."""
 
+    @property
+    def reject_rate(self) -> float:
+        """Share of good orders that are refused with `injected`."""
+        return self._reject_rate
+
+    @reject_rate.setter
+    def reject_rate(self, rate: float) -> None:
+        self._reject_rate = rate
+
     # ------------------------------------------------------------ orders outside the book
     def book(self, instrument_id: str) -> Book | None:
         """What the venue knows of an instrument; `None` where it is not in the table."""

@@ -46,10 +46,16 @@ from angelx.venue.requests import (
     STOP_LIMIT,
     STOPS,
     TRAILING_STOP,
+    AnyCall,
+    Cancel,
     Fill,
+    Halt,
+    Inject,
     OrderRequest,
     Refused,
+    Replace,
     Report,
+    Submit,
     VenueOrder,
 )
 from angelx.venue.watch import Watch
@@ -126,6 +132,8 @@ class Exchange:
         self.now = 0
         self.on_report: list[Callable[[Report], None]] = []
         self.on_rows: list[Callable[[TickBatch, int, int], None]] = []
+        self.on_call: list[Callable[[AnyCall], None]] = []
+        """Told of every request before it is looked at."""
         self._hours = hours or AlwaysOpen()
         self._ids = ids
         self._random = Random(seed)
@@ -164,6 +172,7 @@ class Exchange:
         Refused
             The order is not taken; nothing of it is kept.
         """
+        self._note(Submit(request, keep_refused))
         try:
             self._check(request)
         except Refused as refusal:
@@ -187,6 +196,7 @@ class Exchange:
         Refused
             `unknown_order`, `order_ended`.
         """
+        self._note(Cancel(order))
         entry = self._working(order)
         if self._is_distant:
             self._change(entry, "pending_cancel", "pending_cancel")
@@ -220,6 +230,7 @@ class Exchange:
         Refused
             The order goes on unchanged.
         """
+        self._note(Replace(order, keep_id, quantity, limit, stop, trail, kind, tif, client_id))
         entry = self._working(order)
         now = entry.order
         if now.status not in ("working", "partially_filled", "trigger_pending", "accepted"):
@@ -300,11 +311,40 @@ class Exchange:
     # ------------------------------------------------------------ halts
     def halt(self, name: str) -> None:
         """Stop trading in an instrument or a segment."""
+        self._note(Halt(name))
         self._halted.add(name)
 
     def resume(self, name: str) -> None:
         """Let it trade again, from its next row on."""
+        self._note(Halt(name, ends=True))
         self._halted.discard(name)
+
+    def inject(self, rate: float) -> None:
+        """From now on refuse this share of good orders with `injected`."""
+        self._note(Inject(rate))
+        self._engine.reject_rate = rate
+
+    # ------------------------------------------------------------ requests again
+    def _note(self, call: AnyCall) -> None:
+        for hook in self.on_call:
+            hook(call)
+
+    def call(self, call: AnyCall) -> None:
+        """Do a request that was written down, once more; a refusal is none of the caller's business now."""
+        try:
+            match call:
+                case Submit(request, keep_refused):
+                    self.submit(request, keep_refused=keep_refused)
+                case Cancel(order):
+                    self.cancel(order)
+                case Replace():
+                    self.replace(call.order, **{name: getattr(call, name) for name in _REPLACED})
+                case Inject(rate):
+                    self.inject(rate)
+                case Halt(name, ends):
+                    (self.resume if ends else self.halt)(name)
+        except Refused:
+            pass
 
     # ------------------------------------------------------------ rows and time
     def feed(self, batch: TickBatch, start: int, stop: int) -> None:
@@ -893,4 +933,5 @@ class Exchange:
         self._tell("replaced", entry)
 
 
+_REPLACED: Final = tuple(name for name in Replace.__struct_fields__ if name != "order")
 _STATUS: Final = {BOOK: "working", STOPPED: "trigger_pending", QUEUED: "accepted"}

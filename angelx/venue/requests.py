@@ -169,3 +169,51 @@ class Report(msgspec.Struct, frozen=True):
     """A copy, as it stood then."""
     fill: Fill | None
     at: int
+
+
+# ---------------------------------------------------------------- requests as they are written down
+class Call(msgspec.Struct, frozen=True, tag=True):
+    """One request to the exchange; the same calls at the same places between the same rows give the same exchange."""
+
+
+class Submit(Call, frozen=True, tag="submit"):
+    """`Exchange.submit`."""
+
+    request: OrderRequest
+    keep_refused: bool = False
+
+
+class Cancel(Call, frozen=True, tag="cancel"):
+    """`Exchange.cancel`."""
+
+    order: str
+
+
+class Replace(Call, frozen=True, tag="replace"):
+    """`Exchange.replace`; `None` = unchanged."""
+
+    order: str
+    keep_id: bool
+    quantity: int | None = None
+    limit: int | None = None
+    stop: int | None = None
+    trail: int | None = None
+    kind: str | None = None
+    tif: str | None = None
+    client_id: str | None = None
+
+
+class Halt(Call, frozen=True, tag="halt"):
+    """`Exchange.halt`, or with `ends` `Exchange.resume`."""
+
+    name: str
+    ends: bool = False
+
+
+class Inject(Call, frozen=True, tag="inject"):
+    """`Exchange.reject_rate = rate`."""
+
+    rate: float
+
+
+AnyCall = Submit | Cancel | Replace | Halt | Inject

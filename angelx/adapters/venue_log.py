@@ -1,0 +1,83 @@
+"""What was asked of a venue, on disk, so that a venue that was killed goes on as if it had not been.
+
+One JSON line per request, written out before it is done: a killed process loses nothing, a crashed host perhaps the
+last lines. The first line says of which sources; a last line cut short by a crash is dropped.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from angelx.domain.errors import InputInvalid
+from angelx.venue.requests import AnyCall
+from angelx.venue.runner import Lane, Noted
+
+
+class _Head(msgspec.Struct, frozen=True):
+    digests: dict[str, str]
+    """Of the sources by lane."""
+
+
+class VenueLog:
+    """Notes of one venue.
+
+    Raises
+    ------
+    InputInvalid
+        The file is of other sources, or not such a file.
+    """
+
+    def __init__(self, path: Path, digests: dict[str, str]) -> None:
+        self.path = path
+        self.notes: list[Noted] = []
+        """What an earlier process left."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = self._read(digests) if path.exists() else 0
+        self._file = path.open("ab")
+        if kept:
+            self._file.truncate(kept)
+        else:
+            self._file.truncate(0)
+            self._write(msgspec.json.encode(_Head(digests)))
+
+    def _read(self, digests: dict[str, str]) -> int:
+        """Read the notes; how many bytes are good."""
+        lines = self.path.read_bytes().split(b"\n")
+        if len(lines) == 1:  # Not even the head was written whole.
+            return 0
+        try:
+            head = msgspec.json.decode(lines[0], type=_Head)
+            self.notes = [msgspec.json.decode(line, type=Noted) for line in lines[1:-1]]
+        except msgspec.MsgspecError as error:
+            raise InputInvalid(f"{self.path}: not a venue's log: {error}") from error
+        if head.digests != digests:
+            raise InputInvalid(f"{self.path} belongs to another market or seed: put it aside, or use another directory")
+        return sum(len(line) + 1 for line in lines[:-1])
+
+    def follow(self, lane: Lane) -> None:
+        """Write down every request to a lane's exchange from now on."""
+
+        def note(call: AnyCall) -> None:
+            self._write(msgspec.json.encode(Noted(lane.name, lane.rows, lane.exchange.now, call)))
+
+        lane.exchange.on_call.append(note)
+
+    def mark(self, lane: Lane) -> None:
+        """Write down how far a lane has come."""
+        self._write(msgspec.json.encode(Noted(lane.name, lane.rows, lane.exchange.now)))
+
+    def close(self) -> None:
+        """End."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _write(self, line: bytes) -> None:
+        self._file.write(line + b"\n")
+        self._file.flush()
