@@ -1,7 +1,7 @@
 """One request as its handler sees it, and the routes that lead there."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from angelx.domain.timestamps import instant_of
-from angelx.domain.wire import Request, Response
+from angelx.domain.wire import Request
 from angelx.venue.alpaca.refusals import invalid, malformed
 
 Answer = tuple[int, Any]
@@ -24,7 +24,7 @@ class Call:
     def __init__(self, request: Request) -> None:
         parts = urlsplit(request.path)
         self.method = request.method.upper()
-        self.path = parts.path
+        self.path = unquote(parts.path)
         self.query = dict(parse_qsl(parts.query, keep_blank_values=True))
         self.body = request.body
         self.where: tuple[str, ...] = ()
@@ -124,9 +124,6 @@ class Routes:
         for method, pattern, handler in self._routes:
             match = pattern.fullmatch(call.path) if method == call.method else None
             if match is not None:
-                call.where = tuple(unquote(part) for part in match.groups())
+                call.where = match.groups()
                 return handler
         return None
-
-
-Respond = Callable[[Request], Awaitable[Response]]

@@ -14,7 +14,7 @@ from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE
 from angelx.domain.timestamps import rfc3339
 from angelx.venue.alpaca.names import each, text, wire_id
 from angelx.venue.alpaca.order_form import Leg
-from angelx.venue.alpaca.refusals import not_found, of_exchange, unprocessable
+from angelx.venue.alpaca.refusals import Refusal, not_found, of_exchange, unprocessable
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange
 from angelx.venue.orders import FOK
@@ -74,7 +74,9 @@ class Combos:
         self._combos[combo.id] = combo
         shown = self._shown(combo) | {"status": "pending_new"}
         self._tell("new", self._shown(combo), {})
-        self._try(combo)
+        refusal = self._try(combo)
+        if refusal is not None:
+            raise refusal
         return shown
 
     def look(self) -> None:
@@ -106,25 +108,32 @@ class Combos:
         combo.net = net
         return combo.limit is None or net <= combo.limit
 
-    def _try(self, combo: _Combo) -> None:
+    def _try(self, combo: _Combo) -> Refusal | None:
+        """Trade if the market is there; what the exchange objects to. Legs that had traded by then stay traded."""
         if not self._can_trade(combo):
-            return
+            return None
         made: list[VenueOrder] = []
+        refusal = None
         self.is_trading = True
         try:
-            for leg in sorted(combo.legs, key=lambda leg: -leg.side):
-                made.append(self._exchange.submit(self._leg_request(combo, leg)))
+            for leg in sorted(combo.legs, key=lambda leg: leg.side):  # Sales are refused more often than purchases.
+                made.append(self._exchange.submit(self._leg_request(combo, leg)))  # noqa: PERF401
         except Refused as refused:
-            combo.status = "rejected" if not made else combo.status
-            self._tell("rejected", self._shown(combo), {})
-            raise of_exchange(refused, combo.client_id) from refused
-        finally:
-            self.is_trading = False
+            refusal = of_exchange(refused, self._symbol(combo, len(made)))
+        self.is_trading = False
+        self.inside.update(order.id for order in made)
+        if refusal is not None:
+            self._end(combo, "rejected")
+            return refusal
         combo.orders = tuple(order.id for order in made)
-        self.inside.update(combo.orders)
         combo.status, combo.updated_at = "filled", self._exchange.now
         paid = {"price": text(combo.net), "qty": str(combo.quantity), "position_qty": "0"}
         self._tell("fill", self._shown(combo), {"execution_id": wire_id("fill", combo.id), **paid})
+        return None
+
+    @staticmethod
+    def _symbol(combo: _Combo, number: int) -> str:
+        return sorted(combo.legs, key=lambda leg: leg.side)[number].instrument.symbol
 
     def _leg_request(self, combo: _Combo, leg: Leg) -> OrderRequest:
         cells = self._exchange.market.of(self._exchange.table.index[leg.instrument.id])

@@ -1,5 +1,8 @@
-"""A posted order: read leniently (numbers as text or number), checked by Alpaca's rules, translated for the exchange."""
+"""A posted order: read leniently (numbers as text or as numbers), checked by Alpaca's rules, put into the exchange's
+words.
+"""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from math import gcd
 from typing import Final
@@ -111,7 +114,7 @@ def request_of(form: OrderForm, symbols: Symbols, client_id: str, leg_ids: tuple
         raise invalid("qty or notional is required")
     _check_type(form, instrument)
     order_class = form.order_class or ""
-    profit, loss = _exits(form, order_class, leg_ids)
+    profit, loss = _exits(form, order_class)
     limit = form.limit_price
     if order_class == "oco":
         limit = profit.limit_price if isinstance(profit, TakeProfit) else limit
@@ -193,6 +196,8 @@ def legs_of(form: OrderForm, symbols: Symbols) -> tuple[Leg, ...]:
         raise invalid("qty is required and must be whole for mleg orders")
     if form.type == LIMIT and form.limit_price is None:
         raise invalid("limit orders require a limit price")
+    if form.limit_price is not None and (not form.limit_price.is_finite() or abs(form.limit_price) > MOST):
+        raise invalid("invalid limit price")
     legs = form.legs or []
     if not 2 <= len(legs) <= 4 or len({leg.symbol for leg in legs}) != len(legs):
         raise invalid("mleg orders have 2 to 4 legs of different contracts")
@@ -230,52 +235,61 @@ def price(value: Decimal, name: str, instrument: Instrument) -> int:
 
 
 def _check_type(form: OrderForm, instrument: Instrument) -> None:
-    kind, tif = form.type, form.time_in_force
-    if kind in (LIMIT, STOP_LIMIT) and form.limit_price is None and form.order_class != "oco":
-        raise invalid(f"{kind} orders require a limit price".replace("_", " "))
-    if kind in (STOP, STOP_LIMIT) and form.stop_price is None:
-        raise invalid(f"{kind} orders require a stop price".replace("_", " "))
-    if kind == TRAILING_STOP and (form.trail_price is None) == (form.trail_percent is None):
-        raise invalid("trailing stop orders require either trail_price or trail_percent")
-    if kind not in (LIMIT, STOP_LIMIT) and form.limit_price is not None:
-        raise invalid(f"{kind} orders must not have a limit price".replace("_", " "))
-    if form.trail_percent is not None and (not form.trail_percent.is_finite() or not 0 < form.trail_percent < 100):
-        raise invalid("trail_percent must be > 0")
-    if kind == TRAILING_STOP and (tif not in ("day", "gtc") or (form.order_class or "simple") != "simple"):
-        raise invalid("trailing stop orders must be simple day or gtc orders")
-    if form.extended_hours and kind != LIMIT:
-        raise invalid('only type="limit" is allowed for extended hours orders')
-    if form.extended_hours and tif not in ("day", "gtc"):
-        raise invalid("extended hours orders must be DAY or GTC limit orders")
+    kind, tif = form.type or "", form.time_in_force
+    spoken = kind.replace("_", " ")
+    is_simple = (form.order_class or "simple") == "simple"
+    percent = form.trail_percent
+    has_limit, has_stop = form.limit_price is not None, form.stop_price is not None
+    objections = (
+        (kind in (LIMIT, STOP_LIMIT) and not has_limit and form.order_class != "oco",
+         f"{spoken} orders require a limit price"),
+        (kind in (STOP, STOP_LIMIT) and not has_stop, f"{spoken} orders require a stop price"),
+        (kind == TRAILING_STOP and (form.trail_price is None) == (percent is None),
+         "trailing stop orders require either trail_price or trail_percent"),
+        (kind not in (LIMIT, STOP_LIMIT) and has_limit, f"{spoken} orders must not have a limit price"),
+        (kind not in (STOP, STOP_LIMIT) and has_stop, f"{spoken} orders must not have a stop price"),
+        (percent is not None and not (percent.is_finite() and 0 < percent < 100), "trail_percent must be > 0"),
+        (kind == TRAILING_STOP and (tif not in ("day", "gtc") or not is_simple),
+         "trailing stop orders must be simple day or gtc orders"),
+        (form.extended_hours and kind != LIMIT, 'only type="limit" is allowed for extended hours orders'),
+        (form.extended_hours and tif not in ("day", "gtc"), "extended hours orders must be DAY or GTC limit orders"),
+    )  # fmt: skip
+    _refuse_first(objections)
     if instrument.kind is Kind.OPTION:
-        if form.extended_hours:
-            raise invalid("extended hours orders are not allowed for options")
-        if kind == TRAILING_STOP or tif not in ("day", "gtc"):
-            raise invalid(f"invalid order type {kind} with {tif} for options")
-        if (form.order_class or "simple") != "simple":
-            raise invalid("complex orders are not supported for options trading")
+        _refuse_first(
+            (
+                (form.extended_hours, "extended hours orders are not allowed for options"),
+                (kind == TRAILING_STOP or tif not in ("day", "gtc"), f"invalid order type {kind} {tif} for options"),
+                (not is_simple, "complex orders are not supported for options trading"),
+            )
+        )
 
 
-def _exits(form: OrderForm, order_class: str, _: tuple[str, str]) -> tuple[TakeProfit | None, StopLoss | None]:
+def _refuse_first(objections: Iterable[tuple[bool | None, str]]) -> None:
+    for is_so, message in objections:
+        if is_so:
+            raise invalid(message)
+
+
+def _exits(form: OrderForm, order_class: str) -> tuple[TakeProfit | None, StopLoss | None]:
     profit, loss = form.take_profit, form.stop_loss
     has_profit = profit is not None and profit.limit_price is not None
     has_loss = loss is not None and loss.stop_price is not None
     if order_class in ("", "simple"):
-        if profit is not None or loss is not None:
-            raise invalid("take_profit and stop_loss need order_class bracket, oco or oto")
+        _refuse_first([(profit is not None or loss is not None, "take_profit and stop_loss need an order_class")])
         return None, None
-    if form.time_in_force not in ("day", "gtc"):
-        raise invalid(f"{order_class} orders must be day or gtc")
-    if form.extended_hours:
-        raise invalid(f"extended hours are not supported for {order_class} orders")
-    if order_class in ("bracket", "oco") and not has_profit and not (order_class == "oco" and form.limit_price):
-        raise invalid(f"{order_class} orders require take_profit.limit_price")
-    if order_class in ("bracket", "oco") and not has_loss:
-        raise invalid(f"{order_class} orders require stop_loss.stop_price")
-    if order_class == "oto" and has_profit == has_loss:
-        raise invalid("oto orders require exactly one of take_profit and stop_loss")
-    if order_class == "oco" and form.type != LIMIT:
-        raise invalid("oco orders must be limit orders")
+    is_oco = order_class == "oco"
+    has_target = has_profit or (is_oco and form.limit_price is not None)
+    _refuse_first(
+        (
+            (form.time_in_force not in ("day", "gtc"), f"{order_class} orders must be day or gtc"),
+            (form.extended_hours, f"extended hours are not supported for {order_class} orders"),
+            (order_class != "oto" and not has_target, f"{order_class} orders require take_profit.limit_price"),
+            (order_class != "oto" and not has_loss, f"{order_class} orders require stop_loss.stop_price"),
+            (order_class == "oto" and has_profit == has_loss, "oto orders require one of take_profit and stop_loss"),
+            (is_oco and form.type != LIMIT, "oco orders must be limit orders"),
+        )
+    )
     return profit if has_profit else None, loss if has_loss else None
 
 

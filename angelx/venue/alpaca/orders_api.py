@@ -13,7 +13,16 @@ from angelx.venue.alpaca.call import Answer, Call, Routes
 from angelx.venue.alpaca.combos import Combos
 from angelx.venue.alpaca.names import Symbols, each, text, wire_id
 from angelx.venue.alpaca.order_form import LONGEST_CLIENT_ID, TIFS, legs_of, price, read, request_of
-from angelx.venue.alpaca.refusals import FORBIDDEN, Refusal, invalid, malformed, not_found, of_exchange, unprocessable
+from angelx.venue.alpaca.refusals import (
+    FORBIDDEN,
+    Refusal,
+    invalid,
+    malformed,
+    not_found,
+    of_exchange,
+    unprocessable,
+    wash_trade,
+)
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange
 from angelx.venue.requests import LIMIT, MARKET, STOP_LIMIT, OrderRequest, Refused, VenueOrder
@@ -48,7 +57,7 @@ class OrdersApi:
     def routes(self, routes: Routes) -> None:
         """What this answers."""
         routes.add("POST", "/v2/orders", self.place)
-        routes.add("GET", "/v2/orders", self.list)
+        routes.add("GET", "/v2/orders", self.listing)
         routes.add("DELETE", "/v2/orders", self.cancel_all)
         routes.add("GET", "/v2/orders:by_client_order_id", self.by_client_id)
         routes.add("GET", "/v2/orders/{}", self.one)
@@ -140,7 +149,7 @@ class OrdersApi:
             if other.side == request.side or other.kind != LIMIT or order.status not in ("working", "partially_filled"):
                 continue
             if reach is None or (reach - other.limit) * request.side >= 0:
-                raise of_exchange(Refused("self_trade", "", wire_id("order", order.id)), "")
+                raise wash_trade(wire_id("order", order.id))
 
     def _working(self, instrument: str) -> list[VenueOrder]:
         return [
@@ -164,7 +173,7 @@ class OrdersApi:
         return refusal
 
     # ------------------------------------------------------------ look
-    def list(self, call: Call) -> Answer:
+    def listing(self, call: Call) -> Answer:
         """GET /orders."""
         status = call.text("status", "open")
         if status not in ("open", "closed", "all"):
@@ -286,9 +295,8 @@ class OrdersApi:
     def cancel_all(self, _: Call) -> Answer:
         """DELETE /orders."""
         answers: list[Json] = [{"id": name, "status": 200} for name in self._combos.cancel_all()]
-        for order in self._exchange.orders():
-            if order.is_working and not order.parent:
-                answers.append(self._cancelled(order))
+        waiting = [order for order in self._exchange.orders() if order.is_working and not order.parent]
+        answers.extend(map(self._cancelled, waiting))
         return 207, answers
 
     def _cancelled(self, order: VenueOrder) -> Json:

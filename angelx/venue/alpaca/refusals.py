@@ -70,43 +70,26 @@ def not_found(message: str) -> Refusal:
 _INVALID: Final = frozenset(
     ("bad_kind", "bad_tif", "bad_quantity", "bad_price", "bad_stop", "bad_legs", "off_lot", "over_freeze")
 )
-_STATES: Final = {"cancelled": "canceled"}
+_WORDED: Final = {
+    "duplicate_order": (422, INVALID, "client_order_id must be unique"),
+    "unknown_instrument": (404, NOT_FOUND, "asset not found for {symbol}"),
+    "unknown_order": (404, NOT_FOUND, "order not found"),
+    "not_replaceable": (422, UNPROCESSABLE, "unable to replace order in current state"),
+    "not_tradable": (422, UNPROCESSABLE, 'asset "{symbol}" is not tradable'),
+    "off_tick": (
+        422, UNPROCESSABLE, "invalid limit_price. sub-penny increment does not fulfill minimum pricing criteria",
+    ),
+    "insufficient_funds": (403, FORBIDDEN, "insufficient buying power"),
+    "insufficient_position": (403, FORBIDDEN, "insufficient qty available for order"),
+}  # fmt: skip
 
 
-def of_exchange(refused: Refused, symbol: str, state: str = "") -> Refusal:
-    """The exchange's refusal in Alpaca's words; those that depend on money or positions are worded by the caller.
-
-    Parameters
-    ----------
-    state
-        Of the order it is about.
-    """
-    code, detail = refused.code, refused.detail
-    if code == "duplicate_order":
-        return invalid("client_order_id must be unique")
-    if code in _INVALID:
-        return invalid(detail)
-    if code == "unknown_instrument":
-        return not_found(f"asset not found for {symbol}")
-    if code == "unknown_order":
-        return not_found("order not found")
-    if code == "order_ended":
-        return unprocessable(f'order is already in "{_STATES.get(state, state)}" state')
-    if code == "not_replaceable":
-        return unprocessable("unable to replace order in current state")
-    if code == "not_tradable":
-        return unprocessable(f'asset "{symbol}" is not tradable')
-    if code == "off_tick":
-        return unprocessable(
-            f"invalid limit_price. sub-penny increment does not fulfill minimum pricing criteria: {detail}"
-        )
-    if code == "insufficient_funds":
-        return Refusal(403, FORBIDDEN, "insufficient buying power")
-    if code == "insufficient_position":
-        return Refusal(403, FORBIDDEN, "insufficient qty available for order")
-    if code == "self_trade":
-        return wash_trade(refused.order)
-    return unprocessable(f"{code}: {detail}")
+def of_exchange(refused: Refused, symbol: str) -> Refusal:
+    """The exchange's refusal in Alpaca's words; what depends on money, positions or a state the caller adds."""
+    if refused.code in _INVALID:
+        return invalid(refused.detail)
+    status, code, message = _WORDED.get(refused.code, (422, UNPROCESSABLE, str(refused)))
+    return Refusal(status, code, message.replace("{symbol}", symbol))
 
 
 def wash_trade(existing: str) -> Refusal:
