@@ -53,6 +53,8 @@ TOLERANCE_NS: Final = 5 * NS
 DOUBT_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Pauses before the look-ups of an order whose fate is not known; after the last one the order books decide."""
 BUSY_POLL_S: Final = 5.0
+LEAST_POLL_S: Final = 1.0
+"""After something on the stream could not be read they are looked at once, this often at most."""
 IDLE_POLL_S: Final = 30.0
 """The books are looked at this often beside the stream: with orders at work, without."""
 MUTE_S: Final = 3.0
@@ -133,6 +135,8 @@ class AlpacaClient:
         self._wake = asyncio.Event()
         self._books = asyncio.Lock()
         self._is_up = False
+        self._open_gap = ""
+        self._look_at_once = False
 
     def __repr__(self) -> str:
         return f"AlpacaClient({'up' if self._is_up else 'down'})"
@@ -238,18 +242,25 @@ class AlpacaClient:
             if not gaps:
                 self._set_state(is_up=True, why="")
                 return
-        raise gaps[0]
+            self._open_gap = gaps[0].broker_order
+        raise Gap(self._open_gap, "the books do not agree")
 
     async def _listen(self) -> None:
         while True:
+            malformed = self._stream.malformed
             update = await self._stream.receive()
             if update is None:
+                if self._stream.malformed != malformed:  # Whatever it was about, the books have it too.
+                    self._look_at_once = True
+                    self._wake.set()
                 continue
             async with self._books:
                 try:
                     self._emit(self._tracker.told(update, self._now()))
                 except Unreadable:
                     self.counts["unreadable"] += 1
+                    self._look_at_once = True
+                    self._wake.set()
                 except Gap as gap:
                     await self._fill_gap(gap)
 
@@ -306,22 +317,29 @@ class AlpacaClient:
         loop = asyncio.get_running_loop()
         polled = loop.time()
         while True:
-            poll_s = BUSY_POLL_S if self._tracker.live() else IDLE_POLL_S
-            due = min([polled + poll_s, *(doubt.due_s for doubt in self._doubts.values())])
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
+                async with asyncio.timeout_at(min([self._poll_due(polled), *self._doubts_due()])):
                     await self._wake.wait()
             self._wake.clear()
             try:
                 await self._resolve_doubts(loop.time())
-                if self._is_up and loop.time() >= polled + poll_s:
+                if loop.time() >= self._poll_due(polled):
                     polled = loop.time()
-                    await self._poll()
+                    if self._is_up:
+                        self._look_at_once = False
+                        await self._poll()
             except (BrokerError, Gap) as error:
                 self.counts["poll_failed"] += 1
                 if isinstance(error, AuthExpired):
                     await self._stream.close()
-            polled = max(polled, loop.time() - poll_s)
+
+    def _poll_due(self, polled: float) -> float:
+        if self._look_at_once:
+            return polled + LEAST_POLL_S
+        return polled + (BUSY_POLL_S if self._tracker.live() else IDLE_POLL_S)
+
+    def _doubts_due(self) -> list[float]:
+        return [doubt.due_s for doubt in self._doubts.values()]
 
     async def _resolve_doubts(self, now_s: float) -> None:
         for name, doubt in list(self._doubts.items()):

@@ -74,7 +74,8 @@ def listings_of(assets: Iterable[WireAsset], contracts: Iterable[WireContract], 
     found: dict[str, Listing] = {}
     refused: dict[str, int] = {}
     share_tick = rules.tick_size(EQUITIES, "", day, DOLLAR)
-    for line in (*assets, *contracts):
+    lines: list[WireAsset | WireContract] = [*assets, *contracts]
+    for line in lines:
         try:
             listing = _share(line, share_tick) if isinstance(line, WireAsset) else _option(line, day)
         except ValueError as error:

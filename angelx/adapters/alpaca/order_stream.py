@@ -1,4 +1,4 @@
-"""The connection that tells what happens to orders: text or binary frames, both of JSON; no replay of what was missed."""
+"""The connection that tells what happens to orders: text or binary frames of JSON; what was missed is not repeated."""
 
 import asyncio
 from contextlib import suppress

@@ -74,10 +74,23 @@ def _scale(prices: NDArray[np.float64], scaled: NDArray[np.int64]) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
-def _apply(records: Any, prices: NDArray[np.int64], units: NDArray[np.int64], cells: Table, out: Table) -> None:
-    """Messages into whole rows: each carries what its instrument's messages before it said."""
+def _apply(
+    records: Any,
+    prices: NDArray[np.int64],
+    units: NDArray[np.int64],
+    since: NDArray[np.int64],
+    cells: Table,
+    out: Table,
+) -> int:
+    """Messages into whole rows: each carries what its instrument's messages before it said; how many rows that makes.
+
+    What is not newer than `since[QUOTE or TRADE, instrument]` is in a snapshot already and makes none.
+    """
+    rows = 0
     for row in range(records.shape[0]):
         record = records[row]
+        if record.time <= since[min(record.kind, TRADE), record.place]:
+            continue
         cell = cells[record.place]
         lot = units[record.place]
         if record.kind == QUOTE:
@@ -91,7 +104,9 @@ def _apply(records: Any, prices: NDArray[np.int64], units: NDArray[np.int64], ce
         cell[EXCHANGE_AT] = record.time
         cell[AT] = record.at
         for field in range(FIELDS):
-            out[field, row] = cell[field]
+            out[field, rows] = cell[field]
+        rows += 1
+    return rows
 
 
 @nb.njit(cache=True, nogil=True)
@@ -139,6 +154,8 @@ class TickColumns:
         """Rows that a consumer which lagged did not get."""
         self.received = 0
         """Quotes, trades, cancels and corrections taken in."""
+        self.repeated = 0
+        """Ticks that a snapshot had said already."""
         self.newest = 0
         """Newest exchange time seen, ns."""
         self._symbols = dict(symbols)
@@ -149,6 +166,7 @@ class TickColumns:
         self.cells: Table = np.zeros((max(len(table), 1), FIELDS), np.int64)
         """The last row of every instrument, shape (instruments, FIELDS)."""
         self.cells[:, INSTRUMENT] = np.arange(len(self.cells))
+        self._since = np.zeros((2, len(self.cells)), np.int64)
         self._json = msgspec.json.Decoder(list[wire.AnyMessage])
         self._msgpack = msgspec.msgpack.Decoder(list[wire.AnyMessage])
 
@@ -250,10 +268,15 @@ class TickColumns:
         if _scale(records["prices"], prices):
             self._round(records["prices"], prices)
         table = np.empty((FIELDS, rows), np.int64)
-        _apply(records, prices, self._units, self.cells, table)
+        made = _apply(records, prices, self._units, self._since, self.cells, table)
         self._rows = 0
         self.received += rows
         self.newest = max(self.newest, int(records["time"].max()))
+        if made < rows:
+            self.repeated += rows - made
+            table, rows = np.ascontiguousarray(table[:, :made]), made
+            if not made:
+                return None
         if rows > self._most_rows:
             table = np.ascontiguousarray(table[:, _kept(table, len(self.cells))])
             self.conflated += rows - table.shape[1]
@@ -265,9 +288,36 @@ class TickColumns:
             prices[row, column] = exact_price(float(sent[row, column]))
             self.rounded += 1
 
-    def seed(self, place: int, field: int, value: int) -> None:
-        """What is known of an instrument from elsewhere (a snapshot, the open interest)."""
-        self.cells[place, field] = value
+    def seed(self, place: int, columns: Mapping[int, int], *, quoted_at: int, traded_at: int) -> None:
+        """What a snapshot says of an instrument, by field; ticks up to those times are in it."""
+        cell = self.cells[place]
+        for field, value in columns.items():
+            cell[field] = value
+        cell[EXCHANGE_AT] = max(int(cell[EXCHANGE_AT]), quoted_at, traded_at)
+        self._since[QUOTE, place] = max(int(self._since[QUOTE, place]), quoted_at)
+        self._since[TRADE, place] = max(int(self._since[TRADE, place]), traded_at)
+
+    def inherit(self, before: "TickColumns") -> None:
+        """Go on counting where another set of columns ended."""
+        self.refused, self.rounded, self.conflated = before.refused, before.rounded, before.conflated
+        self.received, self.repeated, self.newest = before.received, before.repeated, before.newest
+
+    @staticmethod
+    def instant(time: wire.Time) -> int:
+        """A message's time, ns; 0 where it cannot be read."""
+        try:
+            return instant_of(time) if isinstance(time, str) else _extension(time)
+        except ValueError:
+            return 0
+
+    def whole(self, places: Sequence[int], at: int) -> TickBatch | None:
+        """The last row of these instruments again, received at `at`; `None` where none is known."""
+        known = [place for place in places if self.cells[place, EXCHANGE_AT]]
+        if not known:
+            return None
+        table = np.ascontiguousarray(self.cells[known].T)
+        table[AT] = at
+        return TickBatch(table)
 
 
 def exact_price(number: float) -> int:

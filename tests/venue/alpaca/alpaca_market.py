@@ -1,6 +1,6 @@
 """A small American market to trade on by hand: two shares and a chain, and the server in front of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from random import Random
 from typing import Any
@@ -62,6 +62,8 @@ class Market:
 
     def __init__(self, plan: Plan | None = None, policy: Policy | None = None, **options: Any) -> None:
         self.at = OPEN
+        self.clock: Callable[[], int] | None = None
+        """Where time comes from, where a test has its own."""
         self.volume: dict[str, int] = {}
         defaults: Mapping[str, Any] = {
             "cash": CASH, "fee": no_fee, "bands": Bands(equity_pct=0, option_pct=0), "currency": "USD",
@@ -69,18 +71,16 @@ class Market:
             "policy": policy or Policy(unique_client_ids=True, queues_orders=True, extended_hours=True),
         }  # fmt: skip
         self.exchange = Exchange(TABLE, **{**defaults, **options})
-        self.server = AlpacaServer(
-            self.exchange, credentials={KEY: SECRET}, now=lambda: self.at, random=Random(7), plan=plan
-        )
+        self.server = AlpacaServer(self.exchange, credentials={KEY: SECRET}, now=self.now, random=Random(7), plan=plan)
 
     def now(self) -> int:
-        return self.at
+        return self.clock() if self.clock is not None else self.at
 
     def quote(
         self, symbol: str, bid: float, ask: float, *, size: int = 1_000, last: float = 0.0, traded: int = 0, oi: int = 0
     ) -> None:
         """One row, a millisecond after the one before; prices in dollars, sizes in units."""
-        self.at += NS // 1000
+        self.at = max(self.at + NS // 1000, self.now())
         name = self.name(symbol)
         self.volume[name] = self.volume.get(name, 0) + traded
         row = {
@@ -101,12 +101,14 @@ class Market:
         self.quote("AAPL", 199.99, 200.01, last=200.0, traded=50)
         for instrument in TABLE:
             if instrument.kind is Kind.OPTION:
-                value = max(300 - instrument.strike / 10_000, 0) if instrument.right is Right.CALL else max(
-                    instrument.strike / 10_000 - 300, 0
+                value = (
+                    max(300 - instrument.strike / 10_000, 0)
+                    if instrument.right is Right.CALL
+                    else max(instrument.strike / 10_000 - 300, 0)
                 )
                 self.quote(self.server.symbols.of[instrument.id], value + 3.0, value + 3.2, size=5_000, oi=120_000)
 
     def wait(self, seconds: float) -> None:
         """Time passes."""
-        self.at += int(seconds * NS)
+        self.at = max(self.at + int(seconds * NS), self.now())
         self.exchange.advance(self.at)
