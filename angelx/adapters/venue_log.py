@@ -60,13 +60,13 @@ class VenueLog:
         """Write down every request to a lane's exchange from now on."""
 
         def note(call: AnyCall) -> None:
-            self._write(msgspec.json.encode(Noted(lane.name, lane.rows, lane.exchange.now, call)))
+            self._write(msgspec.json.encode(Noted(lane.name, lane.exchange.rows, lane.exchange.now, call)))
 
         lane.exchange.on_call.append(note)
 
     def mark(self, lane: Lane) -> None:
         """Write down how far a lane has come."""
-        self._write(msgspec.json.encode(Noted(lane.name, lane.rows, lane.exchange.now)))
+        self._write(msgspec.json.encode(Noted(lane.name, lane.exchange.rows, lane.exchange.now)))
 
     def close(self) -> None:
         """End."""

@@ -51,7 +51,7 @@ def open_source(config: Config, sessions: Sessions, bounds: Bounds) -> TickSourc
         begin=bounds.begin,
         end=bounds.end,
         bar_spread_bps=config.market.bar_spread_bps,
-        freeze=_freeze,
+        freeze=freeze_of,
     )
 
 
@@ -76,11 +76,12 @@ def open_reference(source: str, reference: str) -> TickSource:
         end=found.end,
         symbols=found.symbols,
         bar_spread_bps=found.bar_spread_bps,
-        freeze=_freeze,
+        freeze=freeze_of,
     )
 
 
-def _freeze(underlying: str, day: date) -> int:
+def freeze_of(underlying: str, day: date) -> int:
+    """Largest units of one order by the dated table; 0 = not known."""
     return freeze_quantity(underlying, day) or 0
 
 
@@ -102,5 +103,5 @@ def _simulated(config: Config, sessions: Sessions, day: date) -> TickSource:
         expiries=config.market.expiries,
         strikes=config.market.strikes,
         lot_size=lot,
-        freeze_quantity=_freeze(UNDERLYING, day),
+        freeze_quantity=freeze_of(UNDERLYING, day),
     )

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from angelx import __version__
-from angelx.cli import chores, control, journal, play
+from angelx.cli import chores, control, journal, play, venue
 from angelx.cli.output import USAGE, answer, configure_logging
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ play.register(app)
 control.register(app)
 journal.register(app)
 chores.register(app)
+venue.register(app)
 
 
 def _version(wanted: bool) -> None:

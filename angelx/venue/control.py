@@ -108,7 +108,7 @@ def _nothing(request: Request) -> Answer:
 def _lane(lane: Lane) -> dict[str, object]:
     exchange = lane.exchange
     return {
-        "name": lane.name, "now": exchange.now, "rows": lane.rows, "orders": len(exchange.orders()),
+        "name": lane.name, "now": exchange.now, "rows": exchange.rows, "orders": len(exchange.orders()),
         "fills": len(exchange.fills()), "positions": len(exchange.positions()),
         "most_behind_ms": lane.most_behind_ns / 1e6, "is_over": lane.is_over,
     }  # fmt: skip

@@ -130,6 +130,8 @@ class Exchange:
         self.policy = policy or Policy()
         self.currency = currency
         self.now = 0
+        self.rows = 0
+        """Fed so far."""
         self.on_report: list[Callable[[Report], None]] = []
         self.on_rows: list[Callable[[TickBatch, int, int], None]] = []
         self.on_call: list[Callable[[AnyCall], None]] = []
@@ -358,6 +360,7 @@ class Exchange:
             rows = Rows(batch, start, end)
             self.market.fold(rows)
             self.now = max(self.now, batch.view[AT, end - 1])
+            self.rows += end - start
             self._row(rows)
             for hook in self.on_rows:
                 hook(batch, start, end)

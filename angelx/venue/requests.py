@@ -11,8 +11,6 @@ LIMIT: Final = "limit"
 STOP: Final = "stop"
 STOP_LIMIT: Final = "stop_limit"
 TRAILING_STOP: Final = "trailing_stop"
-COMBO: Final = "combo"
-"""Of an order in several legs: a net price instead of a limit."""
 KINDS: Final = (MARKET, LIMIT, STOP, STOP_LIMIT, TRAILING_STOP)
 STOPS: Final = (STOP, STOP_LIMIT, TRAILING_STOP)
 
@@ -53,15 +51,6 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str = ""
 
 
-class Leg(msgspec.Struct, frozen=True, kw_only=True):
-    """One leg of a combination: `ratio` units for each unit of the order."""
-
-    instrument: str
-    side: int
-    ratio: int = 1
-    tag: str = ""
-
-
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An order as its sender wants it. Prices are 1/10,000, quantities units, sides +1 and -1."""
 
@@ -72,7 +61,7 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = LIMIT
     """Of `KINDS`."""
     limit: int = 0
-    """Of `limit` and `stop_limit`; of a combination the net price of a unit, negative = a credit."""
+    """Of `limit` and `stop_limit`."""
     stop: int = 0
     """Of `stop` and `stop_limit`: the last price that triggers."""
     trail: int = 0
@@ -92,8 +81,6 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """With an entry: both make a bracket, one an OTO. See `is_oco`."""
     is_oco: bool = False
     """The order itself is the take-profit, and `stop_loss` its other half: one cancels the other."""
-    legs: tuple[Leg, ...] = ()
-    """Of a combination, traded together or not at all; `instrument` is then empty and `side` +1."""
 
 
 class VenueOrder(msgspec.Struct):
@@ -128,7 +115,7 @@ class VenueOrder(msgspec.Struct):
     """Units that the orders it replaces had filled; `request.quantity` is without them."""
     parent: str = ""
     legs: tuple[str, ...] = ()
-    """Ids of its exits, or of the legs of a combination."""
+    """Ids of its exits."""
     ended_at: int = 0
 
     @property

@@ -56,8 +56,6 @@ class Lane:
         if speed <= 0:
             raise ValueError(f"speed must be positive, was {speed}")
         self.name, self.source, self.exchange, self.speed = name, source, exchange, speed
-        self.rows = 0
-        """Fed so far."""
         self.most_behind_ns = 0
         """How far the exchange was behind its clock, of the source's time."""
         self.is_over = False
@@ -100,6 +98,7 @@ class Lane:
     def catch_up(self) -> bool:
         """Feed what has come by now, at most `MOST_ROWS`; whether that was all."""
         if self.is_over:
+            self.exchange.advance(self.now())
             return True
         now, left = self.now(), MOST_ROWS
         while left and not self._is_empty():
@@ -131,14 +130,13 @@ class Lane:
 
     def _feed(self, stop: int) -> None:
         self.exchange.feed(self._batch, self._row, stop)
-        self.rows += stop - self._row
         self._row = stop
         if stop == self._batch.rows:
             self._load()
 
     def _feed_to(self, rows: int) -> None:
-        while self.rows < rows and not self._is_empty():
-            self._feed(min(self._batch.rows, self._row + rows - self.rows))
+        while self.exchange.rows < rows and not self._is_empty():
+            self._feed(min(self._batch.rows, self._row + rows - self.exchange.rows))
 
     def _load(self) -> None:
         """The next batch that has rows; an empty one where there is none."""
@@ -153,7 +151,7 @@ class VenueRunner:
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self.lanes = tuple(lanes)
-        self._woken = asyncio.Event()
+        self._woken, self._ended = asyncio.Event(), asyncio.Event()
         self._stops = False
 
     def start(self, notes: Sequence[Noted] = ()) -> None:
@@ -161,23 +159,39 @@ class VenueRunner:
         for lane in self.lanes:
             lane.start(note for note in notes if note.lane == lane.name)
 
-    async def run(self) -> None:
-        """Drive the lanes to the end of their sources."""
-        while not self._stops and not all(lane.is_over for lane in self.lanes):
+    @property
+    def is_over(self) -> bool:
+        """`run` has ended or is about to."""
+        return self._stops
+
+    async def run(self, *, stays: bool = False) -> None:
+        """Drive the lanes to the end of their sources, or with `stays` until `stop` is called."""
+        while not self._stops and (stays or not all(lane.is_over for lane in self.lanes)):
             is_all = sum(not lane.catch_up() for lane in self.lanes) == 0
-            nap = min((lane.seconds_to_next() for lane in self.lanes if not lane.is_over), default=0.0)
+            nap = min((lane.seconds_to_next() for lane in self.lanes if not lane.is_over), default=LONGEST_NAP_S)
             await self._nap(min(nap, LONGEST_NAP_S) if is_all else 0.0)
+        self.stop()
 
     def stop(self) -> None:
         """End `run` now."""
         self._stops = True
         self._woken.set()
+        self._ended.set()
 
     def wake(self) -> None:
         """Something was put down that may be due soon."""
         self._woken.set()
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, or until `run` ends."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            pass
+
     async def _nap(self, seconds: float) -> None:
+        """Sleep, or until something wakes the lanes."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return

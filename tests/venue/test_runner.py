@@ -60,7 +60,7 @@ def test_a_lane_keeps_its_speed_and_ends_after_its_source() -> None:
         runner = VenueRunner([lane])
         runner.start()
         await runner.run()
-        assert sum(seen) == lane.rows == 600
+        assert sum(seen) == lane.exchange.rows == 600
         assert asyncio.get_running_loop().time() == pytest.approx(6.0 + 0.5, abs=0.1)
         assert lane.exchange.now >= START + 60 * NS
 
@@ -119,7 +119,7 @@ def test_a_venue_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path, l
             pass
         log.close()
         exchange = lane.exchange
-        return exchange.orders(), exchange.fills(), exchange.positions(), exchange.funds(), lane.rows
+        return exchange.orders(), exchange.fills(), exchange.positions(), exchange.funds(), exchange.rows
 
     def begin(path: Path, ticks: list[int]) -> tuple[Lane, VenueLog]:
         lane = lane_of(Source(size=50), latency_ns=latency_ns, ticks=ticks)

@@ -1,0 +1,306 @@
+"""A venue put together: sources, exchanges, the brokers' servers with their faults, sockets, and the log."""
+
+import asyncio
+import importlib
+import inspect
+import time
+from base64 import b32encode
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from random import Random
+from typing import Any, Final, get_type_hints
+
+import msgspec
+import structlog
+
+from angelx.adapters.http_server import HttpServer
+from angelx.adapters.state_dir import durable_write
+from angelx.adapters.venue_log import VenueLog
+from angelx.app.config_model import SIMULATED_DAY
+from angelx.app.sources import freeze_of
+from angelx.bus.clock import SystemClock
+from angelx.domain.errors import InputInvalid
+from angelx.domain.instruments import Instrument, Kind
+from angelx.domain.ports import TickSource
+from angelx.domain.scalars import SCALE
+from angelx.domain.wire import WireServer
+from angelx.market.rules import freeze_quantity, lot_size
+from angelx.market.sessions import Session, Sessions
+from angelx.orders.fees import FeeSchedule, FeesUnknown
+from angelx.venue.admission import Fee
+from angelx.venue.control import VenueControl
+from angelx.venue.exchange import Exchange, Policy
+from angelx.venue.faults import Fault, FaultyServer, Handles, OffsetClock
+from angelx.venue.hours import CalendarHours
+from angelx.venue.runner import InStep, Lane, VenueRunner
+
+log = structlog.get_logger()
+
+LOG: Final = "venue.jsonl"
+ADDRESSES: Final = "venue.json"
+MARK_S: Final = 1.0
+
+
+class Broker(msgspec.Struct, frozen=True):
+    """One broker that a venue can be."""
+
+    server: str
+    """`module:Class`."""
+    currency: str
+    policy: Policy
+    credentials: Callable[[Random], dict[str, str]]
+    """Demo credentials by the names of the server's own type."""
+
+
+def _letters(random: Random, count: int) -> str:
+    return b32encode(random.randbytes(count))[:count].decode()
+
+
+BROKERS: Final = {
+    "angelone": Broker(
+        "angelx.venue.angelone.server:AngelOneServer",
+        "INR",
+        Policy(refuses_triggered=True),
+        lambda random: {
+            "client_code": "A" + str(random.randrange(100_000, 1_000_000)),
+            "pin": str(random.randrange(1_000, 10_000)),
+            "totp_secret": _letters(random, 32),
+            "api_key": _letters(random, 8),
+        },
+    ),
+    "alpaca": Broker(
+        "angelx.venue.alpaca.server:AlpacaServer",
+        "USD",
+        Policy(unique_client_ids=True, queues_orders=True, extended_hours=True),
+        lambda random: {"key_id": "PK" + _letters(random, 18), "secret_key": _letters(random, 40)},
+    ),
+}
+
+
+class VenuePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be run."""
+
+    brokers: tuple[str, ...]
+    market: str = "simulated"
+    """Or the path of a recording."""
+    day: date = date.fromisoformat(SIMULATED_DAY)
+    """Of the simulated market."""
+    speed: float = 1.0
+    seed: int = 1
+    capital: int = 100_000 * SCALE
+    """Of each account, in its currency."""
+    latency_ms: float = 0.0
+    jitter_ms: float = 0.0
+    queue_position: bool = False
+    faults: tuple[Fault, ...] = ()
+    ports: dict[str, int] = {}
+    control_port: int = 0
+    state_dir: Path
+    resume: bool = False
+    """Go on where an earlier process on this directory was killed."""
+    stays: bool = False
+    """Serve on after the end of the market, until stopped."""
+
+
+class Venue:
+    """Everything of one process: `start`, then `run`, and always `close`.
+
+    Raises
+    ------
+    InputInvalid
+        The market has nothing that the broker could trade, or the log is of another one.
+    """
+
+    def __init__(self, plan: VenuePlan) -> None:
+        self.plan = plan
+        self.sessions = Sessions.load(trade_special_sessions=True)
+        self.lanes: dict[str, Lane] = {}
+        self.servers: dict[str, FaultyServer] = {}
+        self.credentials: dict[str, dict[str, str]] = {}
+        self._offsets: dict[str, OffsetClock] = {}
+        self._inner: dict[str, WireServer] = {}
+        for name in plan.brokers:
+            self._build(name, BROKERS[name])
+        self.runner = VenueRunner(tuple(self.lanes.values()))
+        for name, lane in self.lanes.items():
+            self.servers[name] = self._faulty(name, lane)
+        self.token = _letters(Random(f"{plan.seed} control"), 24)
+        control = VenueControl(self.servers, tuple(self.lanes.values()), token=self.token)
+        self._sockets = {
+            name: HttpServer(server, port=plan.ports.get(name, 0)) for name, server in self.servers.items()
+        }
+        self._control = HttpServer(control, port=plan.control_port)
+        self._log: VenueLog | None = None
+
+    def _build(self, name: str, broker: Broker) -> None:
+        plan = self.plan
+        source = source_of(plan, broker.currency, self.sessions)
+        tradable = [one for one in source.instruments if one.tradable and one.currency == broker.currency]
+        if not tradable:
+            raise InputInvalid(f"{plan.market}: nothing in {broker.currency} that {name} could trade")
+        policy = msgspec.structs.replace(
+            broker.policy,
+            latency_ns=int(plan.latency_ms * 1e6),
+            jitter_ns=int(plan.jitter_ms * 1e6),
+            queue_position=plan.queue_position,
+        )
+        exchange = Exchange(
+            source.instruments, cash=plan.capital, fee=fee_of(self.sessions), hours=CalendarHours(self.sessions),
+            policy=policy, currency=broker.currency, seed=plan.seed,
+        )  # fmt: skip
+        lane = self.lanes[name] = Lane(name, source, exchange, speed=plan.speed, ticker=time.monotonic_ns)
+        clock = self._offsets[name] = OffsetClock(lane.now)
+        self.credentials[name] = broker.credentials(Random(f"{plan.seed} {name}"))
+        self._inner[name] = server_of(
+            broker.server, exchange, self.credentials[name], now=clock, random=Random(f"{plan.seed} server {name}")
+        )
+
+    def _faulty(self, name: str, lane: Lane) -> FaultyServer:
+        inner = self._inner[name]
+        handles = Handles(getattr(inner, "expire_tokens", None), self._offsets[name], lane.exchange.inject)
+        in_step = InStep(inner, lane, self.runner)
+        return FaultyServer(in_step, name=name, random=Random(f"{self.plan.seed} faults {name}"), handles=handles)
+
+    # ------------------------------------------------------------ running
+    async def start(self) -> dict[str, Any]:
+        """Take the log up, listen, begin; where it is and how to log in."""
+        plan = self.plan
+        path = plan.state_dir / LOG
+        if path.exists() and not plan.resume:
+            path.replace(path.with_suffix(".old"))
+        self._log = VenueLog(path, {name: lane.source.digest for name, lane in self.lanes.items()})
+        for socket in (*self._sockets.values(), self._control):
+            await socket.start()
+        self.runner.start(self._log.notes)
+        for lane in self.lanes.values():
+            self._log.follow(lane)
+        for fault in plan.faults:
+            for name, server in self.servers.items():
+                if fault.server in ("*", name):
+                    server.add(fault)
+        ready = self.ready()
+        durable_write(plan.state_dir / ADDRESSES, msgspec.json.encode(ready))
+        (plan.state_dir / ADDRESSES).chmod(0o600)
+        return ready
+
+    def ready(self) -> dict[str, Any]:
+        """Addresses and demo credentials."""
+        return {
+            "ok": True,
+            "event": "ready",
+            "market": self.plan.market,
+            "speed": self.plan.speed,
+            "servers": {
+                name: {
+                    "url": socket.url,
+                    "stream": socket.url.replace("http", "ws", 1),
+                    "credentials": self.credentials[name],
+                    "now": self.lanes[name].exchange.now,
+                }
+                for name, socket in self._sockets.items()
+            },
+            "control": {"url": self._control.url, "token": self.token},
+        }
+
+    async def run(self) -> None:
+        """Serve until the market is over, or until stopped."""
+        await asyncio.gather(self._drive(), self._mark())
+
+    async def _drive(self) -> None:
+        await self.runner.run(stays=self.plan.stays)
+
+    async def _mark(self) -> None:
+        """Write down now and then how far the lanes are."""
+        while not self.runner.is_over:
+            for lane in self.lanes.values():
+                if self._log is not None:
+                    self._log.mark(lane)
+            await self.runner.sleep(MARK_S)
+
+    def stop(self) -> None:
+        """End `run`."""
+        self.runner.stop()
+
+    async def close(self) -> dict[str, Any]:
+        """Listen no more; what happened."""
+        for socket in (*self._sockets.values(), self._control):
+            await socket.stop()
+        if self._log is not None:
+            self._log.close()
+        return {"ok": True, "event": "ended", "servers": {name: summary(lane) for name, lane in self.lanes.items()}}
+
+
+def summary(lane: Lane) -> dict[str, Any]:
+    """What an exchange has come to."""
+    exchange = lane.exchange
+    funds = exchange.funds()
+    states: dict[str, int] = {}
+    for order in exchange.orders():
+        states[order.status] = states.get(order.status, 0) + 1
+    return {
+        "now": exchange.now, "rows": exchange.rows, "orders": states, "fills": len(exchange.fills()),
+        "positions": {position.instrument: position.quantity for position in exchange.positions()},
+        "cash": funds.cash, "equity": funds.equity, "most_behind_ms": lane.most_behind_ns / 1e6,
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- parts
+def server_of(
+    where: str, exchange: Exchange, credentials: dict[str, str], *, now: Callable[[], int], random: Random
+) -> WireServer:
+    """A broker's server, made of its class's own kind of credentials.
+
+    A server that takes `wall` is given the host's clock too: one-time passwords are made by people's real clocks.
+    """
+    module, _, name = where.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputInvalid(f"this installation has no server {where}: {error}") from error
+    more = {"wall": SystemClock().now} if "wall" in inspect.signature(kind).parameters else {}
+    made = get_type_hints(kind.__init__)["credentials"](**credentials)
+    server: WireServer = kind(exchange, credentials=made, now=now, random=random, **more)
+    return server
+
+
+def source_of(plan: VenuePlan, currency: str, sessions: Sessions) -> TickSource:
+    """The rows of one lane."""
+    if plan.market != "simulated":
+        from angelx.adapters.recorded import open_recording
+
+        return open_recording(Path(plan.market).expanduser().resolve(), freeze=freeze_of)
+    segment = "NFO" if currency == "INR" else "US"
+    session = sessions.on(segment, plan.day)
+    if not isinstance(session, Session):
+        raise InputInvalid(f"{plan.day} cannot be simulated for {segment}: {session.reason}")
+    if currency == "INR":
+        from angelx.market.simulated import SimulatedMarket
+
+        return SimulatedMarket(
+            seed=plan.seed, session=plan.day, opens_at=session.opens_at, closes_at=session.closes_at, expiries=4,
+            lot_size=lot_size("NIFTY", plan.day) or 1, freeze_quantity=freeze_quantity("NIFTY", plan.day) or 0,
+        )  # fmt: skip
+    from angelx.market.simulated_us import Parameters, SimulatedUs
+
+    return SimulatedUs(
+        Parameters(seed=plan.seed, session=plan.day, opens_at=session.opens_at, closes_at=session.closes_at)
+    )
+
+
+def fee_of(sessions: Sessions) -> Fee:
+    """Fees by the dated table; what it does not know costs nothing, and is said once."""
+    schedule = FeeSchedule.load()
+    unknown: set[tuple[str, Kind]] = set()
+
+    def fee(instrument: Instrument, side: int, quantity: int, notional: int, at: int) -> int:
+        try:
+            day = sessions.day_of(instrument.segment, at)
+            return schedule.charge(instrument, side, quantity, notional, day).total
+        except FeesUnknown as error:
+            if (instrument.segment, instrument.kind) not in unknown:
+                unknown.add((instrument.segment, instrument.kind))
+                log.warning("venue_fees_unknown", segment=instrument.segment, kind=str(instrument.kind), why=str(error))
+            return 0
+
+    return fee

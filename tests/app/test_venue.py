@@ -1,0 +1,164 @@
+"""A venue put together: one process with sockets, its log, its control address."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from angelx.adapters.http_transport import HttpTransport
+from angelx.app import venue as venue_module
+from angelx.app.venue import BROKERS, Broker, Venue, VenuePlan, server_of
+from angelx.domain.errors import InputInvalid
+from angelx.domain.scalars import NS
+from angelx.domain.wire import Request, Response, Stream
+from angelx.venue.exchange import Exchange, OrderRequest, Policy
+from angelx.venue.faults import Fault
+
+
+class Credentials(msgspec.Struct):
+    key: str
+
+
+class SmallServer:
+    """Buys one share at `POST /buy`, answers the market's time at `GET /now`."""
+
+    def __init__(self, exchange: Exchange, *, credentials: Credentials, now: Callable[[], int], random: Random) -> None:
+        self.exchange, self.credentials, self.now = exchange, credentials, now
+        self.expired = 0
+
+    async def handle(self, request: Request) -> Response:
+        if request.path == "/buy":
+            name = next(one.id for one in self.exchange.table if one.kind == "equity")
+            order = self.exchange.submit(OrderRequest(instrument=name, side=1, quantity=1, kind="market", tif="DAY"))
+            return Response(200, {}, order.id.encode())
+        return Response(200, {}, str(self.now()).encode())
+
+    def admits(self, request: Request) -> Response | None:
+        return Response(404, {}, b"")
+
+    async def serve(self, request: Request, stream: Stream) -> None: ...
+
+    def expire_tokens(self) -> None:
+        self.expired += 1
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Broker(f"{__name__}:SmallServer", "USD", Policy(), lambda random: {"key": str(random.random())})
+    sys.modules.setdefault(__name__, sys.modules[SmallServer.__module__])
+    monkeypatch.setattr(venue_module, "BROKERS", {"small": small})
+
+
+def plan(tmp_path: Path, **options: Any) -> VenuePlan:
+    return VenuePlan(brokers=("small",), speed=20.0, state_dir=tmp_path, **options)
+
+
+@pytest.mark.usefixtures("broker")
+async def test_a_venue_trades_restarts_and_goes_on(tmp_path: Path) -> None:
+    first = Venue(plan(tmp_path))
+    ready = await first.start()
+    client = HttpTransport(ready["servers"]["small"]["url"])
+
+    async def use() -> None:
+        await asyncio.sleep(0.3)
+        assert (await client.request("POST", "/buy", headers={}, timeout_s=5)).status == 200
+        now = int((await client.request("GET", "/now", headers={}, timeout_s=5)).body)
+        assert 1 < (now - ready["servers"]["small"]["now"]) / NS < 60
+        first.stop()
+
+    await asyncio.gather(first.run(), use())
+    await client.close()
+    ended = await first.close()
+    assert ended["servers"]["small"]["orders"] == {"filled": 1}
+
+    again = Venue(plan(tmp_path, resume=True))
+    await again.start()
+    at = again.lanes["small"].exchange.now
+    again.stop()
+    await again.run()
+    went_on = await again.close()
+    found, left = went_on["servers"]["small"], ended["servers"]["small"]
+    assert (found["positions"], found["orders"]) == (left["positions"], {"filled": 1})
+    assert at <= left["now"]
+
+    fresh = Venue(plan(tmp_path))
+    await fresh.start()
+    assert fresh.lanes["small"].exchange.orders() == []
+    await fresh.close()
+    assert (tmp_path / "venue.old").exists()
+
+
+@pytest.mark.usefixtures("broker")
+async def test_faults_reach_the_server_the_clock_and_the_exchange(tmp_path: Path) -> None:
+    venue = Venue(plan(tmp_path, faults=(Fault(what="status", status=429, times=1),)))
+    ready = await venue.start()
+    client = HttpTransport(ready["servers"]["small"]["url"])
+    control = HttpTransport(ready["control"]["url"])
+    key = {"authorization": f"Bearer {ready['control']['token']}"}
+
+    async def put(what: str, **keys: Any) -> int:
+        body = json.dumps({"what": what, **keys}).encode()
+        return (await control.request("POST", "/venue/faults", headers=key, body=body, timeout_s=5)).status
+
+    async def use() -> None:
+        assert (await client.request("GET", "/now", headers={}, timeout_s=5)).status == 429
+        before = int((await client.request("GET", "/now", headers={}, timeout_s=5)).body)
+        assert await put("clock_offset", offset_s=3600) == 201
+        after = int((await client.request("GET", "/now", headers={}, timeout_s=5)).body)
+        assert after - before > 3000 * NS
+        assert await put("token_expiry") == 201
+        assert venue._inner["small"].expired == 1  # type: ignore[attr-defined]
+        assert await put("reject_burst") == 201
+        await asyncio.sleep(0.3)
+        order = (await client.request("POST", "/buy", headers={}, timeout_s=5)).body.decode()
+        found = venue.lanes["small"].exchange.order(order)
+        assert found is not None and (found.status, found.code) == ("rejected", "injected")
+        assert await put("nonsense") == 400
+        venue.stop()
+
+    await asyncio.gather(venue.run(), use())
+    await client.close()
+    await control.close()
+    await venue.close()
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with pytest.raises(InputInvalid, match="no_such_module"):
+        server_of("angelx.no_such_module:X", None, {}, now=lambda: 0, random=Random(1))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_market_without_what_the_broker_trades_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dollars = venue_module.BROKERS["small"]
+    monkeypatch.setattr(venue_module, "BROKERS", {"small": Broker(dollars.server, "EUR", Policy(), lambda _: {})})
+    with pytest.raises(InputInvalid, match="nothing in EUR"):
+        Venue(plan(tmp_path))
+
+
+def test_demo_credentials_follow_the_seed_and_satisfy_pyotp() -> None:
+    import pyotp
+
+    first, second = (BROKERS["angelone"].credentials(Random("a")) for _ in range(2))
+    assert first == second
+    assert len(pyotp.TOTP(first["totp_secret"]).at(0)) == 6
+
+
+@pytest.mark.parametrize("arguments", [["--broker", "nobody"], ["--day", "soon"], ["--market", "/no/such/file"]])
+def test_a_bad_command_line_is_answered_with_its_reason(arguments: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "angelx", "venue", "--json", "--state-dir", str(tmp_path), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert not json.loads(done.stdout)["ok"]
+
+
+def test_a_fault_without_a_venue_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "angelx", "venue-fault", "mute", "--state-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "no venue runs" in done.stderr
