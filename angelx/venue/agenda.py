@@ -15,6 +15,8 @@ class Agenda:
     def __init__(self) -> None:
         self._acts: list[tuple[int, int, Act, tuple[Any, ...]]] = []
         self._number = 0
+        self.now = 0
+        """Exchange time, ns; never goes back."""
         self.next_at = NEVER
         """When the next act is due, ns."""
 
@@ -24,11 +26,12 @@ class Agenda:
         heappush(self._acts, (when, self._number, act, args))
         self.next_at = self._acts[0][0]
 
-    def take(self) -> tuple[int, Act, tuple[Any, ...]]:
-        """The next act; the agenda must not be empty."""
+    def act(self) -> None:
+        """Do what is due next, at its time; there must be something."""
         when, _, act, args = heappop(self._acts)
         self.next_at = self._acts[0][0] if self._acts else NEVER
-        return when, act, args
+        self.now = max(self.now, when)
+        act(*args)
 
 
 class Line:

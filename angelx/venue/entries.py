@@ -39,8 +39,8 @@ class Entry:
     """One order. `order` is the broker's view, the rest the exchange's; with latency they differ."""
 
     __slots__ = (
-        "before", "best", "carried", "children", "order", "parent", "place", "request", "reserves", "rivals", "stop",
-        "ticket", "where",
+        "before", "best", "carried", "children", "is_triggered", "order", "parent", "place", "request", "reserves",
+        "rivals", "stop", "ticket", "where",
     )  # fmt: skip
 
     def __init__(self, order: VenueOrder, place: int) -> None:
@@ -57,6 +57,7 @@ class Entry:
         self.before = order.status
         """What the status is again if a pending cancel or change is denied."""
         self.stop, self.best = request.stop, 0
+        self.is_triggered = False
         self.reserves = True
         """False: its rival holds back what both need."""
         self.parent: Entry | None = None
