@@ -56,9 +56,15 @@ class RateBudget:
         """
         await self._lanes[category].take(priority, within_s)
 
-    def hold(self, category: str, wait_s: float) -> None:
-        """The broker said "too many": nobody of this category goes before `wait_s` seconds are over."""
-        self._lanes[category].hold(wait_s)
+    def hold(self, category: str, wait_s: float, *, exits_s: float | None = None) -> None:
+        """The broker said "too many": nobody of this category goes before `wait_s` seconds are over.
+
+        Parameters
+        ----------
+        exits_s
+            Exits and look-ups wait only this long, where it is given.
+        """
+        self._lanes[category].hold(wait_s, wait_s if exits_s is None else exits_s)
 
     def waiting(self) -> dict[str, int]:
         """Requests that wait now, by category."""
@@ -72,7 +78,7 @@ class _Lane:
         self._name = name
         self._windows = SlidingWindows(limits)
         self._reserve = reserve
-        self._held_until = 0
+        self._held_until = self._exits_held_until = 0
         self._ticket = 0
         self._timer: asyncio.TimerHandle | None = None
         self.queue: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -97,15 +103,18 @@ class _Lane:
             if not turn.done():
                 turn.cancel()
 
-    def hold(self, wait_s: float) -> None:
+    def hold(self, wait_s: float, exits_s: float) -> None:
         loop = asyncio.get_running_loop()
-        self._held_until = max(self._held_until, _now(loop) + int(wait_s * NS))
+        now = _now(loop)
+        self._held_until = max(self._held_until, now + int(wait_s * NS))
+        self._exits_held_until = max(self._exits_held_until, now + int(min(exits_s, wait_s) * NS))
         self._arm(loop)
 
     def _wait_ns(self, now: int, priority: int = Priority.EXIT) -> int:
-        spare = self._reserve if priority >= Priority.ENTRY else 0
-        wait = self._windows.wait_ns(now, spare)
-        return max(wait + MARGIN_NS if wait else 0, self._held_until - now, 0)
+        can_wait = priority >= Priority.ENTRY
+        wait = self._windows.wait_ns(now, self._reserve if can_wait else 0)
+        held_until = self._held_until if can_wait else self._exits_held_until
+        return max(wait + MARGIN_NS if wait else 0, held_until - now, 0)
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look again when the first in the queue may go."""

@@ -105,3 +105,20 @@ def test_one_that_gave_up_does_not_block_those_behind() -> None:
         return loop.time()
 
     assert simulate(scenario) == pytest.approx(1.02)
+
+
+def test_a_hold_may_let_exits_and_look_ups_go_sooner() -> None:
+    async def scenario() -> tuple[float, float]:
+        budget = RateBudget({"orders": [Limit(5, SECOND)]})
+        loop = asyncio.get_running_loop()
+        budget.hold("orders", 60, exits_s=1)
+        entry = loop.create_task(budget.take("orders", Priority.ENTRY))
+        await asyncio.sleep(0)
+        await budget.take("orders", Priority.EXIT)
+        exit_at = loop.time()
+        await entry
+        return exit_at, loop.time()
+
+    exit_at, entry_at = simulate(scenario)
+    assert exit_at == pytest.approx(1)
+    assert entry_at == pytest.approx(60)
