@@ -1,10 +1,11 @@
 """Market data streams: JSON or msgpack, log-in, subscriptions with limits, everything a row means in messages."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS
@@ -40,11 +41,11 @@ Encode = Callable[[Json], bytes]
 class Client:
     """One connection."""
 
-    __slots__ = ("channels", "is_in", "is_msgpack", "is_slow", "waiting", "wake")
+    __slots__ = ("channels", "is_in", "is_msgpack", "is_over", "is_slow", "waiting", "wake")
 
     def __init__(self, *, is_msgpack: bool) -> None:
         self.is_msgpack = is_msgpack
-        self.is_in = self.is_slow = False
+        self.is_in = self.is_slow = self.is_over = False
         self.channels: dict[str, set[str]] = {name: set() for name in (*CHANNELS, *IMPLIED)}
         self.waiting: list[bytes] = []
         """Encoded messages, each for itself."""
@@ -156,7 +157,6 @@ class MarketStream:
         if minute == before or not wanted:
             return
         rows = self._tape.rows([place])[place]
-        import numpy as np
 
         whole = np.vstack([rows, traded(rows)])
         for name, kind, unit in (("bars", "b", "T"), ("dailyBars", "d", "D")):
@@ -224,6 +224,9 @@ class MarketStream:
                     await stream.close()
                     return
                 await self._frame(client, stream)
+                if client.is_over:
+                    await stream.close()
+                    return
         except StreamClosed:
             return
 
@@ -335,11 +338,12 @@ class MarketStream:
             if client.wants("trades", TEST_SYMBOL):
                 client.say({"T": "t", "S": TEST_SYMBOL, **trade_line(share, at, price, 1, count)})
 
-    def drop(self, codes: Iterable[int] = ()) -> None:
-        """Say errors to every client (tests, faults)."""
+    def withdraw(self) -> None:
+        """Take every log-in back: clients are told and hung up on."""
         for client in tuple(self._clients):
-            for code in codes:
-                client.error(code)
+            client.error(402)
+            client.is_over = True
+            client.wake.set()
 
 
 def _packed(message: Json) -> bytes:

@@ -51,6 +51,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Order updates come in binary frames, as on paper."""
 
 
+class Credentials(msgspec.Struct, frozen=True):
+    """What opens the account."""
+
+    key_id: str
+    secret_key: str
+
+
 BASIC: Final = Plan(feeds=frozenset(("iex", "test", "indicative")))
 """The free plan."""
 
@@ -60,8 +67,6 @@ class AlpacaServer:
 
     Parameters
     ----------
-    credentials
-        Secret by key id.
     now
         Nanoseconds since the epoch.
     random
@@ -72,7 +77,7 @@ class AlpacaServer:
         self,
         exchange: Exchange,
         *,
-        credentials: Mapping[str, str],
+        credentials: Credentials,
         now: Callable[[], int],
         random: Random,
         plan: Plan | None = None,
@@ -80,7 +85,7 @@ class AlpacaServer:
         account_number: str = "PA3SIMULATED",
     ) -> None:
         self.exchange, self.plan = exchange, plan or Plan()
-        self._credentials = dict(credentials)
+        self._credentials = credentials
         self._now = now
         self._sessions = sessions or Sessions.load(trade_special_sessions=True)
         self.symbols = Symbols(exchange.table)
@@ -106,7 +111,7 @@ class AlpacaServer:
         self._counts = {"trading": self.plan.trading_per_minute, "data": self.plan.data_per_minute}
         self._done: dict[str, deque[int]] = {"trading": deque(), "data": deque()}
         self._random = random
-        self._is_expired = False
+        self._are_revoked = False
         for order in exchange.orders():
             self._orders.saw(order)
         exchange.on_rows.append(self._rows)
@@ -153,8 +158,9 @@ class AlpacaServer:
             raise unauthorized()
 
     def _may_enter(self, key: str, secret: str) -> bool:
-        known = self._credentials.get(key)
-        return not self._is_expired and known is not None and compare_digest(known.encode(), secret.encode())
+        known = self._credentials
+        is_known = compare_digest(known.key_id.encode(), key.encode())
+        return is_known and compare_digest(known.secret_key.encode(), secret.encode()) and not self._are_revoked
 
     def _count(self, family: str) -> dict[str, str]:
         """Use one place of the minute's window, and say how many are left."""
@@ -227,11 +233,17 @@ class AlpacaServer:
         self.updates.tell({"event": event, "order": order, "timestamp": when, "at": when, "event_id": event_id, **more})
 
     # ------------------------------------------------------------ faults and halts
-    def expire_keys(self, *, is_expired: bool = True) -> None:
-        """Keys stop working, or work again; the order stream is told."""
-        self._is_expired = is_expired
-        if is_expired:
-            self.updates.withdraw()
+    def expire_tokens(self) -> None:
+        """Every log-in of a stream is void: who has the keys may log in again."""
+        self.updates.withdraw()
+        for stream in self.streams.values():
+            stream.withdraw()
+
+    def revoke_keys(self, *, are_revoked: bool = True) -> None:
+        """The keys stop working, or work again."""
+        self._are_revoked = are_revoked
+        if are_revoked:
+            self.expire_tokens()
 
     def halt(self, instrument: str, reason: str = "T1") -> None:
         """Halt a symbol at the exchange and say so."""

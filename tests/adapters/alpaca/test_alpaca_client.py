@@ -154,9 +154,9 @@ def test_the_master_is_kept_for_the_day(tmp_path: Path) -> None:
         before = len(rig.counting.seen)
         assert await again.client.instruments() == instruments
         assert len(rig.counting.seen) == before
-        assert [path.name for path in tmp_path.iterdir()] == ["alpaca-2026-01-05.json"]
 
     play(story, client_options={"cache": tmp_path})
+    assert [path.name for path in tmp_path.iterdir()] == ["alpaca-2026-01-05.json"]
 
 
 def test_wrong_keys_do_not_connect() -> None:

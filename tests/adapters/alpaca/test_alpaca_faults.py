@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from angelx.domain.errors import AuthExpired, BrokerUnreachable, OrderFateUnknown, OrderRejected, RateLimited
-from angelx.domain.wire import NoAnswer
+from angelx.domain.wire import NoAnswer, Request, Response
 from tests.adapters.alpaca.alpaca_rig import Rig, play, raises
 
 ORDERS = "/v2/orders"
@@ -262,14 +262,26 @@ def test_a_mute_stream_is_caught_by_the_books_and_replaced() -> None:
 
 def test_revoked_keys_are_reported_and_their_return_too() -> None:
     async def story(rig: Rig) -> None:
-        rig.fault("token_expiry")
+        rig.market.server.revoke_keys()
         await rig.until(lambda: not rig.states[-1][0])
         order = rig.approve()
         with raises(AuthExpired):
             await rig.client.place(order)
-        rig.market.server.expire_keys(is_expired=False)
+        rig.market.server.revoke_keys(are_revoked=False)
         await rig.until(lambda: rig.states[-1][0])
         await rig.client.place(order)
+        await rig.until(lambda: rig.filled() == 10)
+
+    play(story)
+
+
+def test_a_void_log_in_is_made_again() -> None:
+    async def story(rig: Rig) -> None:
+        rig.fault("token_expiry")
+        await rig.until(lambda: not rig.states[-1][0])
+        assert "authorization" in rig.states[-1][1]
+        await rig.until(lambda: rig.states[-1][0])
+        await rig.client.place(rig.approve())
         await rig.until(lambda: rig.filled() == 10)
 
     play(story)
@@ -326,11 +338,11 @@ def test_an_answer_that_cannot_be_read_is_an_order_in_doubt() -> None:
     async def story(rig: Rig) -> None:
         inner = rig.counting.handle
 
-        async def garbled(request):  # type: ignore[no-untyped-def]
+        async def garbled(request: Request) -> Response:
             response = await inner(request)
             if request.method == "POST":
                 rig.counting.handle = inner  # type: ignore[method-assign]
-                return type(response)(200, {}, b"<html>gateway</html>")
+                return Response(200, {}, b"<html>gateway</html>")
             return response
 
         rig.counting.handle = garbled  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, I
 from angelx.domain.timestamps import instant_of
 from angelx.venue.account import Margin
 from angelx.venue.admission import Bands
-from angelx.venue.alpaca.server import AlpacaServer, Plan
+from angelx.venue.alpaca.server import AlpacaServer, Credentials, Plan
 from angelx.venue.exchange import Exchange, Policy
 
 KEY, SECRET = "PKTESTKEY0001", "s3cr3t-of-the-test-account"
@@ -71,7 +71,9 @@ class Market:
             "policy": policy or Policy(unique_client_ids=True, queues_orders=True, extended_hours=True),
         }  # fmt: skip
         self.exchange = Exchange(TABLE, **{**defaults, **options})
-        self.server = AlpacaServer(self.exchange, credentials={KEY: SECRET}, now=self.now, random=Random(7), plan=plan)
+        self.server = AlpacaServer(
+            self.exchange, credentials=Credentials(KEY, SECRET), now=self.now, random=Random(7), plan=plan
+        )
 
     def now(self) -> int:
         return self.clock() if self.clock is not None else self.at
