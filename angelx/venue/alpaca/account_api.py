@@ -57,17 +57,7 @@ class AccountApi:
         self._minutes: list[int] = []
         """Minutes since the epoch at which the equity was looked at, and what it was."""
         self._equity: list[int] = []
-        self.configuration: Json = {
-            "dtbp_check": "entry",
-            "fractional_trading": False,
-            "max_margin_multiplier": "1",
-            "no_shorting": False,
-            "pdt_check": "entry",
-            "suspend_trade": False,
-            "trade_confirm_email": "all",
-            "ptp_no_exception_entry": False,
-            "max_options_trading_level": None,
-        }
+        self.configuration = orders.configuration
         self._watchlists: dict[str, Json] = {}
 
     def routes(self, routes: Routes) -> None:

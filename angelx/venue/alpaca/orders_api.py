@@ -30,6 +30,7 @@ from angelx.venue.requests import LIMIT, MARKET, STOP_LIMIT, OrderRequest, Refus
 MOST_ORDERS: Final = 500
 FEW_ORDERS: Final = 50
 HUNDRED: Final = 100
+_NOTHING_YET: Final = {"filled_qty": "0", "filled_avg_price": None, "filled_at": None, "canceled_at": None}
 
 
 class ReplaceForm(msgspec.Struct):
@@ -49,6 +50,18 @@ class OrdersApi:
     def __init__(self, exchange: Exchange, symbols: Symbols, views: Views, combos: Combos, random: Random) -> None:
         self._exchange, self._symbols, self._views, self._combos = exchange, symbols, views, combos
         self._random = random
+        self.configuration: Json = {
+            "dtbp_check": "entry",
+            "fractional_trading": False,
+            "max_margin_multiplier": "1",
+            "no_shorting": False,
+            "pdt_check": "entry",
+            "suspend_trade": False,
+            "trade_confirm_email": "all",
+            "ptp_no_exception_entry": False,
+            "max_options_trading_level": None,
+        }
+        """What the account's owner has set."""
         self._ids: dict[str, str] = {}
         """The exchange's order id by ours."""
         self._used: set[str] = set()
@@ -92,6 +105,7 @@ class OrdersApi:
         Refusal
             It was not taken, and its client order id is not used up.
         """
+        self._check_allowed(request)
         self._check_position(request)
         self._check_wash(request)
         arrived: list[VenueOrder] = []
@@ -107,7 +121,14 @@ class OrdersApi:
         first = next((one for one in arrived if one.id == order.id), order)
         status = "pending" if order.status not in ("accepted", "rejected") else order.status
         shown = msgspec.structs.replace(first, status=status, legs=order.legs)
-        return self._views.order(shown, self._legs(shown))
+        return self._views.order(shown, [leg | {"status": "held", **_NOTHING_YET} for leg in self._legs(shown)])
+
+    def _check_allowed(self, request: OrderRequest) -> None:
+        """What the account's owner has ruled out."""
+        if self.configuration["suspend_trade"]:
+            raise Refusal(403, FORBIDDEN, "new orders are rejected by user request")
+        if self.configuration["no_shorting"] and request.side < 0 and self._exchange.position(request.instrument) <= 0:
+            raise Refusal(403, FORBIDDEN, "account is not allowed to short")
 
     def _check_unused(self, client_id: str) -> None:
         if client_id in self._used:
