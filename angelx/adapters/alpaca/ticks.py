@@ -214,7 +214,8 @@ class TickColumns:
         if not (0.0 <= bid < MOST_PRICE and 0.0 <= ask < MOST_PRICE):
             self.refused["bad_price"] += 1
             return
-        if not (abs(bid_size) < MOST_PRICE and 0.0 <= ask_size < MOST_PRICE):
+        least = -MOST_PRICE if kind == VOLUME_ONLY else 0.0
+        if not (least <= bid_size < MOST_PRICE and 0.0 <= ask_size < MOST_PRICE):
             self.refused["bad_size"] += 1
             return
         try:

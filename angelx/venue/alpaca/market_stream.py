@@ -9,7 +9,7 @@ import numpy as np
 
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, INSTRUMENT, LAST, VOLUME, TickBatch
+from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, INSTRUMENT, LAST, TickBatch
 from angelx.domain.timestamps import instant_of, rfc3339
 from angelx.domain.wire import Request, Stream, StreamClosed
 from angelx.venue.alpaca.data_api import bars, quote_line, trade_line
@@ -112,7 +112,6 @@ class MarketStream:
         self._symbol_limit, self._connection_limit = symbol_limit, connection_limit
         self._is_options = feed in ("opra", "indicative")
         self._clients: set[Client] = set()
-        self._volume: dict[int, int] = {}
         self._quotes: dict[int, tuple[int, ...]] = {}
         self._minutes: dict[int, int] = {}
         self.counts = 0
@@ -120,7 +119,7 @@ class MarketStream:
 
     # ------------------------------------------------------------ rows into messages
     def take(self, batch: TickBatch, start: int, stop: int) -> None:
-        """Rows [start, stop) came: tell who wants to know."""
+        """Rows [start, stop) came, and went onto the tape: tell who wants to know."""
         if not self._clients:
             return
         view = batch.view
@@ -129,19 +128,17 @@ class MarketStream:
             instrument = self._exchange.table[place]
             symbol = self._symbols.of.get(instrument.id)
             if symbol is not None and (instrument.kind is Kind.OPTION) == self._is_options:
-                self._row(batch, row, place, instrument, symbol)
+                self._row(batch, row, int(self._tape.sizes[row - start]), instrument, symbol)
 
-    def _row(self, batch: TickBatch, row: int, place: int, instrument: Instrument, symbol: str) -> None:
+    def _row(self, batch: TickBatch, row: int, size: int, instrument: Instrument, symbol: str) -> None:
         view = batch.view
-        at = view[EXCHANGE_AT, row] or view[AT, row]
+        place, at = view[INSTRUMENT, row], view[EXCHANGE_AT, row] or view[AT, row]
         quote = (view[BID, row], view[ASK, row], view[BID_SIZE, row], view[ASK_SIZE, row])
         if quote != self._quotes.get(place) and (quote[0] > 0 or quote[1] > 0):
             self._quotes[place] = quote
             self._send("quotes", symbol, lambda: {"T": "q", "S": symbol, **quote_line(instrument, at, *quote)})
-        volume, price = view[VOLUME, row], view[LAST, row]
-        size = volume - self._volume.get(place, volume)
-        self._volume[place] = volume
-        if size > 0 and price > 0:
+        if size:
+            price = view[LAST, row]
             count = int(self._tape.count[place])
             self._send(
                 "trades", symbol, lambda: {"T": "t", "S": symbol, **trade_line(instrument, at, price, size, count)}

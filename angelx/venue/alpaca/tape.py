@@ -10,16 +10,28 @@ from numpy.typing import NDArray
 from angelx.domain.ticks import AT, EXCHANGE_AT, FIELDS, INSTRUMENT, LAST, VOLUME, Table, TickBatch
 
 MOST_ROWS: Final = 2_000_000
+_ROOM: Final = 1_024
 Integers = NDArray[np.int64]
 
 
 @nb.njit(cache=True, nogil=True)
-def _note(table: Table, start: int, stop: int, volume: Integers, size: Integers, at: Integers, count: Integers) -> None:
-    """Last trade of each instrument; a row's volume beyond the one before it was traded."""
+def _note(
+    table: Table,
+    start: int,
+    stop: int,
+    volume: Integers,
+    size: Integers,
+    at: Integers,
+    count: Integers,
+    sizes: Integers,
+) -> None:
+    """What each row traded: its volume beyond the one before it. The first row of an instrument traded nothing."""
     for row in range(start, stop):
         place = table[INSTRUMENT, row]
-        traded = table[VOLUME, row] - volume[place]
+        traded = table[VOLUME, row] - volume[place] if volume[place] >= 0 else 0
+        sizes[row - start] = 0
         if traded > 0 and table[LAST, row] > 0:
+            sizes[row - start] = traded
             size[place] = traded
             at[place] = table[EXCHANGE_AT, row] if table[EXCHANGE_AT, row] > 0 else table[AT, row]
             count[place] += 1
@@ -41,7 +53,9 @@ class Tape:
         """When it was, ns; 0 = there was none."""
         self.count = np.zeros(instruments, np.int64)
         """Trades so far."""
-        self._volume = np.zeros(instruments, np.int64)
+        self.sizes = np.zeros(_ROOM, np.int64)
+        """What each row of the last call of `take` traded, units; valid until the next one."""
+        self._volume = np.full(instruments, -1, np.int64)
 
     def take(self, batch: TickBatch, start: int, stop: int) -> None:
         """Rows [start, stop) came."""
@@ -51,7 +65,11 @@ class Tape:
             self._batches.append(batch)
             self._spans.append([start, stop])
         self._rows += stop - start
-        _note(batch.table, start, stop, self._volume, self.size, self.traded_at, self.count)
+        if stop - start > len(self.sizes):
+            self.sizes = np.zeros(2 * (stop - start), np.int64)
+        _note(
+            batch.table, start, stop, self._volume, self.size, self.traded_at, self.count, self.sizes
+        )  # fmt: skip
         while self._rows > self._most and len(self._batches) > 1:
             first, last = self._spans.pop(0)
             del self._batches[0]
