@@ -1,0 +1,1 @@
+"""Alpaca: US equities and options, over REST and WebSockets (docs/alpaca.md)."""

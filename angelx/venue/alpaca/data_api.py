@@ -1,0 +1,409 @@
+"""Market data over REST: bars, quotes and trades in pages, the latest of each, snapshots, option chains with Greeks."""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from angelx.domain.instruments import Instrument, Kind, Right
+from angelx.domain.scalars import NS, SCALE, price_of
+from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, LAST, Table
+from angelx.domain.timestamps import rfc3339
+from angelx.venue.alpaca.account_api import NEW_YORK, day_of
+from angelx.venue.alpaca.call import Answer, Call, Routes
+from angelx.venue.alpaca.greeks import greeks, implied_volatility
+from angelx.venue.alpaca.names import Symbols, each, number
+from angelx.venue.alpaca.refusals import UNPROCESSABLE, Refusal, invalid
+from angelx.venue.alpaca.tape import Tape, times, traded
+from angelx.venue.alpaca.views import Json
+from angelx.venue.exchange import Exchange
+
+PAGE: Final = 1_000
+MOST: Final = 10_000
+CHAIN_PAGE: Final = 100
+MOST_CHAIN: Final = 1_000
+FRAME: Final = re.compile(r"(\d{0,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)")
+MINUTE: Final = 60 * NS
+YEAR_S: Final = 365 * 86_400
+FEEDS: Final = frozenset(("iex", "sip", "delayed_sip", "boats", "overnight", "otc", "opra", "indicative"))
+VENUE: Final = "V"
+"""Exchange code of everything here."""
+TAPE: Final = "A"
+EXCHANGE_CODES: Final = {"V": "angelx simulated venue"}
+CORPORATE_ACTIONS: Final = (
+    "forward_splits", "reverse_splits", "unit_splits", "cash_dividends", "stock_dividends", "spin_offs",
+    "cash_mergers", "stock_mergers", "stock_and_cash_mergers", "redemptions", "name_changes", "worthless_removals",
+    "rights_distributions",
+)  # fmt: skip
+
+Make = Callable[[Instrument, Table, Call], list[Json]]
+
+
+class DataApi:
+    """Questions about prices.
+
+    Parameters
+    ----------
+    feeds
+        What the subscription has; another feed is refused.
+    """
+
+    def __init__(
+        self, exchange: Exchange, symbols: Symbols, tape: Tape, feeds: frozenset[str], now: Callable[[], int]
+    ) -> None:
+        self._exchange, self._symbols, self._tape, self._feeds, self._now = exchange, symbols, tape, feeds, now
+
+    def routes(self, routes: Routes) -> None:
+        """What this answers."""
+        history: tuple[tuple[str, Make], ...] = (("bars", self._bars), ("quotes", _quotes), ("trades", _trades))
+        for family in ("/v2/stocks", "/v1beta1/options"):
+            for name, make in history:
+                routes.add("GET", f"{family}/{name}", self._many(name, make))
+                routes.add("GET", f"{family}/{name}/latest", self._latest(name))
+        for name, make in history:
+            routes.add("GET", f"/v2/stocks/{{}}/{name}", self._single(name, make))
+            routes.add("GET", f"/v2/stocks/{{}}/{name}/latest", self._single_latest(name))
+        routes.add("GET", "/v2/stocks/auctions", self._many("auctions", lambda *_: []))
+        routes.add("GET", "/v2/stocks/snapshots", self.snapshots)
+        routes.add("GET", "/v2/stocks/{}/snapshot", self.snapshot)
+        routes.add("GET", "/v1beta1/options/snapshots", self.option_snapshots)
+        routes.add("GET", "/v1beta1/options/snapshots/{}", self.chain)
+        routes.add("GET", "/v1beta1/options/meta/exchanges", lambda _: (200, EXCHANGE_CODES))
+        routes.add("GET", "/v2/stocks/meta/exchanges", lambda _: (200, EXCHANGE_CODES))
+        nothing: Json = {"corporate_actions": {name: [] for name in CORPORATE_ACTIONS}, "next_page_token": None}
+        routes.add("GET", "/v1/corporate-actions", lambda _: (200, nothing))
+        routes.add("GET", "/v1beta1/news", lambda _: (200, {"news": [], "next_page_token": None}))
+
+    # ------------------------------------------------------------ history
+    def _many(self, name: str, make: Make) -> Callable[[Call], Answer]:
+        def answer(call: Call) -> Answer:
+            found, token = self._history(call, self._asked(call), make)
+            return 200, {name: found, "next_page_token": token}
+
+        return answer
+
+    def _single(self, name: str, make: Make) -> Callable[[Call], Answer]:
+        def answer(call: Call) -> Answer:
+            symbol = call.where[0]
+            found, token = self._history(call, [symbol], make)
+            return 200, {"symbol": symbol, name: found.get(symbol), "next_page_token": token}
+
+        return answer
+
+    def _history(self, call: Call, asked: Sequence[str], make: Make) -> tuple[dict[str, list[Json]], str | None]:
+        """One page: symbol by symbol, then by time; the limit counts rows over all symbols."""
+        self._check_feed(call)
+        limit = call.count("limit", PAGE, MOST)
+        first, skip = _token(call.text("page_token"))
+        begin = datetime.combine(day_of(self._now()), time(), UTC)
+        span = call.instant("start", int(begin.timestamp()) * NS), call.instant("end", 2**62)
+        chosen = [one for one in sorted(set(asked)) if one >= first and one in self._symbols.by_symbol]
+        rows = self._tape.rows([self._place(symbol) for symbol in chosen])
+        found: dict[str, list[Json]] = {}
+        left = limit
+        for symbol in chosen:
+            table = rows.get(self._place(symbol))
+            if table is None:
+                continue
+            lines = make(self._symbols.by_symbol[symbol], _with_volume(table), call)
+            lines = [line for line in lines if span[0] <= line["_at"] <= span[1]]
+            if call.text("sort", "asc") == "desc":
+                lines.reverse()
+            start = skip if symbol == first else 0
+            page = lines[start : start + left]
+            if page:
+                found[symbol] = [{name: value for name, value in line.items() if name != "_at"} for line in page]
+            left -= len(page)
+            if start + len(page) < len(lines):
+                return found, _write_token(symbol, start + len(page))
+        return found, None
+
+    def _bars(self, instrument: Instrument, rows: Table, call: Call) -> list[Json]:
+        frame = FRAME.fullmatch(call.text("timeframe", "1Min"))
+        if frame is None:
+            raise invalid(f"invalid timeframe: {call.text('timeframe')[:20]}")
+        return bars(instrument, rows, int(frame[1] or 1), frame[2][0] if frame[2] not in ("Min", "T") else "T")
+
+    # ------------------------------------------------------------ the latest
+    def _latest(self, name: str) -> Callable[[Call], Answer]:
+        def answer(call: Call) -> Answer:
+            self._check_feed(call)
+            found = {symbol: self._last(name, symbol) for symbol in self._asked(call)}
+            return 200, {name: {symbol: line for symbol, line in found.items() if line is not None}}
+
+        return answer
+
+    def _single_latest(self, name: str) -> Callable[[Call], Answer]:
+        def answer(call: Call) -> Answer:
+            self._check_feed(call)
+            return 200, {"symbol": call.where[0], name.removesuffix("s"): self._last(name, call.where[0])}
+
+        return answer
+
+    def _last(self, name: str, symbol: str) -> Json | None:
+        instrument = self._symbols.by_symbol.get(symbol)
+        if instrument is None:
+            return None
+        if name == "quotes":
+            return self._quote(instrument)
+        if name == "trades":
+            return self._trade(instrument)
+        rows = self._tape.rows([self._place(symbol)]).get(self._place(symbol))
+        found = bars(instrument, _with_volume(rows), 1, "T") if rows is not None else []
+        return _bare(found[-1]) if found else None
+
+    def _quote(self, instrument: Instrument) -> Json | None:
+        cells = self._exchange.market.of(self._exchange.table.index[instrument.id])
+        if cells[BID] <= 0 and cells[ASK] <= 0:
+            return None
+        at = cells[EXCHANGE_AT] or cells[AT]
+        return quote_line(instrument, at, cells[BID], cells[ASK], cells[BID_SIZE], cells[ASK_SIZE])
+
+    def _trade(self, instrument: Instrument) -> Json | None:
+        place = self._exchange.table.index[instrument.id]
+        price, at = self._exchange.market.of(place)[LAST], int(self._tape.traded_at[place])
+        if price <= 0 or not at:
+            return None
+        return trade_line(instrument, at, price, int(self._tape.size[place]), int(self._tape.count[place]))
+
+    # ------------------------------------------------------------ snapshots
+    def snapshots(self, call: Call) -> Answer:
+        """GET /v2/stocks/snapshots: keyed by symbol, without a wrapper."""
+        self._check_feed(call)
+        known = [symbol for symbol in self._asked(call) if symbol in self._symbols.by_symbol]
+        return 200, {symbol: self._snapshot(self._symbols.by_symbol[symbol]) for symbol in known}
+
+    def snapshot(self, call: Call) -> Answer:
+        """GET /v2/stocks/{symbol}/snapshot."""
+        self._check_feed(call)
+        instrument = self._symbols.by_symbol.get(call.where[0])
+        if instrument is None:
+            raise invalid(f"invalid symbol: {call.where[0][:40]}")
+        return 200, {"symbol": call.where[0], **self._snapshot(instrument)}
+
+    def _snapshot(self, instrument: Instrument) -> Json:
+        place = self._exchange.table.index[instrument.id]
+        rows = self._tape.rows([place]).get(place)
+        minutes = bars(instrument, _with_volume(rows), 1, "T") if rows is not None else []
+        days = bars(instrument, _with_volume(rows), 1, "D") if rows is not None else []
+        return {
+            "latestTrade": self._trade(instrument),
+            "latestQuote": self._quote(instrument),
+            "minuteBar": _bare(minutes[-1]) if minutes else None,
+            "dailyBar": _bare(days[-1]) if days else None,
+            "prevDailyBar": _bare(days[-2]) if len(days) > 1 else None,
+        }
+
+    # ------------------------------------------------------------ options
+    def option_snapshots(self, call: Call) -> Answer:
+        """GET /v1beta1/options/snapshots."""
+        self._check_feed(call)
+        asked = self._asked(call)
+        if len(asked) > CHAIN_PAGE:
+            raise invalid(f"at most {CHAIN_PAGE} symbols")
+        known = [self._symbols.by_symbol[symbol] for symbol in sorted(asked) if symbol in self._symbols.by_symbol]
+        return self._option_page(call, [one for one in known if one.kind is Kind.OPTION])
+
+    def chain(self, call: Call) -> Answer:
+        """GET /v1beta1/options/snapshots/{underlying}."""
+        self._check_feed(call)
+        below = self._symbols.by_symbol.get(call.where[0])
+        chosen = [
+            option
+            for option in self._symbols.options
+            if below is not None and option.underlying == below.id and self._in_chain(call, option)
+        ]
+        return self._option_page(call, chosen)
+
+    def _option_page(self, call: Call, chosen: Sequence[Instrument]) -> Answer:
+        limit = call.count("limit", CHAIN_PAGE, MOST_CHAIN)
+        first, _ = _token(call.text("page_token"))
+        left = [option for option in chosen if self._symbols.of[option.id] >= first]
+        token = _write_token(self._symbols.of[left[limit].id], 0) if len(left) > limit else None
+        shown = {self._symbols.of[option.id]: self._option(option) for option in left[:limit]}
+        return 200, {"snapshots": shown, "next_page_token": token}
+
+    @staticmethod
+    def _in_chain(call: Call, option: Instrument) -> bool:
+        assert option.expiry is not None
+        on = call.text("expiration_date")
+        right = "call" if option.right is Right.CALL else "put"
+        try:
+            low, high = (price_of(call.text(name) or "0") for name in ("strike_price_gte", "strike_price_lte"))
+        except ValueError as error:
+            raise invalid(f"invalid strike price: {error}") from error
+        return (
+            (not on or on == str(option.expiry))
+            and call.day("expiration_date_gte", date.min) <= option.expiry <= call.day("expiration_date_lte", date.max)
+            and call.text("type", right) == right
+            and option.strike >= low
+            and (not high or option.strike <= high)
+        )
+
+    def _option(self, option: Instrument) -> Json:
+        found = {"latestQuote": self._quote(option), "latestTrade": self._trade(option)}
+        shown: Json = {name: line for name, line in found.items() if line is not None}
+        volatility = self._volatility(option)
+        if volatility is not None:
+            spot, strike, years, is_call = self._terms(option)
+            shown["impliedVolatility"] = round(volatility, 4)
+            shown["greeks"] = {
+                name: round(value, 4)
+                for name, value in msgspec.to_builtins(greeks(volatility, spot, strike, years, is_call=is_call)).items()
+            }
+        return shown
+
+    def _volatility(self, option: Instrument) -> float | None:
+        cells = self._exchange.market.of(self._exchange.table.index[option.id])
+        if cells[BID] <= 0 or cells[ASK] < cells[BID]:
+            return None
+        spot, strike, years, is_call = self._terms(option)
+        return implied_volatility((cells[BID] + cells[ASK]) / 2 / SCALE, spot, strike, years, is_call=is_call)
+
+    def _terms(self, option: Instrument) -> tuple[float, float, float, bool]:
+        """Spot, strike, years to the close of the last day, and whether it is a call; spot 0 where it is not known."""
+        assert option.expiry is not None
+        place = self._exchange.table.index.get(option.underlying, -1)
+        spot = 0
+        if place >= 0:
+            cells = self._exchange.market.of(place)
+            spot = (cells[BID] + cells[ASK]) // 2 if cells[BID] > 0 and cells[ASK] > 0 else max(cells[LAST], 0)
+        ends = datetime.combine(option.expiry, time(16), NEW_YORK).timestamp()
+        years = (ends - (self._exchange.now or self._now()) / NS) / YEAR_S
+        return spot / SCALE, option.strike / SCALE, years, option.right is Right.CALL
+
+    # ------------------------------------------------------------ small things
+    @staticmethod
+    def _asked(call: Call) -> list[str]:
+        symbols = call.names("symbols")
+        if not symbols:
+            raise Refusal(400, None, "symbols is required")
+        return symbols
+
+    def _check_feed(self, call: Call) -> None:
+        feed = call.text("feed")
+        if feed and feed not in FEEDS:
+            raise Refusal(400, None, f"invalid feed: {feed[:20]}")
+        if feed and feed not in self._feeds:
+            shown = feed.upper() if feed != "sip" else "recent SIP"
+            raise Refusal(403, UNPROCESSABLE, f"subscription does not permit querying {shown} data")
+
+    def _place(self, symbol: str) -> int:
+        return self._exchange.table.index[self._symbols.by_symbol[symbol].id]
+
+
+# ---------------------------------------------------------------- lines
+def quote_line(instrument: Instrument, at: int, bid: int, ask: int, bid_size: int, ask_size: int) -> Json:
+    """One quote; an option's has one condition as text and no tape."""
+    unit = each(instrument)
+    line: Json = {
+        "t": rfc3339(at), "ax": VENUE if ask > 0 else " ", "ap": number(max(ask, 0)), "as": ask_size // unit,
+        "bx": VENUE if bid > 0 else " ", "bp": number(max(bid, 0)), "bs": bid_size // unit,
+    }  # fmt: skip
+    return line | ({"c": "A"} if instrument.kind is Kind.OPTION else {"c": ["R"], "z": TAPE})
+
+
+def trade_line(instrument: Instrument, at: int, price: int, size: int, count: int) -> Json:
+    """One trade."""
+    line: Json = {"t": rfc3339(at), "x": VENUE, "p": number(price), "s": size // each(instrument)}
+    return line | ({"c": "a"} if instrument.kind is Kind.OPTION else {"i": count, "c": ["@"], "z": TAPE})
+
+
+def _quotes(instrument: Instrument, rows: Table, _: Call) -> list[Json]:
+    touch = rows[[BID, ASK, BID_SIZE, ASK_SIZE]]
+    is_new = np.ones(rows.shape[1], np.bool_)
+    is_new[1:] = (touch[:, 1:] != touch[:, :-1]).any(axis=0)
+    is_new &= (rows[BID] > 0) | (rows[ASK] > 0)
+    columns = (times(rows)[is_new].tolist(), *touch[:, is_new].tolist())
+    return [
+        {"_at": at, **quote_line(instrument, at, bid, ask, bid_size, ask_size)}
+        for at, bid, ask, bid_size, ask_size in zip(*columns, strict=True)
+    ]
+
+
+def _trades(instrument: Instrument, rows: Table, _: Call) -> list[Json]:
+    sizes = rows[-1]
+    chosen = sizes > 0
+    columns = (times(rows)[chosen].tolist(), rows[LAST][chosen].tolist(), sizes[chosen].tolist())
+    return [
+        {"_at": at, **trade_line(instrument, at, price, size, count)}
+        for count, (at, price, size) in enumerate(zip(*columns, strict=True), 1)
+    ]
+
+
+def bars(instrument: Instrument, rows: Table, count: int, unit: str) -> list[Json]:
+    """Bars of what traded, labelled by their start; `unit` is T (minutes), H, D, W or M."""
+    sizes = rows[-1]
+    chosen = sizes > 0
+    prices, sizes, at = rows[LAST][chosen], sizes[chosen], times(rows)[chosen]
+    if not len(at):
+        return []
+    starts = _starts(at, count, unit)
+    edges = [0, *(np.flatnonzero(np.diff(starts)) + 1).tolist(), len(starts)]
+    found = []
+    for first, last in pairwise(edges):
+        price, size = prices[first:last], sizes[first:last]
+        start, volume = int(starts[first]), int(size.sum())
+        found.append(
+            {
+                "_at": start, "t": rfc3339(start), "o": number(int(price[0])), "h": number(int(price.max())),
+                "l": number(int(price.min())), "c": number(int(price[-1])), "v": volume // each(instrument),
+                "n": last - first, "vw": round(float((price * (size / volume)).sum()) / SCALE, 6),
+            }
+        )  # fmt: skip
+    return found
+
+
+def _starts(at: "np.ndarray[Any, np.dtype[np.int64]]", count: int, unit: str) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    if unit in ("T", "H"):
+        step = count * MINUTE * (60 if unit == "H" else 1)
+        return at // step * step
+    labels: dict[int, int] = {}
+    hours = at // (60 * MINUTE)
+    for hour in np.unique(hours).tolist():
+        labels[hour] = _day_start(day_of(hour * 60 * MINUTE), count, unit)
+    return np.array([labels[hour] for hour in hours.tolist()], np.int64)
+
+
+def _day_start(day: date, count: int, unit: str) -> int:
+    if unit == "W":
+        day -= timedelta(days=day.weekday())
+    elif unit == "M":
+        day = day.replace(month=(day.month - 1) // count * count + 1, day=1)
+    return int(datetime.combine(day, time(), NEW_YORK).timestamp()) * NS
+
+
+def _with_volume(rows: Table) -> Table:
+    """The rows with what each traded as a last line."""
+    return np.vstack([rows, traded(rows)])
+
+
+def _bare(line: Json) -> Json:
+    return {name: value for name, value in line.items() if name != "_at"}
+
+
+# ---------------------------------------------------------------- page tokens
+def _write_token(symbol: str, skip: int) -> str:
+    return urlsafe_b64encode(f"{symbol}|{skip}".encode()).decode()
+
+
+def _token(text: str) -> tuple[str, int]:
+    """Symbol to begin with and rows of it to leave out.
+
+    Raises
+    ------
+    Refusal
+        It is none of ours.
+    """
+    if not text:
+        return "", 0
+    try:
+        symbol, _, skip = urlsafe_b64decode(text).decode().partition("|")
+        return symbol, int(skip)
+    except (ValueError, UnicodeError) as error:
+        raise invalid("invalid page_token") from error

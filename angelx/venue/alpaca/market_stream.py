@@ -1,0 +1,355 @@
+"""Market data streams: JSON or msgpack, log-in, subscriptions with limits, everything a row means in messages."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from angelx.domain.instruments import Instrument, Kind
+from angelx.domain.scalars import NS
+from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, INSTRUMENT, LAST, TickBatch
+from angelx.domain.timestamps import instant_of, rfc3339
+from angelx.domain.wire import Request, Stream, StreamClosed
+from angelx.venue.alpaca.data_api import bars, quote_line, trade_line
+from angelx.venue.alpaca.names import Symbols, number
+from angelx.venue.alpaca.tape import Tape, traded
+from angelx.venue.alpaca.updates import MSGPACK
+from angelx.venue.alpaca.views import Json
+from angelx.venue.exchange import Exchange
+
+CHANNELS: Final = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
+OPTION_CHANNELS: Final = ("trades", "quotes")
+IMPLIED: Final = ("corrections", "cancelErrors")
+"""Come with trades."""
+ERRORS: Final = {
+    400: "invalid syntax", 401: "not authenticated", 402: "auth failed", 403: "already authenticated",
+    404: "auth timeout", 405: "symbol limit exceeded", 406: "connection limit exceeded", 407: "slow client",
+    408: "v2 not enabled", 409: "insufficient subscription", 410: "invalid subscribe action for this feed",
+    411: "insufficient scope", 412: "option messages are only available in MsgPack format",
+    413: "star subscription is not allowed for option quotes", 500: "internal error",
+}  # fmt: skip
+AUTH_TIMEOUT_S: Final = 10.0
+MOST_WAITING: Final = 20_000
+"""Messages a client may be behind before it is slow."""
+MINUTE: Final = 60 * NS
+TEST_SYMBOL: Final = "FAKEPACA"
+Encode = Callable[[Json], bytes]
+
+
+class Client:
+    """One connection."""
+
+    __slots__ = ("channels", "is_in", "is_msgpack", "is_over", "is_slow", "waiting", "wake")
+
+    def __init__(self, *, is_msgpack: bool) -> None:
+        self.is_msgpack = is_msgpack
+        self.is_in = self.is_slow = self.is_over = False
+        self.channels: dict[str, set[str]] = {name: set() for name in (*CHANNELS, *IMPLIED)}
+        self.waiting: list[bytes] = []
+        """Encoded messages, each for itself."""
+        self.wake = asyncio.Event()
+
+    def wants(self, channel: str, symbol: str) -> bool:
+        """Whether it subscribed to this."""
+        names = self.channels[channel]
+        return symbol in names or "*" in names
+
+    def put(self, encoded: bytes) -> None:
+        """One more message to send."""
+        if len(self.waiting) >= MOST_WAITING:
+            self.is_slow = True
+        else:
+            self.waiting.append(encoded)
+        self.wake.set()
+
+    def say(self, message: Json) -> None:
+        """An answer."""
+        self.put(_packed(message) if self.is_msgpack else msgspec.json.encode(message))
+
+    def error(self, code: int) -> None:
+        """A refusal."""
+        self.say({"T": "error", "code": code, "msg": ERRORS[code]})
+
+    def take(self) -> bytes:
+        """Everything that waits, as one array."""
+        waiting, self.waiting = self.waiting, []
+        self.wake.clear()
+        if not self.is_msgpack:
+            return b"[" + b",".join(waiting) + b"]"
+        count = len(waiting)
+        head = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+        return head + b"".join(waiting)
+
+
+class MarketStream:
+    """The stream of one feed (`iex`, `sip`, `opra`, …).
+
+    Parameters
+    ----------
+    symbol_limit
+        Most symbols over trades and quotes; `None` = any number.
+    connection_limit
+        Of this feed.
+    """
+
+    def __init__(
+        self,
+        feed: str,
+        exchange: Exchange,
+        symbols: Symbols,
+        tape: Tape,
+        may_enter: Callable[[str, str], bool],
+        *,
+        is_subscribed: bool = True,
+        symbol_limit: int | None = None,
+        connection_limit: int = 1,
+    ) -> None:
+        self.feed = feed
+        self._exchange, self._symbols, self._tape = exchange, symbols, tape
+        self._may_enter, self._is_subscribed = may_enter, is_subscribed
+        self._symbol_limit, self._connection_limit = symbol_limit, connection_limit
+        self._is_options = feed in ("opra", "indicative")
+        self._clients: set[Client] = set()
+        self._quotes: dict[int, tuple[int, ...]] = {}
+        self._minutes: dict[int, int] = {}
+        self.counts = 0
+        """Messages made."""
+
+    # ------------------------------------------------------------ rows into messages
+    def take(self, batch: TickBatch, start: int, stop: int) -> None:
+        """Rows [start, stop) came, and went onto the tape: tell who wants to know."""
+        if not self._clients:
+            return
+        view = batch.view
+        for row in range(start, stop):
+            place = view[INSTRUMENT, row]
+            instrument = self._exchange.table[place]
+            symbol = self._symbols.of.get(instrument.id)
+            if symbol is not None and (instrument.kind is Kind.OPTION) == self._is_options:
+                self._row(batch, row, int(self._tape.sizes[row - start]), instrument, symbol)
+
+    def _row(self, batch: TickBatch, row: int, size: int, instrument: Instrument, symbol: str) -> None:
+        view = batch.view
+        place, at = view[INSTRUMENT, row], view[EXCHANGE_AT, row] or view[AT, row]
+        quote = (view[BID, row], view[ASK, row], view[BID_SIZE, row], view[ASK_SIZE, row])
+        if quote != self._quotes.get(place) and (quote[0] > 0 or quote[1] > 0):
+            self._quotes[place] = quote
+            self._send("quotes", symbol, lambda: {"T": "q", "S": symbol, **quote_line(instrument, at, *quote)})
+        if size:
+            price = view[LAST, row]
+            count = int(self._tape.count[place])
+            self._send(
+                "trades", symbol, lambda: {"T": "t", "S": symbol, **trade_line(instrument, at, price, size, count)}
+            )
+            self._bar(place, instrument, symbol, at)
+
+    def _bar(self, place: int, instrument: Instrument, symbol: str, at: int) -> None:
+        """The minute before is complete when a trade of a later one comes."""
+        minute = at // MINUTE
+        before = self._minutes.get(place, minute)
+        self._minutes[place] = minute
+        wanted = [name for name in ("bars", "dailyBars") if any(one.wants(name, symbol) for one in self._clients)]
+        if minute == before or not wanted:
+            return
+        rows = self._tape.rows([place])[place]
+
+        whole = np.vstack([rows, traded(rows)])
+        for name, kind, unit in (("bars", "b", "T"), ("dailyBars", "d", "D")):
+            if name in wanted:
+                found = [bar for bar in bars(instrument, whole, 1, unit) if bar["_at"] <= before * MINUTE]
+                line = {key: value for key, value in found[-1].items() if key != "_at"} if found else {}
+                if line:
+                    self._send(name, symbol, lambda kind=kind, line=line: {"T": kind, "S": symbol, **line})  # type: ignore[misc]
+
+    def status(self, instrument: Instrument, code: str, message: str, reason: tuple[str, str] = ("", "")) -> None:
+        """A symbol was halted or resumed."""
+        symbol = self._symbols.of.get(instrument.id, "")
+        line = {
+            "T": "s", "S": symbol, "sc": code, "sm": message, "rc": reason[0], "rm": reason[1],
+            "t": rfc3339(self._exchange.now), "z": "A",
+        }  # fmt: skip
+        self._send("statuses", symbol, lambda: line)
+
+    def band(self, instrument: Instrument, low: int, high: int) -> None:
+        """The limit-up-limit-down band of a symbol moved."""
+        symbol = self._symbols.of.get(instrument.id, "")
+        line = {
+            "T": "l", "S": symbol, "u": number(high), "d": number(low), "i": "B", "t": rfc3339(self._exchange.now),
+            "z": "A",
+        }  # fmt: skip
+        self._send("lulds", symbol, lambda: line)
+
+    def _send(self, channel: str, symbol: str, make: Callable[[], Json]) -> None:
+        encoded: dict[bool, bytes] = {}
+        for client in self._clients:
+            if client.wants(channel, symbol):
+                if client.is_msgpack not in encoded:
+                    self.counts += 1
+                    line = make()
+                    encoded[client.is_msgpack] = _packed(line) if client.is_msgpack else msgspec.json.encode(line)
+                client.put(encoded[client.is_msgpack])
+
+    # ------------------------------------------------------------ a connection
+    async def serve(self, request: Request, stream: Stream) -> None:
+        """Work one connection until it closes."""
+        client = Client(is_msgpack=request.headers.get("content-type", "").startswith(MSGPACK))
+        client.say({"T": "success", "msg": "connected"})
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sender = tasks.create_task(self._send_all(client, stream))
+                if await self._enter(client, request, stream):
+                    fake = tasks.create_task(self._fake(client)) if self.feed == "test" else None
+                    await self._obey(client, stream)
+                    if fake is not None:
+                        fake.cancel()
+                await asyncio.sleep(0)  # What was answered last goes out.
+                sender.cancel()
+        finally:
+            self._clients.discard(client)
+
+    async def _send_all(self, client: Client, stream: Stream) -> None:
+        try:
+            while True:
+                await client.wake.wait()
+                if client.is_slow:
+                    client.waiting.clear()
+                    client.is_slow = False
+                    client.error(407)
+                    await self._frame(client, stream)
+                    await stream.close()
+                    return
+                await self._frame(client, stream)
+                if client.is_over:
+                    await stream.close()
+                    return
+        except StreamClosed:
+            return
+
+    @staticmethod
+    async def _frame(client: Client, stream: Stream) -> None:
+        frame = client.take()
+        await stream.send(frame if client.is_msgpack else frame.decode())
+
+    async def _enter(self, client: Client, request: Request, stream: Stream) -> bool:
+        """Log in by the headers of the upgrade or by message; whether it may stay."""
+        key, secret = request.headers.get("apca-api-key-id"), request.headers.get("apca-api-secret-key")
+        if key is not None and secret is not None:
+            return self._log_in(client, {"key": key, "secret": secret})
+        try:
+            async with asyncio.timeout(AUTH_TIMEOUT_S):
+                while True:
+                    message = self._decoded(client, await stream.receive())
+                    if message is None:
+                        client.error(400)
+                    elif message.get("action") != "auth":
+                        client.error(401)
+                    else:
+                        return self._log_in(client, message)
+        except TimeoutError:
+            client.error(404)
+        except StreamClosed:
+            pass
+        return False
+
+    def _log_in(self, client: Client, message: Json) -> bool:
+        key, secret = message.get("key"), message.get("secret")
+        code = 0
+        if not isinstance(key, str) or not isinstance(secret, str) or not self._may_enter(key, secret):
+            code = 402
+        elif not self._is_subscribed:
+            code = 409
+        elif self._is_options and not client.is_msgpack:
+            code = 412
+        elif len(self._clients) >= self._connection_limit:
+            code = 406
+        if code:
+            client.error(code)
+            return False
+        client.is_in = True
+        self._clients.add(client)
+        client.say({"T": "success", "msg": "authenticated"})
+        return True
+
+    async def _obey(self, client: Client, stream: Stream) -> None:
+        while True:
+            try:
+                message = self._decoded(client, await stream.receive())
+            except StreamClosed:
+                return
+            action = message.get("action") if message is not None else None
+            if action == "auth":
+                client.error(403)
+            elif action not in ("subscribe", "unsubscribe") or message is None:
+                client.error(400)
+            else:
+                self._change(client, message, is_more=action == "subscribe")
+
+    def _change(self, client: Client, message: Json, *, is_more: bool) -> None:
+        """Change the set of subscriptions, all of it or nothing."""
+        changed = {name: set(names) for name, names in client.channels.items()}
+        for name, symbols in message.items():
+            if name == "action":
+                continue
+            if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+                return client.error(400)
+            if name not in CHANNELS:
+                if name in IMPLIED or not symbols:
+                    continue
+                return client.error(400)
+            if self._is_options and name not in OPTION_CHANNELS and symbols:
+                return client.error(410)
+            if self._is_options and name == "quotes" and "*" in symbols:
+                return client.error(413)
+            changed[name] = changed[name] | set(symbols) if is_more else changed[name] - set(symbols)
+        if self._symbol_limit is not None and len(changed["trades"]) + len(changed["quotes"]) > self._symbol_limit:
+            return client.error(405)
+        for name in IMPLIED:
+            changed[name] = set(changed["trades"])
+        client.channels = changed
+        shown = (*OPTION_CHANNELS,) if self._is_options else (*CHANNELS, *IMPLIED)
+        return client.say({"T": "subscription", **{name: sorted(changed[name]) for name in shown}})
+
+    @staticmethod
+    def _decoded(client: Client, frame: str | bytes) -> Json | None:
+        try:
+            if client.is_msgpack and isinstance(frame, bytes):
+                message = msgspec.msgpack.decode(frame)
+            else:
+                message = msgspec.json.decode(frame)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+        return message if isinstance(message, dict) else None
+
+    async def _fake(self, client: Client) -> None:
+        """The test stream trades one symbol around the clock."""
+        for count in range(1, 2**31):
+            await asyncio.sleep(1.0)
+            at, price = self._exchange.now, 1_340_000 + count % 7 * 100
+            share = Instrument(
+                id="US:FAKEPACA", symbol=TEST_SYMBOL, segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100
+            )
+            if client.wants("quotes", TEST_SYMBOL):
+                client.say({"T": "q", "S": TEST_SYMBOL, **quote_line(share, at, price, price + 100, 1, 1)})
+            if client.wants("trades", TEST_SYMBOL):
+                client.say({"T": "t", "S": TEST_SYMBOL, **trade_line(share, at, price, 1, count)})
+
+    def withdraw(self) -> None:
+        """Take every log-in back: clients are told and hung up on."""
+        for client in tuple(self._clients):
+            client.error(402)
+            client.is_over = True
+            client.wake.set()
+
+
+def _packed(message: Json) -> bytes:
+    """As msgpack, `t` as Timestamp extension with its nanoseconds."""
+    text: Any = message.get("t")
+    return msgspec.msgpack.encode(message if text is None else {**message, "t": timestamp(instant_of(text))})
+
+
+def timestamp(at: int) -> msgspec.msgpack.Ext:
+    """Nanoseconds since the epoch as msgpack's Timestamp 64."""
+    seconds, fraction = divmod(at, NS)
+    return msgspec.msgpack.Ext(-1, (fraction << 34 | seconds).to_bytes(8, "big"))

@@ -1,0 +1,207 @@
+"""The Alpaca feed against the venue: decoding, resynchronisation, limits, halts, and everything that can break."""
+
+import asyncio
+
+import pytest
+
+from angelx.domain.ticks import ASK, AT, BID, BID_SIZE, CHANGED, EXCHANGE_AT, INSTRUMENT, LAST, OI, VOLUME
+from angelx.venue.alpaca.server import BASIC, Plan
+from tests.adapters.alpaca.alpaca_rig import IBM, Rig, play
+from tests.venue.alpaca.alpaca_market import CALL_300
+
+CALL = "OPRA:IBM:2026-01-16:300:C"
+AAPL = "US:AAPL"
+
+
+def last_row(rig: Rig, place: int) -> dict[int, int]:
+    for batch in reversed(rig.rows):
+        for row in reversed(range(batch.rows)):
+            if batch.view[INSTRUMENT, row] == place:
+                return {field: batch.view[field, row] for field in range(CHANGED)}
+    raise AssertionError("no row of it")
+
+
+@pytest.mark.parametrize("msgpack", [True, False])
+def test_quotes_and_trades_become_whole_rows(msgpack: bool) -> None:
+    async def story(rig: Rig) -> None:
+        table = await rig.start_feed(IBM, AAPL)
+        place = table.index[IBM]
+        first = last_row(rig, place)  # From the snapshot, before anything came.
+        assert (first[BID], first[ASK], first[LAST], first[VOLUME]) == (2_999_500, 3_000_500, 3_000_100, 100)
+        rig.quote(300.01, 300.07, size=700)
+        rig.quote(300.01, 300.07, size=700, last=300.03, traded=40)
+        await rig.until(lambda: last_row(rig, place)[VOLUME] == 140)
+        row = last_row(rig, place)
+        assert (row[BID], row[ASK], row[BID_SIZE], row[LAST]) == (3_000_100, 3_000_700, 700, 3_000_300)
+        assert row[EXCHANGE_AT] == rig.market.at - 500_000
+        assert row[AT] > row[EXCHANGE_AT]
+        assert rig.feed.columns.refused == {}
+
+    play(story, msgpack=msgpack)
+
+
+def test_options_come_in_units_with_the_master_s_open_interest() -> None:
+    async def story(rig: Rig) -> None:
+        rig.feed._open_interest = {CALL: 120_000}
+        table = await rig.start_feed(CALL)
+        place = table.index[CALL]
+        rig.quote(3.1, 3.3, CALL_300, size=700)
+        await rig.until(lambda: last_row(rig, place)[BID] == 31_000)
+        row = last_row(rig, place)
+        assert (row[BID_SIZE], row[OI]) == (700, 120_000)
+        assert rig.feed.scope == "nbbo"
+
+    play(story, feed="opra")
+
+
+def test_the_plan_s_symbol_limit_keeps_the_most_important() -> None:
+    async def story(rig: Rig) -> None:
+        table = await rig.start_feed(AAPL, IBM, "US:HALT")
+        assert rig.feed.subscribed == 2
+        assert rig.feed_states[-1] == (True, "2 of 3 subscribed")
+        rig.quote(200.01, 200.05, "AAPL")
+        await rig.until(lambda: last_row(rig, table.index[AAPL])[BID] == 2_000_100)
+
+    play(story, plan=Plan(symbol_limits={"sip": 4}))
+
+
+def test_what_was_missed_is_in_the_snapshot_and_counted_once() -> None:
+    async def story(rig: Rig) -> None:
+        table = await rig.start_feed(IBM)
+        place = table.index[IBM]
+        rig.quote(300.01, 300.07, last=300.05, traded=10)
+        await rig.until(lambda: last_row(rig, place)[VOLUME] == 110)
+        number = rig.fault("disconnect", where="/v2/sip")
+        await rig.until(lambda: not rig.feed_states[-1][0])
+        rig.quote(300.02, 300.08, last=300.06, traded=30)
+        await asyncio.sleep(2)
+        rig.faults.remove(number)
+        await rig.until(lambda: rig.feed_states[-1][0])
+        row = last_row(rig, place)
+        assert (row[BID], row[LAST], row[VOLUME]) == (3_000_200, 3_000_600, 140)
+        rig.quote(300.02, 300.08, last=300.07, traded=5)
+        await rig.until(lambda: last_row(rig, place)[VOLUME] == 145)
+
+    play(story)
+
+
+def test_a_mute_socket_is_replaced_while_the_market_is_open() -> None:
+    async def story(rig: Rig) -> None:
+        await rig.start_feed(IBM)
+        rig.fault("mute", where="/v2/sip", for_s=20.0)
+        await rig.until(lambda: rig.feed.counts["mute"] > 0)
+        await rig.until(lambda: rig.feed_states[-1][0] and rig.feed.counts["connections"] > 1)
+
+    play(story, feed_options={"is_open": lambda: True})
+
+
+def test_a_quiet_socket_is_left_alone_while_the_market_is_closed() -> None:
+    async def story(rig: Rig) -> None:
+        await rig.start_feed(IBM)
+        await asyncio.sleep(600)
+        assert rig.feed.counts["connections"] == 1
+
+    play(story)
+
+
+@pytest.mark.parametrize("what", ["duplicate", "reorder", "lost_event"])
+def test_a_bad_line_loses_no_connection(what: str) -> None:
+    async def story(rig: Rig) -> None:
+        table = await rig.start_feed(IBM)
+        rig.fault(what, where="/v2/sip", rate=0.3)
+        for step in range(50):
+            rig.quote(300.0 + step / 100, 300.1 + step / 100)
+            await asyncio.sleep(0.01)
+        rig.faults.remove()
+        rig.quote(311.0, 311.1)
+        await rig.until(lambda: last_row(rig, table.index[IBM])[BID] == 3_110_000)
+        assert rig.feed.counts["connections"] == 1
+
+    play(story)
+
+
+def test_a_second_connection_waits_for_the_first_to_go() -> None:
+    async def story(rig: Rig) -> None:
+        other = Rig()
+        other.wire.server = rig.faults
+        other.client._rest._transport = other.feed._rest._transport = other.feed._transport = rig.wire
+        await rig.start_feed(IBM)
+        task = asyncio.get_running_loop().create_task(other.start_feed(IBM))
+        await rig.until(lambda: other.feed.counts["error_406"] > 0)
+        assert "connection limit" in other.feed_states[-1][1]
+        await rig.feed._hang_up()
+        rig._tasks[-1].cancel()
+        await rig.until(lambda: bool(other.feed_states) and other.feed_states[-1][0])
+        await task
+        for one in other._tasks:
+            one.cancel()
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"secret": "wrong", "start": False}, "auth failed"), ({"plan": BASIC}, "insufficient subscription")],
+)
+def test_a_refused_log_in_is_told(options: dict[str, object], words: str) -> None:
+    async def story(rig: Rig) -> None:
+        rig.feed._symbol_of = lambda name: name.removeprefix("US:")
+        from tests.venue.alpaca.alpaca_market import TABLE
+
+        await rig.feed.subscribe(TABLE, [0])
+        task = asyncio.get_running_loop().create_task(rig.feed.run())
+        await rig.until(lambda: bool(rig.feed_states))
+        assert not rig.feed_states[-1][0]
+        assert words in rig.feed_states[-1][1]
+        task.cancel()
+
+    play(story, **options)  # type: ignore[arg-type]
+
+
+def test_halts_and_their_ends_are_told_by_instrument() -> None:
+    async def story(rig: Rig) -> None:
+        await rig.start_feed(IBM)
+        rig.market.server.halt(IBM)
+        rig.market.server.resume(IBM)
+        rig.market.server.streams["sip"].band(rig.market.exchange.table[0], 2_900_000, 3_100_000)
+        await rig.until(lambda: len(rig.statuses) == 3)
+        assert [(one.instrument, one.code) for one in rig.statuses] == [(IBM, "H"), (IBM, "T"), (IBM, "LULD")]
+        assert (rig.statuses[2].low, rig.statuses[2].high) == (2_900_000, 3_100_000)
+
+    play(story)
+
+
+def test_subscribing_anew_replaces_the_set() -> None:
+    async def story(rig: Rig) -> None:
+        table = await rig.start_feed(IBM)
+        await rig.feed.subscribe(table, [table.index[AAPL]])
+        await rig.until(lambda: rig.feed.counts["connections"] == 2 and rig.feed_states[-1][0])
+        rig.quote(200.01, 200.05, "AAPL")
+        await rig.until(lambda: last_row(rig, table.index[AAPL])[BID] == 2_000_100)
+        before = rig.feed.columns.received
+        rig.quote(300.0, 300.1)
+        await asyncio.sleep(1)
+        assert rig.feed.columns.received == before
+
+    play(story)
+
+
+def test_a_consumer_that_lags_gets_the_last_quote_and_merged_trades() -> None:
+    async def story(rig: Rig) -> None:
+        table = await rig.start_feed(IBM, AAPL)
+        rig.rows.clear()
+        for step in range(200):
+            rig.market.quote(
+                "IBM", 300.0 + step / 100, 300.1 + step / 100, last=300.0 + (step * 7 % 50) / 100, traded=2
+            )
+        rig.market.quote("AAPL", 200.0, 200.1, traded=1)
+        await rig.until(lambda: bool(rig.rows) and last_row(rig, table.index[IBM])[VOLUME] == 500)
+        assert rig.feed.columns.conflated > 0
+        prices = [batch.view[LAST, row] for batch in rig.rows for row in range(batch.rows)
+                  if batch.view[INSTRUMENT, row] == table.index[IBM]]  # fmt: skip
+        assert (max(prices), min(prices)) == (3_004_900, 3_000_000)
+        assert last_row(rig, table.index[IBM])[BID] == 3_019_900
+        at = [batch.view[AT, row] for batch in rig.rows for row in range(batch.rows)]
+        assert at == sorted(at)
+
+    play(story, feed_options={"most_rows": 50})
