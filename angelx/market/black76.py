@@ -1,0 +1,208 @@
+"""Implied volatility and five Greeks of changed contracts, by Black-76 on the forward: one compiled call.
+
+Everything is float64 in currency units, years and fractions, a contract or an expiry a line of 64 bytes. No NaN and no
+infinity leaves: where the volatility is undefined all results are 0.0 and `reasons` says why.
+
+Conventions (docs/option-analytics.md)
+--------------------------------------
+delta, gamma
+    Per unit of spot: dF/dS = F/S is carried. Without a spot F/S = exp(carry x years).
+vega
+    Per vol point (0.01).
+theta
+    Per calendar day, at fixed spot, rate and carry: the forward rolls down its carry.
+rho
+    Per unit of rate (1.0), at fixed spot: the forward moves with the rate.
+"""
+
+import math
+from typing import Final
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from angelx.market.implied import ROOT_TWO_PI, deviation, mills, normalised
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+Reasons = NDArray[np.int8]
+
+WIDTH: Final = 8
+"""Numbers in a line."""
+
+STRIKE: Final = 0
+SIDE: Final = 1
+"""+1.0 call, -1.0 put."""
+EXPIRY: Final = 2
+"""Which line of the expiries, as a float."""
+TICK: Final = 3
+MID: Final = 4
+"""0.0 = no quote."""
+
+FORWARD: Final = 0
+DISCOUNT: Final = 1
+YEARS: Final = 2
+SPOT: Final = 3
+"""0.0 = none."""
+CARRY: Final = 4
+"""d ln F / d years, a year: rate less yield."""
+
+IV: Final = 0
+"""Annual, a fraction. What is found there is where the next search starts; 0.0 = nowhere."""
+DELTA: Final = 1
+GAMMA: Final = 2
+VEGA: Final = 3
+THETA: Final = 4
+RHO: Final = 5
+TIME_VALUE: Final = 6
+"""Mid less discounted intrinsic value, never negative."""
+
+REASONS: Final = (
+    "defined", "no_quote", "one_sided", "crossed", "stale", "expired", "no_forward", "below_intrinsic",
+    "above_bound", "no_time_value",
+)  # fmt: skip
+"""What each code in `Reasons` says (`angelx.market.chain_view.Contract.reason`)."""
+DEFINED: Final = 0
+NO_QUOTE: Final = 1
+ONE_SIDED: Final = 2
+CROSSED: Final = 3
+STALE: Final = 4
+EXPIRED: Final = 5
+NO_FORWARD: Final = 6
+BELOW_INTRINSIC: Final = 7
+ABOVE_BOUND: Final = 8
+NO_TIME_VALUE: Final = 9
+SMALLEST_TIME_VALUE: Final = 0.01
+"""Ticks: with less, every volatility down to nothing prices back, and none is the answer."""
+DAYS: Final = 365.0
+"""In a year: all time is calendar time."""
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def analyse(places: Places, contracts: Floats, expiries: Floats, greeks: Floats, reasons: Reasons) -> None:
+    """Work out the contracts at `places`, in place; the others keep what they have.
+
+    Parameters
+    ----------
+    places
+        Lines of `contracts`, `greeks` and `reasons`; must lie inside, this is not checked.
+    contracts
+        (n, 8): STRIKE, SIDE, EXPIRY, TICK, MID.
+    expiries
+        (m, 8): FORWARD, DISCOUNT, YEARS, SPOT, CARRY.
+    greeks
+        (n, 8), written: IV, DELTA, GAMMA, VEGA, THETA, RHO, TIME_VALUE. Its transpose is a table of columns.
+    reasons
+        (n,), written: `DEFINED`, or one of `NO_QUOTE`, `EXPIRED`, `NO_FORWARD`, `BELOW_INTRINSIC`, `ABOVE_BOUND`,
+        `NO_TIME_VALUE`.
+    """
+    last = -1
+    forward = discount = years = root = rate = carry = ratio = 0.0
+    for index in range(places.shape[0]):
+        place = places[index]
+        line, out = contracts[place], greeks[place]
+        expiry = int(line[EXPIRY])
+        if expiry != last:
+            last, e = expiry, expiries[expiry]
+            forward, discount, years, carry = e[FORWARD], e[DISCOUNT], e[YEARS], e[CARRY]
+            root = math.sqrt(years)
+            rate = -math.log(discount) / years
+            ratio = forward / e[SPOT] if e[SPOT] > 0.0 else math.exp(carry * years)
+        reason = _reason(line, forward, discount, years, ratio * carry)
+        strike, side = line[STRIKE], line[SIDE]
+        time_value = line[MID] / discount - max(side * (forward - strike), 0.0)
+        if reason == DEFINED:
+            reason = _bounded(time_value, discount, min(forward, strike), line[TICK])
+        if reason != DEFINED:
+            _nothing(out)
+            reasons[place] = reason
+            continue
+        scale = math.sqrt(forward * strike)
+        x = abs(math.log(forward / strike))
+        bound = min(forward, strike) / scale
+        s = deviation(time_value / scale, x, bound, out[IV] * root)
+        _fill(out, s, x, bound, side, forward, strike, scale, line[MID], discount, years, root, rate, carry, ratio)
+        out[TIME_VALUE] = discount * time_value
+        reasons[place] = DEFINED
+        if not math.isfinite(out[DELTA] + out[GAMMA] + out[VEGA] + out[THETA] + out[RHO]):
+            _nothing(out)
+            reasons[place] = NO_FORWARD
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _reason(line: Floats, forward: float, discount: float, years: float, growth: float) -> int:
+    """Written so that a NaN fails, whatever it is."""
+    if not (line[MID] > 0.0 and line[STRIKE] > 0.0 and line[TICK] >= 0.0):
+        return NO_QUOTE
+    if not years > 0.0:
+        return EXPIRED
+    if not (0.0 < forward < math.inf and 0.0 < discount < math.inf and abs(growth) < math.inf):
+        return NO_FORWARD
+    return DEFINED
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _bounded(time_value: float, discount: float, most: float, tick: float) -> int:
+    """A call is worth less than the forward, a put less than the strike: so is the time value of either."""
+    if time_value < 0.0:
+        return BELOW_INTRINSIC
+    if discount * time_value <= SMALLEST_TIME_VALUE * tick or time_value < 1e-15 * most:
+        return NO_TIME_VALUE
+    if not time_value < most * (1.0 - 1e-15):
+        return ABOVE_BOUND
+    return DEFINED
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _nothing(out: Floats) -> None:
+    for column in range(WIDTH):
+        out[column] = 0.0
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _fill(
+    out: Floats, s: float, x: float, bound: float, side: float, forward: float, strike: float, scale: float,
+    price: float, discount: float, years: float, root: float, rate: float, carry: float, ratio: float,
+) -> None:  # fmt: skip
+    """The Greeks at total deviation s. `density` is sqrt(n(d1) n(d2)): F n(d1) = K n(d2) = scale x density."""
+    h, t = x / s, 0.5 * s
+    density = math.exp(-0.5 * (h * h + t * t)) / ROOT_TWO_PI
+    tail = density / bound * mills(abs(h - t))
+    near, rest = (tail, 1.0 - tail) if h > t else (1.0 - tail, tail)  # N(d1) and 1 - N(d1), either without cancellation
+    far = density * bound * mills(h + t)  # N(d2), both for the out-of-the-money call; for the put, with signs changed:
+    if forward > strike:
+        near, rest, far, beyond = 1.0 - far, far, rest, near
+    else:
+        beyond = 1.0 - far
+    delta, money = (near, far) if side > 0.0 else (-rest, -beyond)
+    by_volatility = discount * scale * density * root
+    volatility = s / root
+    out[IV] = volatility
+    out[DELTA] = discount * ratio * delta
+    out[GAMMA] = discount * ratio * ratio * scale * density / (forward * forward * s)
+    out[VEGA] = 0.01 * by_volatility
+    decay = 0.5 * by_volatility * volatility / years + discount * carry * forward * delta - rate * price
+    out[THETA] = -decay / DAYS
+    out[RHO] = years * discount * strike * money
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def value(
+    side: float, forward: float, strike: float, discount: float, years: float, volatility: float
+) -> float:  # fmt: skip
+    """Price of an option, currency units; its discounted intrinsic value where time or volatility is not positive."""
+    intrinsic = max(side * (forward - strike), 0.0)
+    s = volatility * math.sqrt(max(years, 0.0))
+    if s > 0.0:
+        scale = math.sqrt(forward * strike)
+        intrinsic += scale * normalised(abs(math.log(forward / strike)), s, min(forward, strike) / scale)
+    return discount * intrinsic
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def undefine(places: Places, reason: int, greeks: Floats, reasons: Reasons) -> None:
+    """Empty the lines at `places` for a reason that is seen before any arithmetic: a stale quote, a crossed one."""
+    for index in range(places.shape[0]):
+        _nothing(greeks[places[index]])
+        reasons[places[index]] = reason
