@@ -39,6 +39,8 @@ EXPIRY: Final = 2
 TICK: Final = 3
 MID: Final = 4
 """0.0 = no quote."""
+SPREAD: Final = 5
+"""Ask less bid: not of these computations, but of the forward's (`angelx.market.forward`)."""
 
 FORWARD: Final = 0
 DISCOUNT: Final = 1
@@ -47,6 +49,12 @@ SPOT: Final = 3
 """0.0 = none."""
 CARRY: Final = 4
 """d ln F / d years, a year: rate less yield."""
+PAIRS: Final = 5
+"""How many pairs of a call and a put the forward is from; written by `angelx.market.forward` with the next two."""
+RESIDUAL: Final = 6
+"""Median |residual| of put-call parity over those pairs, currency units."""
+CLAMPED: Final = 7
+"""1.0: the discount that the pairs imply lies outside the band around the curve and was put to its border."""
 
 IV: Final = 0
 """Annual, a fraction. What is found there is where the next search starts; 0.0 = nowhere."""
