@@ -188,9 +188,13 @@ def _line(count: int, years: float, curve: float, band: float, work: Floats, ter
             break
     for n in range(count):
         implied[n] = abs(y[n] - discount * (forward - x[n]))
-    terms[FORWARD], terms[DISCOUNT], terms[CLAMPED] = forward, discount, 1.0 if clamped else 0.0
-    terms[RESIDUAL] = _median(implied, ordered, count)
-    return 0.0 < forward < math.inf
+    residual = _median(implied, ordered, count)
+    if not (0.0 < forward < math.inf and discount > 0.0 and residual < math.inf):
+        return False
+    terms[FORWARD], terms[DISCOUNT], terms[RESIDUAL], terms[CLAMPED] = (
+        forward, discount, residual, 1.0 if clamped else 0.0,
+    )  # fmt: skip
+    return True
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")

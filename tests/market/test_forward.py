@@ -174,11 +174,11 @@ def test_nonsense_never_becomes_a_number_that_is_none(mids: list[float], spot: f
     assert (chain.terms[FORWARD] > 0.0) == (answer in {f.FITTED, f.CARRIED})
 
 
-# ------------------------------------------------------------------------------------------------------ the recorded day
+# ------------------------------------------------------------------------------------------------- the recorded day
 @pytest.mark.shared
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no recorded data at {DATA} (ANGELX_DATA)")
 def test_parity_of_the_recorded_day() -> None:
-    """Issue 3: median residual <= 0.5 rupee for the nearest expiry; the forward is that of an independent fit."""
+    """Issue 3: median residual <= 0.5 rupee at the nearest expiry; the forward is that of an independent fit."""
     import pandas as pd
 
     quotes = pd.read_parquet(
