@@ -22,7 +22,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from angelx.market.implied import ROOT_TWO_PI, deviation, mills, normalised
+from angelx.market.implied import ROOT_TWO_PI, deviation, normalised
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -129,8 +129,26 @@ def analyse(places: Places, contracts: Floats, expiries: Floats, greeks: Floats,
         scale = math.sqrt(forward * strike)
         x = abs(math.log(forward / strike))
         bound = min(forward, strike) / scale
-        s = deviation(time_value / scale, x, bound, out[IV] * root)
-        _fill(out, s, x, bound, side, forward, strike, scale, line[MID], discount, years, root, rate, carry, ratio)
+        s, near, far = deviation(time_value / scale, x, bound, out[IV] * root)
+        _fill(
+            out,
+            s,
+            near,
+            far,
+            x,
+            bound,
+            side,
+            forward,
+            strike,
+            scale,
+            line[MID],
+            discount,
+            years,
+            root,
+            rate,
+            carry,
+            ratio,
+        )
         out[TIME_VALUE] = discount * time_value
         reasons[place] = DEFINED
         if not math.isfinite(out[DELTA] + out[GAMMA] + out[VEGA] + out[THETA] + out[RHO]):
@@ -170,20 +188,25 @@ def _nothing(out: Floats) -> None:
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _fill(
-    out: Floats, s: float, x: float, bound: float, side: float, forward: float, strike: float, scale: float,
+    out: Floats, s: float, near: float, far: float, x: float, bound: float, side: float, forward: float, strike: float, scale: float,
     price: float, discount: float, years: float, root: float, rate: float, carry: float, ratio: float,
 ) -> None:  # fmt: skip
-    """The Greeks at total deviation s. `density` is sqrt(n(d1) n(d2)): F n(d1) = K n(d2) = scale x density."""
+    """The Greeks at total deviation s, where Mills' ratios are `near` and `far`.
+
+    `density` is sqrt(n(d1) n(d2)): F n(d1) = K n(d2) = scale x density.
+    """
     h, t = x / s, 0.5 * s
     density = math.exp(-0.5 * (h * h + t * t)) / ROOT_TWO_PI
-    tail = density / bound * mills(abs(h - t))
-    near, rest = (tail, 1.0 - tail) if h > t else (1.0 - tail, tail)  # N(d1) and 1 - N(d1), either without cancellation
-    far = density * bound * mills(h + t)  # N(d2), both for the out-of-the-money call; for the put, with signs changed:
+    tail = density / bound * near
+    # Of the out-of-the-money call N(d1), 1 - N(d1) and N(d2), each without cancellation. Of the put the same numbers
+    # are N(-d2), N(d2) and N(-d1).
+    first, rest = (tail, 1.0 - tail) if h > t else (1.0 - tail, tail)
+    second = density * bound * far
     if forward > strike:
-        near, rest, far, beyond = 1.0 - far, far, rest, near
+        first, rest, second, beyond = 1.0 - second, second, rest, first
     else:
-        beyond = 1.0 - far
-    delta, money = (near, far) if side > 0.0 else (-rest, -beyond)
+        beyond = 1.0 - second
+    delta, money = (first, second) if side > 0.0 else (-rest, -beyond)
     by_volatility = discount * scale * density * root
     volatility = s / root
     out[IV] = volatility

@@ -21,7 +21,6 @@ from typing import Final
 import numba as nb
 
 ROOT_TWO_PI: Final = math.sqrt(2.0 * math.pi)
-_LOG_ROOT_TWO_PI: Final = 0.5 * math.log(2.0 * math.pi)
 _LARGEST: Final = 16.0
 """Guesses beyond are no guesses: 500 % over ten years."""
 _FARTHEST: Final = 40.0
@@ -40,15 +39,16 @@ def mills(d: float) -> float:
     """
     t = (d - 5.25) / (d + 5.25)
     u = t * t
-    even = ((((((((((-1.7996009510229974e-09 * u + 2.160022806563259e-08) * u - 1.6284260938170355e-07) * u
-            + 1.089318927175564e-06) * u - 6.745848912636579e-06) * u + 2.7825384540873372e-05) * u
-            + 0.0001855680929084576) * u - 0.005437570339327071) * u - 0.02810763238914444) * u
-            - 0.022646039858726746) * u + 0.12476079533802176) * u + 0.957879922001445  # fmt: skip
-    odd = ((((((((((6.514099138609095e-11 * u - 8.587679138546332e-10) * u + 4.276883466384887e-09) * u
-           + 2.5304431708482697e-08) * u - 9.339034051925253e-07) * u + 1.5027534686267425e-05) * u
-           - 0.00017375626389512665) * u + 0.0009933189262516465) * u + 0.015005813391779138) * u
-           + 0.03602489395602363) * u - 0.028996650803484604) * u - 0.2495248102833941  # fmt: skip
-    return (even + t * odd) / (1.0 + 0.8 * d)
+    v = u * u  # Four short chains of multiplications take half the time of one long one.
+    zero = ((((2.160022806563259e-08 * v + 1.089318927175564e-06) * v + 2.7825384540873372e-05) * v - 0.005437570339327071) * v
+            - 0.022646039858726746) * v + 0.957879922001445  # fmt: skip
+    one = ((((-8.587679138546332e-10 * v + 2.5304431708482697e-08) * v + 1.5027534686267425e-05) * v + 0.0009933189262516465) * v
+           + 0.03602489395602363) * v - 0.2495248102833941  # fmt: skip
+    two = ((((-1.7996009510229974e-09 * v - 1.6284260938170355e-07) * v - 6.745848912636579e-06) * v + 0.0001855680929084576) * v
+           - 0.02810763238914444) * v + 0.12476079533802176  # fmt: skip
+    three = ((((6.514099138609095e-11 * v + 4.276883466384887e-09) * v - 9.339034051925253e-07) * v - 0.00017375626389512665) * v
+             + 0.015005813391779138) * v - 0.028996650803484604  # fmt: skip
+    return (zero + u * two + t * (one + u * three)) * (1.0 / (1.0 + 0.8 * d))
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -73,44 +73,62 @@ def first_guess(price: float, x: float, bound: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def deviation(price: float, x: float, bound: float, guess: float) -> float:
+def deviation(price: float, x: float, bound: float, guess: float) -> tuple[float, float, float]:
     """The s > 0 with b(s) = `price`, for 0 < price < bound; `guess` > 0 is where to start, 0 = anywhere.
 
     ln b below the inflection (as its reciprocal, which is nearly a parabola) and ln(bound - b) above it are solved by
     Householder's third-order method, kept inside the bracket that the signs have shown. Two steps from a guess that is
-    1 % off, three to six from none.
+    1 % off, one to four from none.
+
+    Returns
+    -------
+    tuple
+        s, and Mills' ratio of |h - t| and of h + t there.
     """
     s = guess if 0.0 < guess < _LARGEST else first_guess(price, x, bound)
-    low, high = x / _FARTHEST, math.inf
+    low, high, target = x / _FARTHEST, math.inf, 0.0
     for _ in range(_STEPS):
-        h, t = x / s, 0.5 * s
+        inverse = 1.0 / s
+        h, t = x * inverse, 0.5 * s
         near, far = mills(abs(h - t)), mills(h + t)
-        bend = h * h / s - 0.25 * s  # b''/b'
-        curl = bend * bend - 3.0 * h * h / (s * s) - 0.25  # b'''/b'
+        bend = h * h * inverse - 0.5 * t  # b''/b'
+        curl = bend * bend - 3.0 * (h * inverse) ** 2 - 0.25  # b'''/b'
+        half = 0.5 * (h * h + t * t)
         if h > t:
+            if target == 0.0:
+                target = math.log(price)
             slope = 1.0 / (near - far)  # (ln b)'
-            log = -0.5 * (h * h + t * t) + math.log(near - far) - _LOG_ROOT_TWO_PI
-            target = math.log(price)
-            ease = slope / log
+            over = math.log((near - far) / (ROOT_TWO_PI * price)) - half  # ln b - target
+            ease = slope / (target + over)
             second = bend - slope
             third = curl - 3.0 * bend * slope + 2.0 * slope * slope + 6.0 * ease * (ease - second)
             second -= 2.0 * ease
-            newton = (target - log) / slope * (log / target)
+            newton = -over * (near - far) * (target + over) / target
         else:
             slope = -1.0 / (near + far)  # ln(bound - b)'
-            log = -0.5 * (h * h + t * t) + math.log(near + far) - _LOG_ROOT_TWO_PI
+            over = math.log((near + far) / (ROOT_TWO_PI * (bound - price))) - half
             second = bend - slope
             third = curl - 3.0 * bend * slope + 2.0 * slope * slope
-            newton = (math.log(bound - price) - log) / slope
+            newton = over * (near + far)
         if newton > 0.0:
             low = s
         else:
             high = s
-        step = newton * (1.0 + 0.5 * newton * second) / (1.0 + newton * (second + newton * third / 6.0))
-        found = s + step
+        found = s + newton * (1.0 + 0.5 * newton * second) / (1.0 + newton * (second + newton * third / 6.0))
         if not low <= found <= high:
             found = 0.5 * (low + high) if high < math.inf else 2.0 * s
         if abs(found - s) <= _CLOSE * s:
-            return found
+            to, half = x / found, 0.5 * found
+            return found, _moved(near, abs(h - t), abs(to - half)), _moved(far, h + t, to + half)
         s = found
-    return s
+    h, t = x / s, 0.5 * s
+    return s, mills(abs(h - t)), mills(h + t)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _moved(ratio: float, d: float, to: float) -> float:
+    """Mills' ratio at `to`, from that at `d` close by: R' = d R - 1."""
+    by = to - d
+    first = d * ratio - 1.0
+    second = ratio + d * first
+    return ratio + by * (first + by * (0.5 * second + by * (2.0 * first + d * second) / 6.0))
