@@ -188,8 +188,9 @@ def _nothing(out: Floats) -> None:
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _fill(
-    out: Floats, s: float, near: float, far: float, x: float, bound: float, side: float, forward: float, strike: float, scale: float,
-    price: float, discount: float, years: float, root: float, rate: float, carry: float, ratio: float,
+    out: Floats, s: float, near: float, far: float, x: float, bound: float, side: float, forward: float,
+    strike: float, scale: float, price: float, discount: float, years: float, root: float, rate: float,
+    carry: float, ratio: float,
 ) -> None:  # fmt: skip
     """The Greeks at total deviation s, where Mills' ratios are `near` and `far`.
 
