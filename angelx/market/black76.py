@@ -130,24 +130,8 @@ def analyse(places: Places, contracts: Floats, expiries: Floats, greeks: Floats,
         x = abs(math.log(forward / strike))
         bound = min(forward, strike) / scale
         s, near, far = deviation(time_value / scale, x, bound, out[IV] * root)
-        _fill(
-            out,
-            s,
-            near,
-            far,
-            x,
-            bound,
-            side,
-            forward,
-            strike,
-            scale,
-            line[MID],
-            discount,
-            years,
-            root,
-            rate,
-            carry,
-            ratio,
+        out[IV], out[DELTA], out[GAMMA], out[VEGA], out[THETA], out[RHO] = greeks_at(
+            s, near, far, x, bound, side, forward, strike, scale, line[MID], discount, years, root, rate, carry, ratio
         )
         out[TIME_VALUE] = discount * time_value
         reasons[place] = DEFINED
@@ -187,20 +171,32 @@ def _nothing(out: Floats) -> None:
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _fill(
-    out: Floats, s: float, near: float, far: float, x: float, bound: float, side: float, forward: float,
-    strike: float, scale: float, price: float, discount: float, years: float, root: float, rate: float,
-    carry: float, ratio: float,
-) -> None:  # fmt: skip
-    """The Greeks at total deviation s, where Mills' ratios are `near` and `far`.
+def greeks_at(
+    s: float, near: float, far: float, x: float, bound: float, side: float, forward: float, strike: float,
+    scale: float, price: float, discount: float, years: float, root: float, rate: float, carry: float, ratio: float,
+) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+    """Volatility and Greeks at total deviation s.
 
-    `density` is sqrt(n(d1) n(d2)): F n(d1) = K n(d2) = scale x density.
+    Parameters
+    ----------
+    near, far
+        Mills' ratios there, as `implied.deviation` answers.
+    x, bound
+        As there.
+    scale
+        sqrt(forward strike).
+    root
+        sqrt(years).
+    rate
+        -ln(discount)/years.
+    ratio
+        forward/spot.
     """
     h, t = x / s, 0.5 * s
-    density = math.exp(-0.5 * (h * h + t * t)) / ROOT_TWO_PI
-    tail = density / bound * near
+    density = math.exp(-0.5 * (h * h + t * t)) / ROOT_TWO_PI  # sqrt(n(d1) n(d2)); F n(d1) = K n(d2) = scale x density
     # Of the out-of-the-money call N(d1), 1 - N(d1) and N(d2), each without cancellation. Of the put the same numbers
     # are N(-d2), N(d2) and N(-d1).
+    tail = density / bound * near
     first, rest = (tail, 1.0 - tail) if h > t else (1.0 - tail, tail)
     second = density * bound * far
     if forward > strike:
@@ -208,15 +204,17 @@ def _fill(
     else:
         beyond = 1.0 - second
     delta, money = (first, second) if side > 0.0 else (-rest, -beyond)
-    by_volatility = discount * scale * density * root
     volatility = s / root
-    out[IV] = volatility
-    out[DELTA] = discount * ratio * delta
-    out[GAMMA] = discount * ratio * ratio * scale * density / (forward * forward * s)
-    out[VEGA] = 0.01 * by_volatility
+    by_volatility = discount * scale * density * root
     decay = 0.5 * by_volatility * volatility / years + discount * carry * forward * delta - rate * price
-    out[THETA] = -decay / DAYS
-    out[RHO] = years * discount * strike * money
+    return (
+        volatility,
+        discount * ratio * delta,
+        discount * ratio * ratio * scale * density / (forward * forward * s),
+        0.01 * by_volatility,
+        -decay / DAYS,
+        years * discount * strike * money,
+    )
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
