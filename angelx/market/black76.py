@@ -107,44 +107,47 @@ def analyse(places: Places, contracts: Floats, expiries: Floats, greeks: Floats,
     """
     last = -1
     forward = discount = years = root = rate = carry = ratio = 0.0
-    for index in range(places.shape[0]):
+    usable = DEFINED
+    for index in range(places.shape[0]):  # Cells, not lines, are taken out of the tables: views are counted references.
         place = places[index]
-        line, out = contracts[place], greeks[place]
-        expiry = int(line[EXPIRY])
+        expiry = int(contracts[place, EXPIRY])
         if expiry != last:
-            last, e = expiry, expiries[expiry]
-            forward, discount, years, carry = e[FORWARD], e[DISCOUNT], e[YEARS], e[CARRY]
-            root = math.sqrt(years)
-            rate = -math.log(discount) / years
-            ratio = forward / e[SPOT] if e[SPOT] > 0.0 else math.exp(carry * years)
-        reason = _reason(line, forward, discount, years, ratio * carry)
-        strike, side = line[STRIKE], line[SIDE]
-        time_value = line[MID] / discount - max(side * (forward - strike), 0.0)
+            last = expiry
+            forward, discount, years = expiries[expiry, FORWARD], expiries[expiry, DISCOUNT], expiries[expiry, YEARS]
+            spot, carry = expiries[expiry, SPOT], expiries[expiry, CARRY]
+            root, rate = math.sqrt(years), -math.log(discount) / years
+            ratio = forward / spot if spot > 0.0 else math.exp(carry * years)
+            usable = _usable(forward, discount, years, ratio * carry)
+        strike, side, mid = contracts[place, STRIKE], contracts[place, SIDE], contracts[place, MID]
+        time_value = mid / discount - max(side * (forward - strike), 0.0)
+        least = min(forward, strike)
+        reason = usable
+        if not (mid > 0.0 and strike > 0.0):
+            reason = NO_QUOTE
+        elif reason == DEFINED:
+            reason = _bounded(time_value, discount, least, contracts[place, TICK])
         if reason == DEFINED:
-            reason = _bounded(time_value, discount, min(forward, strike), line[TICK])
+            scale, x = math.sqrt(forward * strike), abs(math.log(forward / strike))
+            bound = least / scale
+            s, near, far = deviation(time_value / scale, x, bound, greeks[place, IV] * root)
+            volatility, delta, gamma, vega, theta, rho = greeks_at(
+                s, near, far, x, bound, side, forward, strike, scale, mid, discount, years, root, rate, carry, ratio
+            )
+            if math.isfinite(volatility + delta + gamma + vega + theta + rho):
+                greeks[place, IV], greeks[place, DELTA], greeks[place, GAMMA] = volatility, delta, gamma
+                greeks[place, VEGA], greeks[place, THETA], greeks[place, RHO] = vega, theta, rho
+                greeks[place, TIME_VALUE] = discount * time_value
+            else:  # Of numbers that no market has.
+                reason = NO_FORWARD
+        reasons[place] = reason
         if reason != DEFINED:
-            _nothing(out)
-            reasons[place] = reason
-            continue
-        scale = math.sqrt(forward * strike)
-        x = abs(math.log(forward / strike))
-        bound = min(forward, strike) / scale
-        s, near, far = deviation(time_value / scale, x, bound, out[IV] * root)
-        out[IV], out[DELTA], out[GAMMA], out[VEGA], out[THETA], out[RHO] = greeks_at(
-            s, near, far, x, bound, side, forward, strike, scale, line[MID], discount, years, root, rate, carry, ratio
-        )
-        out[TIME_VALUE] = discount * time_value
-        reasons[place] = DEFINED
-        if not math.isfinite(out[DELTA] + out[GAMMA] + out[VEGA] + out[THETA] + out[RHO]):
-            _nothing(out)
-            reasons[place] = NO_FORWARD
+            for column in range(WIDTH):
+                greeks[place, column] = 0.0
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _reason(line: Floats, forward: float, discount: float, years: float, growth: float) -> int:
+def _usable(forward: float, discount: float, years: float, growth: float) -> int:
     """Written so that a NaN fails, whatever it is."""
-    if not (line[MID] > 0.0 and line[STRIKE] > 0.0 and line[TICK] >= 0.0):
-        return NO_QUOTE
     if not years > 0.0:
         return EXPIRED
     if not (0.0 < forward < math.inf and 0.0 < discount < math.inf and abs(growth) < math.inf):
@@ -157,17 +160,11 @@ def _bounded(time_value: float, discount: float, most: float, tick: float) -> in
     """A call is worth less than the forward, a put less than the strike: so is the time value of either."""
     if time_value < 0.0:
         return BELOW_INTRINSIC
-    if discount * time_value <= SMALLEST_TIME_VALUE * tick or time_value < 1e-15 * most:
+    if not (discount * time_value > SMALLEST_TIME_VALUE * tick and time_value >= 1e-15 * most):
         return NO_TIME_VALUE
     if not time_value < most * (1.0 - 1e-15):
         return ABOVE_BOUND
     return DEFINED
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _nothing(out: Floats) -> None:
-    for column in range(WIDTH):
-        out[column] = 0.0
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -234,5 +231,6 @@ def value(
 def undefine(places: Places, reason: int, greeks: Floats, reasons: Reasons) -> None:
     """Empty the lines at `places` for a reason that is seen before any arithmetic: a stale quote, a crossed one."""
     for index in range(places.shape[0]):
-        _nothing(greeks[places[index]])
         reasons[places[index]] = reason
+        for column in range(WIDTH):
+            greeks[places[index], column] = 0.0

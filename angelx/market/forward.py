@@ -123,14 +123,17 @@ def _near_pairs(calls: Places, puts: Places, contracts: Floats, window: float, w
     """
     count = below = 0
     for n in range(calls.shape[0]):
-        if calls[n] < 0 or puts[n] < 0:
+        call, put = calls[n], puts[n]
+        if call < 0 or put < 0:
             continue
-        call, put = contracts[calls[n]], contracts[puts[n]]
-        if not (0.0 < call[MID] < math.inf and 0.0 < put[MID] < math.inf):
+        bought, sold = contracts[call, MID], contracts[put, MID]
+        if not (0.0 < bought < math.inf and 0.0 < sold < math.inf):
             continue
-        half = max(0.5 * (call[SPREAD] + put[SPREAD]), 0.5 * (call[TICK] + put[TICK]), 1e-9)
-        work[_X, count], work[_Y, count], work[_WEIGHT, count] = call[STRIKE], call[MID] - put[MID], 1.0 / (half * half)
-        below += 1 if work[_Y, count] > 0.0 else 0
+        half = 0.5 * (contracts[call, SPREAD] + contracts[put, SPREAD])
+        half = max(half, 0.5 * (contracts[call, TICK] + contracts[put, TICK]), 1e-9)
+        work[_X, count], work[_Y, count] = contracts[call, STRIKE], bought - sold
+        work[_WEIGHT, count] = 1.0 / (half * half)
+        below += 1 if bought > sold else 0
         count += 1
     if count == 0:
         return 0

@@ -26,8 +26,8 @@ _LARGEST: Final = 16.0
 _FARTHEST: Final = 40.0
 """Deviations from the money at which no float is small enough for the price."""
 _STEPS: Final = 64
-_CLOSE: Final = 1e-5
-"""Relative step after which the next would be below the precision of a float: the method is of fourth order."""
+_CLOSE: Final = 3e-4
+"""Relative step after which nothing is left to gain: the method is of fourth order, and 1e-14 below its rounding."""
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
