@@ -5,7 +5,7 @@ import sys
 import typer
 
 from angelx import __version__
-from angelx.cli import chores, control, journal, play, venue
+from angelx.cli import chain, chores, control, journal, play, venue
 from angelx.cli.output import USAGE, answer, configure_logging
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     "78 halted (resume with a reason).",
 )
 play.register(app)
+chain.register(app)
 control.register(app)
 journal.register(app)
 chores.register(app)

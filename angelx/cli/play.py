@@ -65,7 +65,7 @@ def paper(
     """
 
     def body() -> int:
-        overrides = {**_common(state_dir or Path("var/paper"), seed, speed, strategy), **_set(settings)}
+        overrides = {**_common(state_dir or Path("var/paper"), seed, speed, strategy), **settings_of(settings)}
         return _play("paper", config, overrides, {}, fresh, no_view, batch_rows, json)
 
     guarded(body, json=json)
@@ -101,7 +101,7 @@ def replay(
     def body() -> int:
         overrides = {**_common(state_dir or Path("var/replay"), seed, speed, strategy), "market.source": str(path)}
         overrides |= _for_recording(path, config, overrides)
-        return _play("replay", config, overrides | _set(settings), {"begin": begin, "end": end}, fresh, no_view,
+        return _play("replay", config, overrides | settings_of(settings), {"begin": begin, "end": end}, fresh, no_view,
                      batch_rows, json)  # fmt: skip
 
     guarded(body, json=json)
@@ -128,7 +128,7 @@ def run(
     """
 
     def body() -> int:
-        overrides = {**_common(state_dir, None, speed, strategy), **_set(settings)}
+        overrides = {**_common(state_dir, None, speed, strategy), **settings_of(settings)}
         return _play("run", config, overrides, {}, fresh, True, MOST_ROWS, json, override_freeze)
 
     guarded(body, json=json)
@@ -177,7 +177,7 @@ def _play(
     plan = Plan(
         mode=mode,
         config=config,
-        bounds=Bounds(_moment(bounds.get("begin"), zone), _moment(bounds.get("end"), zone, last=True)),
+        bounds=Bounds(moment_of(bounds.get("begin"), zone), moment_of(bounds.get("end"), zone, last=True)),
         fresh=fresh,
         most_rows=batch_rows,
         override=override,
@@ -226,7 +226,8 @@ def _number(text: str) -> float:
         raise InputInvalid(f"--speed: {text!r} is neither max, real nor a number") from None
 
 
-def _set(settings: list[str] | None) -> dict[str, Any]:
+def settings_of(settings: list[str] | None) -> dict[str, Any]:
+    """The values of `--set` by key; raises `InputInvalid` where one is no KEY=VALUE."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -259,7 +260,7 @@ def _for_recording(path: Path, config_file: Path | None, overrides: dict[str, An
     return found
 
 
-def _moment(text: str | None, zone: ZoneInfo, *, last: bool = False) -> int | None:
+def moment_of(text: str | None, zone: ZoneInfo, *, last: bool = False) -> int | None:
     """A moment of exchange time, ns; a bare date is its start, or its end where `last`."""
     if text is None:
         return None

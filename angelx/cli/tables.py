@@ -5,12 +5,12 @@ from io import StringIO
 from typing import Any
 
 
-def rendered(table: Any) -> Iterator[str]:
+def rendered(table: Any, width: int = 100) -> Iterator[str]:
     """A rich table as plain lines."""
     from rich.console import Console
 
     out = StringIO()
-    Console(file=out, width=100, color_system=None).print(table)
+    Console(file=out, width=width, color_system=None).print(table)
     yield from out.getvalue().rstrip("\n").split("\n")
 
 

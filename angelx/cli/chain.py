@@ -1,0 +1,143 @@
+"""`angelx chain`: the option chain of a recording at a moment."""
+
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+import typer
+
+from angelx.cli.output import answer, guarded, say
+from angelx.cli.play import ConfigFile, Json, Settings, moment_of, settings_of
+from angelx.domain.errors import InputInvalid
+from angelx.domain.scalars import NS
+
+if TYPE_CHECKING:
+    from angelx.app.config import Config
+
+SHOWN: Final = 10
+SIMULATED: Final = "simulated"
+SIMULATED_HOUR: Final = 3600 * NS
+"""How far the simulated session is played where no time is given."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(chain)
+
+
+def chain(
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="A recording with options: a file or a directory. Without it the simulated market."),
+    ] = None,
+    *,
+    at: Annotated[
+        str | None, typer.Option("--at", help="The moment, exchange time: '2025-08-29 11:00'. Else the last row.")
+    ] = None,
+    underlying: Annotated[
+        str, typer.Option(help="Of which underlying, by id or symbol; else the one with most options.")
+    ] = "",
+    expiry: Annotated[str | None, typer.Option(help="Which expiry, 2025-09-02; else the nearest.")] = None,
+    strikes: Annotated[int, typer.Option(min=1, help="Strikes shown on each side of the money.")] = SHOWN,
+    html: Annotated[Path | None, typer.Option(help="Write a page with pictures of smile and open interest.")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Show an option chain as the daemon sees it: quotes, IV, Greeks, open interest and its flow, forward, bias, trap.
+
+    The recording is played through the same chain engine that trades, up to the moment asked for. IV and skew are in
+    percent and points, open interest and flows in lots. --json prints everything there is, all strikes included; what
+    is undefined is null and says why.
+
+    angelx chain recordings/ --at "2025-08-29 11:00" --html chain.html
+    """
+
+    def body() -> int:
+        from angelx.app.config import load_config
+        from angelx.app.sources import Bounds, open_source
+        from angelx.market.sessions import Sessions
+        from angelx.research.chain_picture import expiry_of, picture
+        from angelx.research.chain_play import ChainPlay, underlying_of
+
+        day = _day(expiry)
+        overrides: dict[str, Any] = {"market.source": str(path)} if path is not None else {}
+        chosen = load_config(config, {**overrides, **settings_of(settings)})
+        sessions = Sessions.load(trade_special_sessions=chosen.market.trade_special_sessions)
+        source = open_source(chosen, sessions, Bounds())
+        chosen, zone = _of_source(chosen, source.instruments.all[-1].currency)
+        until = moment_of(at, zone)
+        if chosen.market.source == SIMULATED:
+            until = until or source.first_at + SIMULATED_HOUR
+        else:
+            begin, end = _day_of(until or source.last_at, zone)
+            source = open_source(chosen, sessions, Bounds(begin, end))
+        play = ChainPlay(source, chosen, sessions)
+        played = play.until(until, _Progress(zone, json=json))
+        name = underlying_of(played.chains, underlying)
+        data = picture(played, name, expiry_of(played, name, day))
+        _show(data, _near(data, strikes), zone, json=json)
+        if html is not None:
+            from angelx.research.chain_page import write_page
+
+            say(f"page: {write_page(data, zone, html)}", json=json)
+        if json:
+            answer({"ok": True, **data})
+        return 0
+
+    guarded(body, json=json)
+
+
+def _show(data: dict[str, Any], strikes: list[dict[str, Any]], zone: ZoneInfo, *, json: bool) -> None:
+    from angelx.cli.chain_tables import chain_tables
+
+    for line in chain_tables(data, strikes, zone):
+        say(line, json=json)
+
+
+def _near(data: dict[str, Any], around: int) -> list[dict[str, Any]]:
+    """Strikes around the money; around the middle where there is none."""
+    strikes: list[dict[str, Any]] = data["strikes"]
+    levels = [round(one["strike"] * 10_000) for one in strikes]
+    money = levels.index(data["atm_strike"]) if data["atm_strike"] in levels else len(levels) // 2
+    return strikes[max(money - around, 0) : money + around + 1]
+
+
+def _of_source(config: "Config", currency: str) -> "tuple[Config, ZoneInfo]":
+    """The configuration with the source's own currency (its rate, its bands), and the exchange's zone."""
+    from angelx.research.session_facts import ZONES
+
+    if currency not in ZONES:
+        raise InputInvalid(f"{config.market.source}: no exchange of currency {currency} is known")
+    return config.model_copy(update={"currency": currency}), ZoneInfo(ZONES[currency])
+
+
+def _day_of(at: int, zone: ZoneInfo) -> tuple[int, int]:
+    """The exchange day of a moment: first instant, and first of the next day, ns. A chain is of one session."""
+    day = datetime.fromtimestamp(at // NS, zone).date()
+    begin, end = (datetime.combine(one, time(), zone) for one in (day, day + timedelta(days=1)))
+    return int(begin.timestamp()) * NS, int(end.timestamp()) * NS
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise InputInvalid(f"--expiry {text}: no date; write 2025-09-02") from None
+
+
+class _Progress:
+    """Says every half hour of the stream how far it is."""
+
+    def __init__(self, zone: ZoneInfo, *, json: bool) -> None:
+        self._zone, self._json = zone, json
+        self._said = 0
+
+    def __call__(self, now: int) -> None:
+        from angelx.research.session_records import local_time
+
+        if self._said and now - self._said >= 1800 * NS:
+            say(f"  … {local_time(now, self._zone):%Y-%m-%d %H:%M}", json=True)
+            self._said = now
+        self._said = self._said or now
