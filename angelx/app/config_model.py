@@ -163,6 +163,15 @@ class LogConfig(Section):
     format: Literal["console", "json"] = Field(default="console", description="For people or for machines.")
 
 
+class TuningConfig(Section):
+    """What sessions teach: thresholds of filters, the trap model, the skill of the bias (docs/filters.md)."""
+
+    apply: Literal["next_session", "never"] = Field(
+        default="next_session",
+        description="next_session: what a session taught applies from the next on; never: the priors do, always.",
+    )
+
+
 class ReportConfig(Section):
     """The end-of-session report."""
 
@@ -219,6 +228,7 @@ class Config(Section):
     watchdog: WatchdogConfig = Field(
         default=WatchdogConfig(), description="When the process no longer believes itself."
     )
+    tuning: TuningConfig = Field(default=TuningConfig(), description="What sessions teach.")
     admin: AdminConfig = Field(default=AdminConfig(), description="The local socket for commands.")
     log: LogConfig = Field(default=LogConfig(), description="What is written to standard error.")
     report: ReportConfig = Field(default=ReportConfig(), description="The end-of-session report.")

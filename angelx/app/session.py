@@ -7,10 +7,12 @@ from typing import Final
 import msgspec
 
 from angelx.adapters.journal import Head, JournalReader
+from angelx.adapters.state_dir import durable_write
 from angelx.app.config import Config
 from angelx.app.house import Paper, Parts, no_fee
 from angelx.app.plugins import filters_of, strategies_of
 from angelx.bus.records import Fault
+from angelx.domain.errors import InputInvalid
 from angelx.domain.events import SessionEnded, SessionStarted, SourceOpened
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.ports import TickSource
@@ -21,11 +23,14 @@ from angelx.orders.fees import FeeSchedule
 from angelx.risk.limits import BENCH, Limits, ppm
 from angelx.signals.filters.base import Filter
 from angelx.signals.strategy import Strategy
+from angelx.services.isolation import Pool
+from angelx.signals.tuning import Tuning, tuning_of
 from angelx.venue.admission import Bands
 
 JOURNAL: Final = "journal.db"
 HEAD: Final = "journal.head"
 ARCHIVE: Final = "archive"
+TUNING: Final = "tuning.json"
 SOURCE_ENDED: Final = "source ended"
 RATES: Final[Mapping[str, float]] = {"INR": 0.065, "USD": 0.045}
 """Continuous rate a year that implied discounts are held against, where the configuration gives none: roughly what
@@ -179,8 +184,17 @@ def bands_of(config: Config) -> Bands:
     )
 
 
-def parts_of(config: Config, source: TickSource, sessions: Sessions, run: str) -> Parts:
-    """Everything a house is made of, from a configuration and the source it names."""
+def parts_of(
+    config: Config,
+    source: TickSource,
+    sessions: Sessions,
+    run: str,
+    *,
+    tuning: Tuning | None = None,
+    pool: Pool | None = None,
+    waits: bool = True,
+) -> Parts:
+    """Everything a house is made of, from a configuration, the source it names, and what was learned before."""
     strategies, filters = strategies_of(config), filters_of(config)
     return Parts(
         instruments=source.instruments,
@@ -202,6 +216,10 @@ def parts_of(config: Config, source: TickSource, sessions: Sessions, run: str) -
         seed=config.seed,
         flat_before_close_ns=config.risk.flat_before_close_min * 60 * NS,
         silent_feed_ns=int(config.watchdog.stale_feed_s * NS),
+        pool=pool,
+        waits=waits,
+        tuning=tuning or Tuning(),
+        tunes=config.tuning.apply == "next_session",
         chain=chain_settings(config) if _uses_chains(config, source, strategies, filters) else None,
     )
 
@@ -224,6 +242,33 @@ def _uses_chains(config: Config, source: TickSource, strategies: Sequence[Strate
     if config.chain.enabled != "auto" or not any(one.kind is Kind.OPTION for one in source.instruments):
         return config.chain.enabled == "always"
     return any(getattr(one, "uses_chains", False) for one in (*strategies, *filters))
+
+
+def kept_tuning(path: Path) -> Tuning:
+    """What was learned last and kept in a state directory; the priors where nothing was.
+
+    Raises
+    ------
+    InputInvalid
+        The file cannot be read or is no such state.
+    """
+    file = path / TUNING
+    try:
+        return tuning_of(file.read_bytes(), str(file)) if file.exists() else Tuning()
+    except OSError as error:
+        raise InputInvalid(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def tuning_before(path: Path, first_at: int, *, applies: bool) -> Tuning:
+    """What may be known when a session begins: what is kept, if it was learned before; raises as `kept_tuning`."""
+    kept = kept_tuning(path) if applies else Tuning()
+    return kept if kept.learned_at < first_at else Tuning()
+
+
+def keep_tuning(path: Path, tuning: Tuning) -> None:
+    """Keep what a session taught, unless a later session taught something already."""
+    if tuning.learned_at > kept_tuning(path).learned_at:
+        durable_write(path / TUNING, tuning.to_json().encode())
 
 
 def tick_sizes(source: TickSource) -> list[int]:

@@ -20,11 +20,24 @@ from angelx.adapters.journal import JournalReader, SqliteJournal
 from angelx.adapters.latch import LEVEL_NAMES, Latch
 from angelx.adapters.signals import DeadlineGuard, SignalControl
 from angelx.adapters.state_dir import StateDir, durable_write
+from angelx.adapters.worker_pool import WorkerPool
 from angelx.app.config import Config, config_hash, differences, frozen_json
 from angelx.app.config_freeze import freeze
 from angelx.app.house import House
 from angelx.app.plugins import plugin_digests
-from angelx.app.session import HEAD, JOURNAL, Left, archive, journal_key, left_in, parts_of, tick_sizes, verify
+from angelx.app.session import (
+    HEAD,
+    JOURNAL,
+    Left,
+    archive,
+    journal_key,
+    keep_tuning,
+    left_in,
+    parts_of,
+    tick_sizes,
+    tuning_before,
+    verify,
+)
 from angelx.app.sources import Bounds, open_source
 from angelx.app.supervisor import Supervisor, Task
 from angelx.bus.bus import Bus
@@ -37,6 +50,7 @@ from angelx.health.latency import LatencyHistogram
 from angelx.market.differential import Differential
 from angelx.market.sessions import Sessions
 from angelx.services.data_feed import DataFeed
+from angelx.signals.tuning import Tuning, tuning_of
 
 log = structlog.get_logger()
 
@@ -89,8 +103,12 @@ class TradingSession:
             freeze(state.path, config, day, at=SystemClock().now(), reason=plan.override)
         self.left = self._left()
         self.bus = Bus()
-        run = self.left.started.run if self.left else _instance(plan, self.source)
-        parts = parts_of(config, self.source, self.sessions, run)
+        self.tuning = self._tuning()
+        run = self.left.started.run if self.left else _instance(plan, self.source, self.tuning)
+        self.pool = WorkerPool()
+        parts = parts_of(
+            config, self.source, self.sessions, run, tuning=self.tuning, pool=self.pool, waits=not plan.speed
+        )
         self.journal = SqliteJournal(
             self.bus,
             state.path / JOURNAL,
@@ -99,6 +117,7 @@ class TradingSession:
             key=journal_key(config),
         )
         self.house = House(self.bus, parts, self.journal, self.latch, self.guard)
+        self.house.learner.on_learned = lambda tuning: keep_tuning(state.path, tuning)
         self.differential = Differential(len(self.source.instruments), tick_sizes(self.source))
         self.feed = DataFeed(
             self.bus,
@@ -143,6 +162,14 @@ class TradingSession:
         for fault in verify(path, journal_key(config)).faults:
             raise JournalBroken(f"{path}: {fault.what}; it is not continued")
         return left
+
+    def _tuning(self) -> Tuning:
+        """What a session that is continued began with, else what was learned before it."""
+        if self.left is not None:
+            return tuning_of(self.left.started.tuning, str(self.state.path / JOURNAL))
+        applies = self.plan.config.tuning.apply == "next_session"
+        first_at = self.source.first_at or SystemClock().now()
+        return tuning_before(self.state.path, first_at, applies=applies)
 
     def _batches(self) -> Iterator[TickBatch]:
         """Restore what was left, then the rows that are still to come."""
@@ -223,6 +250,7 @@ class TradingSession:
             SessionStarted(
                 bus.now, self.house.parts.run, plan.mode, frozen_json(config), config_hash(config), __version__,
                 config.seed, config.capital_money, config.currency, self.left is not None, _plugins(config),
+                self.tuning.to_json() if self.tuning.version else "",
             )
         )  # fmt: skip
         bus.publish(
@@ -396,6 +424,7 @@ class TradingSession:
     def close(self) -> None:
         """Flush and let go of everything; may be called after a failure."""
         self.house.announcer.drain()
+        self.pool.close()
         try:
             if self.capture is not None:
                 self.capture.flush()
@@ -407,11 +436,13 @@ class TradingSession:
                 self.state.close()
 
 
-def _instance(plan: Plan, source: TickSource) -> str:
+def _instance(plan: Plan, source: TickSource, tuning: Tuning) -> str:
     """Name of a new journal: for replays the same for the same input, else unique for life."""
     if plan.mode == "run":
         return secrets.token_hex(8)
     seed = f"{plan.mode}\0{config_hash(plan.config)}\0{source.digest}\0{_plugins(plan.config)}"
+    if tuning.version:
+        seed = f"{seed}\0{tuning.digest}"
     return hashlib.sha256(seed.encode()).hexdigest()[:16]
 
 

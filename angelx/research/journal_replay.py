@@ -31,7 +31,9 @@ from angelx.domain.ticks import Rows, TickBatch
 from angelx.market.differential import Differential
 from angelx.market.sessions import Sessions
 from angelx.services.data_feed import DataFeed
+from angelx.services.isolation import RecordedPool
 from angelx.services.kill_switch import LEVELS, MemoryLatch
+from angelx.signals.tuning import tuning_of
 
 LISTENERS: Final = frozenset({"admin", "capture"})
 """Coroutine services: what the supervisor says of them is an input."""
@@ -112,7 +114,10 @@ class _Process:
             self.why = "a strategy or filter file changed since it was recorded"
         self._bus = Bus()
         self._journal = MemoryJournal(self._bus)
-        parts = parts_of(config, self._source, self._sessions, started.run)
+        parts = parts_of(
+            config, self._source, self._sessions, started.run,
+            tuning=tuning_of(started.tuning, "the journal"), pool=RecordedPool(record.event for record in records),
+        )  # fmt: skip
         guard = DeadlineGuard(config.watchdog.strategy_budget_ms / 1000)
         self._guard = guard
         self._house = House(self._bus, parts, self._journal, _latch_at_start(records), guard, _RecordedBars(records))

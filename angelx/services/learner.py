@@ -20,7 +20,9 @@ from angelx.domain.scalars import NS
 from angelx.services.forecasts import EVERY_NS
 from angelx.services.isolation import Isolation
 from angelx.services.session_phases import OPEN, SessionPhases
+from angelx.signals.bias import StrengthHistory
 from angelx.signals.filters.base import Filter
+from angelx.signals.filters.volatility_regime import RegimeRules, RegimeTracker, VolatilityRegimeFilter
 from angelx.signals.judge import ChainMemory
 from angelx.signals.trap import EVIDENCE, HORIZON_NS, TrapModel, refit
 from angelx.signals.tuning import Outcome, Tuning, apply, learned
@@ -37,10 +39,11 @@ class Learner:
 
     Parameters
     ----------
+    memories
+        What is known of each underlying's chain, by its id, for `judge`; they get the rules of the filter of volatility
+        regimes, where there is one.
     tuning
         What applies now; the filters and memories are set to it at once.
-    memories
-        What is known of each underlying's chain, by its id, for `judge`.
     applies
         False: what is learned is published and kept, but not used by this process.
     """
@@ -77,6 +80,10 @@ class Learner:
         self.on_learned: Callable[[Tuning], None] = _nobody
         """Called with what a session taught, to keep it."""
         self._use(tuning)
+        rules = next((one.rules for one in self._filters if isinstance(one, VolatilityRegimeFilter)), RegimeRules())
+        for name, memory in memories.items():
+            memory.regime = RegimeTracker(rules, memory.market)
+            memory.strengths = StrengthHistory(tuning.strengths.get(name, ()))
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Signals as judged, forecasts as scored, phases, and its own work."""

@@ -14,8 +14,8 @@ spread. Every second it looks after what it holds; exits, in this order, by reas
 - `bias_turned`: the bias is against it, at `turn_strength` or more;
 - `time`: `hold_s` have passed.
 
-It does not churn: after an exit it rests `pause_s`, after a refusal or an order that did not fill `retry_s`; an exit
-that did not go is asked for again after five seconds.
+It does not churn: it rests `retry_s` after a filter refused or an order did not fill, `pause_s` after an exit and
+where risk said no; an exit that did not go is asked for again after five seconds.
 """
 
 from typing import ClassVar, Final
@@ -264,7 +264,8 @@ class ChainBias(Strategy):
             self._rests_until = max(self._rests_until, self.desk.now + self._retry)
 
     def on_refused(self, event: SignalRefused) -> None:
-        self._rests_until = max(self._rests_until, self.desk.now + self._retry)
+        rest = self._retry if event.by == "filter" else self._pause
+        self._rests_until = max(self._rests_until, self.desk.now + rest)
 
 
 def _check(name: str, value: float, fits: bool, allowed: str) -> None:

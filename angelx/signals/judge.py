@@ -5,7 +5,6 @@ one likes; it remembers one sample per `SAMPLE_NS`, some `WINDOW_NS` of them, of
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
 from datetime import date
 from math import log, sqrt
 from typing import Final
@@ -13,7 +12,6 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS, SCALE
 from angelx.market.chain_view import ChainView, ExpiryView
 from angelx.signals.bias import (
@@ -65,8 +63,8 @@ class ChainMemory:
     """
 
     __slots__ = (
-        "counted_at", "evidence", "front", "model", "parts", "regime", "samples", "seen_at", "skill", "strengths",
-        "uncertain", "usual_basis", "usual_spread",
+        "counted_at", "evidence", "front", "market", "model", "parts", "regime", "samples", "seen_at", "skill",
+        "strengths", "uncertain", "usual_basis", "usual_spread",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +76,7 @@ class ChainMemory:
         strengths: StrengthHistory | None = None,
         skill: BiasSkill | None = None,
     ) -> None:
+        self.market = market
         self.regime = RegimeTracker(rules or RegimeRules(), market)
         self.model = model or TrapModel()
         self.skill = skill or BiasSkill()
@@ -235,39 +234,3 @@ def _median(numbers: list[float]) -> float | None:
     ordered = sorted(numbers)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-
-# ---------------------------------------------------------------- every underlying of a run
-class Judges:
-    """Judges the chain of every underlying; what a chain engine calls.
-
-    Parameters
-    ----------
-    rules
-        Of the volatility regimes; `None` = as the specification has them.
-    strengths
-        |bias| of earlier sessions by underlying.
-    """
-
-    def __init__(
-        self,
-        table: InstrumentTable,
-        *,
-        rules: RegimeRules | None = None,
-        model: TrapModel | None = None,
-        strengths: Mapping[str, Sequence[Sequence[int]]] | None = None,
-    ) -> None:
-        past = strengths or {}
-        self.memories = {
-            option.underlying: ChainMemory(
-                "NSE" if option.currency == "INR" else "US",
-                rules=rules,
-                model=model,
-                strengths=StrengthHistory(past.get(option.underlying, ())),
-            )
-            for option in {option.underlying: option for option in table if option.right is not None}.values()
-        }
-
-    def __call__(self, view: ChainView) -> None:
-        """Fill what is judged of a view."""
-        judge(view, self.memories[view.underlying])

@@ -179,6 +179,9 @@ def test_after_a_refusal_it_rests_and_after_an_exit_longer() -> None:
     )
     assert len(play.wait(59)) == 0
     assert len(play.wait(6)) == 1
+    play.strategy.on_refused(SignalRefused(play.desk.now, 2, "chain_bias", TABLE[place].id, "gate", "daily_trades", ""))
+    assert play.wait(595) == []
+    assert len(play.wait(10)) == 1
     play.strategy.on_closed(
         OrderClosed(play.desk.now, "o", 2, "chain_bias", TABLE[place].id, 1, "cancelled", filled=0, unfilled=LOT)
     )
