@@ -21,7 +21,7 @@ from angelx.services.forecasts import EVERY_NS
 from angelx.services.isolation import Isolation
 from angelx.services.session_phases import OPEN, SessionPhases
 from angelx.signals.bias import StrengthHistory
-from angelx.signals.filters.base import Filter
+from angelx.signals.filters.base import Filter, Tunable
 from angelx.signals.filters.volatility_regime import RegimeRules, RegimeTracker, VolatilityRegimeFilter
 from angelx.signals.judge import ChainMemory
 from angelx.signals.trap import EVIDENCE, HORIZON_NS, TrapModel, refit
@@ -64,6 +64,7 @@ class Learner:
     ) -> None:
         self._bus, self._isolation, self._phases = bus, isolation, phases
         self._filters, self._memories = tuple(filters), memories
+        self._tunable = frozenset(one.name for one in filters if isinstance(one, Tunable))
         self.tuning = tuning
         """What applies in this session."""
         self._next = tuning
@@ -107,11 +108,12 @@ class Learner:
 
     # ------------------------------------------------------------ what happens
     def on_judged(self, event: SignalJudged) -> None:
-        """Remember which filter the outcome will count for."""
-        if event.refused_by:
+        """Remember which filter the outcome will count for: of those that can be moved, one."""
+        margins = [(margin, name) for name, margin in event.margins if name in self._tunable]
+        if event.refused_by in self._tunable:
             self._margins[event.signal] = (event.refused_by, False)
-        elif event.margins:
-            self._margins[event.signal] = (min(event.margins, key=lambda one: one[1])[0], True)
+        elif margins and not event.refused_by:
+            self._margins[event.signal] = (min(margins)[1], True)
 
     def on_scored(self, event: ForecastScored) -> None:
         """Collect an outcome: of a signal for its filter, of a trap for the refit."""

@@ -1,7 +1,7 @@
 """Self-tuning of filters (SPEC 4.6): what outcomes say moves each threshold a step, with proof, within bounds.
 
-An outcome is a signal and whether the underlying had gone its way at the horizon. It counts for one filter: the one
-that refused it, or, where all let it pass, the one with the smallest margin. At a session's end, for each filter:
+An outcome is a signal and whether the underlying had gone its way at the horizon. It counts for one filter that can be
+moved: the one that refused it, or, where all let it pass, that with the smallest margin. At a session's end, for each:
 
 - the signals it only just passed go right, with 95 % confidence (Wilson), less often than `TARGET`: a step stricter;
 - else, the signals it refused go right, with the same confidence, more often than that: a step looser.

@@ -123,7 +123,9 @@ def test_undefined_inputs_are_no_forecast() -> None:
 
 
 def judged(at: int, number: int, outlook: int = 1, refused_by: str = "bias_strength") -> SignalJudged:
-    return SignalJudged(at, number, "s", UNDERLYING, outlook, "medium", "morning", (("spread", 0.9),), refused_by)
+    return SignalJudged(
+        at, number, "s", UNDERLYING, outlook, "medium", "morning", (("spread", 0.1), ("bias_strength", 0.9)), refused_by
+    )
 
 
 def test_signals_are_scored_whether_passed_or_refused() -> None:
@@ -181,7 +183,8 @@ def test_a_session_teaches_and_the_next_one_applies_it() -> None:
     rose = [one.outcome for one in session.of(ForecastScored, "bias")]
     assert state.bias == BiasSkill().after([0.2] * len(rose), rose, EVERY_NS / HORIZON_NS)
     assert sum(state.strengths[UNDERLYING][0]) == 300
-    assert 0 < state.filters["spread"].passed.n <= 20 * 0.9
+    assert 0 < state.filters["bias_strength"].passed.n <= 20 * 0.9
+    assert "spread" not in state.filters, "it cannot be moved"
     assert session.learner.tuning == Tuning(), "not yet"
     assert session.memory.model == TrapModel()
     session.bus.advance(OPENS_AT + 24 * 3600 * NS)
