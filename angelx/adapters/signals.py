@@ -12,12 +12,21 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
-from angelx.adapters.latch import FLATTEN, HALT, LEVEL_NAMES, Latch
+from angelx.adapters.latch import FLATTEN, HALT, LEVEL_NAMES
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Raising(Protocol):
+    """What a level is raised on: a latch, or several."""
+
+    def raise_to(self, level: int, reason: str, who: str, at: int) -> object:
+        """Raise it, durably."""
+        ...
+
 
 Command = Callable[[str, str], None]
 """`command(verb, signal_name)`: `stop`, `stop-now`, `halt`, `flatten` or `reload`, called in the event loop."""
@@ -38,7 +47,9 @@ class SignalControl:
         Nanoseconds UTC, for the latch's record.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, latch: Latch, now: Callable[[], int], command: Command) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, latch: Raising, now: Callable[[], int], command: Command
+    ) -> None:
         self._loop = loop
         self._latch = latch
         self._now = now

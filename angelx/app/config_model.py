@@ -26,7 +26,9 @@ from angelx.domain.scalars import price_of
 SIMULATED_DAY: Final = "2026-10-21"
 """The day `market.session: auto` simulates: a Wednesday, a regular NSE session (the 20th is Dussehra)."""
 
-LATER_BROKERS: Final = ("alpaca", "angelone")
+BROKERS: Final = ("paper", "angelone", "alpaca")
+CURRENCIES: Final = {"angelone": "INR", "alpaca": "USD"}
+"""What a real broker's book is kept in."""
 
 
 def _day(value: str) -> str:
@@ -42,12 +44,6 @@ def _speed(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1e9:
         return float(value)
     raise PydanticCustomError("speed", "not a speed")
-
-
-def _broker(value: str) -> str:
-    if value in LATER_BROKERS:
-        raise PydanticCustomError("broker", "{name} is not in this version, which trades on paper", {"name": value})
-    return one_of("paper")(value)
 
 
 class MarketConfig(Section):
@@ -105,6 +101,39 @@ class PaperConfig(Section):
     fees: bool = Field(default=True, description="Charge the statutory fees and brokerage of the dated tables.")
     time_in_force: Literal["DAY", "IOC"] = Field(
         default="DAY", description="How long an order works: to the end of the day, or at once or not at all."
+    )
+
+
+class LiveConfig(Section):
+    """How a real broker is reached, and what of its market is watched; for `angelx run` where `broker` names one."""
+
+    base_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+$",
+        description="Where the broker's interface is, e.g. of `angelx venue`; null is the broker's own hosts.",
+        json_schema_extra={"allowed": "null, or http(s)://host:port"},
+    )
+    paper_account: bool = Field(
+        default=True, description="Alpaca: the account for play money; false is the one with real money."
+    )
+    clock: Literal["host", "venue"] = Field(
+        default="host", description="host: this machine's; venue: that of `angelx venue`, whose day may be another."
+    )
+    symbols: tuple[str, ...] = Field(
+        default=("NIFTY",),
+        min_length=1,
+        max_length=1_000,
+        description="Underlyings whose options are traded (angelone), or shares (alpaca).",
+    )
+    expiries: int = Field(default=2, ge=0, le=60, description="Nearest expiries of each underlying that are watched.")
+    strikes: int = Field(default=10, ge=1, le=400, description="Strikes on each side of the money that are watched.")
+    feed: Literal["sip", "iex"] = Field(default="sip", description="Alpaca's share data: all exchanges, or IEX alone.")
+    allow_iex: bool = Field(
+        default=False, description="Trade on quotes of one exchange only; otherwise they bar entries."
+    )
+    timeout_s: float = Field(default=5.0, gt=0, le=60, description="Longest wait for an answer of the broker.")
+    stop_after_close_min: float = Field(
+        default=1.0, ge=0, le=600, description="The process ends so long after the last session of the day."
     )
 
 
@@ -192,6 +221,14 @@ class Secrets(Section):
     """What credentials gave. Never part of any output."""
 
     journal_key: SecretStr | None = Field(default=None, description="Keys the journal's hash chain.")
+    angelone_api_key: SecretStr | None = Field(default=None, description="Angel One: the app's key.")
+    angelone_client_code: SecretStr | None = Field(default=None, description="Angel One: the account.")
+    angelone_pin: SecretStr | None = Field(default=None, description="Angel One: its PIN.")
+    angelone_totp_secret: SecretStr | None = Field(
+        default=None, description="Angel One: what one-time codes come from."
+    )
+    alpaca_key_id: SecretStr | None = Field(default=None, description="Alpaca: the key's id.")
+    alpaca_secret_key: SecretStr | None = Field(default=None, description="Alpaca: the key's secret.")
 
 
 class Config(Section):
@@ -203,8 +240,8 @@ class Config(Section):
     seed: int = Field(default=1, ge=0, le=2**63 - 1, description="Seed of everything random.")
     currency: Literal["INR", "USD"] = Field(default="INR", description="Currency of the book.")
     capital: float = Field(default=100_000.0, gt=0, le=1e11, description="Money to begin with, currency units.")
-    broker: Annotated[str, AfterValidator(_broker)] = Field(
-        default="paper", description="Where orders go.", json_schema_extra={"allowed": "paper"}
+    broker: Annotated[str, AfterValidator(one_of(*BROKERS))] = Field(
+        default="paper", description="Where orders go.", json_schema_extra={"allowed": ", ".join(BROKERS)}
     )
     speed: Annotated[str | float, BeforeValidator(_speed)] = Field(
         default="max",
@@ -223,6 +260,7 @@ class Config(Section):
     chain: ChainConfig = Field(default=ChainConfig(), description="The option chain engine.")
     risk: RiskConfig = Field(default=RiskConfig(), description="What may be risked.")
     paper: PaperConfig = Field(default=PaperConfig(), description="How the paper broker behaves.")
+    live: LiveConfig = Field(default=LiveConfig(), description="How a real broker is reached.")
     journal: JournalConfig = Field(default=JournalConfig(), description="How facts are kept.")
     capture: CaptureConfig = Field(default=CaptureConfig(), description="Recording of received ticks.")
     watchdog: WatchdogConfig = Field(
@@ -243,6 +281,10 @@ class Config(Section):
             raise PydanticCustomError("inconsistent", text, {"twice": ", ".join(twice)})
         if self.capital_money != Decimal(str(self.capital)) * 10_000:
             raise PydanticCustomError("inconsistent", "capital has at most four decimal places")
+        if self.currency != CURRENCIES.get(self.broker, self.currency):
+            text = "a book at {broker} is kept in {currency}: set `currency`"
+            about = {"broker": self.broker, "currency": CURRENCIES[self.broker]}
+            raise PydanticCustomError("inconsistent", text, about)
         return self
 
     @property

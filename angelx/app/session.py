@@ -21,9 +21,9 @@ from angelx.market.chain import ChainSettings
 from angelx.market.sessions import Sessions
 from angelx.orders.fees import FeeSchedule
 from angelx.risk.limits import BENCH, Limits, ppm
+from angelx.services.isolation import Pool
 from angelx.signals.filters.base import Filter
 from angelx.signals.strategy import Strategy
-from angelx.services.isolation import Pool
 from angelx.signals.tuning import Tuning, tuning_of
 from angelx.venue.admission import Bands
 

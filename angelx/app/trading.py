@@ -18,12 +18,13 @@ from angelx.adapters.admin import AdminServer
 from angelx.adapters.capture import CaptureWriter
 from angelx.adapters.journal import JournalReader, SqliteJournal
 from angelx.adapters.latch import LEVEL_NAMES, Latch
-from angelx.adapters.signals import DeadlineGuard, SignalControl
+from angelx.adapters.signals import DeadlineGuard
 from angelx.adapters.state_dir import StateDir, durable_write
 from angelx.adapters.worker_pool import WorkerPool
 from angelx.app.config import Config, config_hash, differences, frozen_json
 from angelx.app.config_freeze import freeze
 from angelx.app.house import House
+from angelx.app.live import Live, LiveSource
 from angelx.app.plugins import plugin_digests
 from angelx.app.session import (
     HEAD,
@@ -45,11 +46,15 @@ from angelx.bus.clock import PacedClock, SystemClock
 from angelx.domain.errors import AngelxError, ConfigInvalid, InputInvalid, JournalBroken
 from angelx.domain.events import IncidentReported, SessionStarted, SourceOpened
 from angelx.domain.ports import TickSource
+from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, TickBatch
 from angelx.health.latency import LatencyHistogram
 from angelx.market.differential import Differential
 from angelx.market.sessions import Sessions
+from angelx.services.broker_link import BrokerLink
 from angelx.services.data_feed import DataFeed
+from angelx.services.kill_switch import LatchedSends
+from angelx.services.live_feed import LiveFeed
 from angelx.signals.tuning import Tuning, tuning_of
 
 log = structlog.get_logger()
@@ -88,16 +93,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradingSession:
-    """Everything of one process: open with `open`, play with `run`, and always `close`."""
+    """Everything of one book: play it with `run`, and always `close` it.
 
-    def __init__(self, plan: Plan, state: StateDir) -> None:
+    Parameters
+    ----------
+    guard
+        Stops strategies that do not return; started by whoever owns the process, as signals are.
+    live
+        A connected broker; `None` trades on paper.
+    """
+
+    def __init__(self, plan: Plan, state: StateDir, guard: DeadlineGuard, live: Live | None = None) -> None:
         self.plan, self.state = plan, state
         self.began = time.monotonic()
         config = plan.config
         self.sessions = Sessions.load(trade_special_sessions=config.market.trade_special_sessions)
-        self.source: TickSource = open_source(config, self.sessions, plan.bounds)
+        self.live = live
+        self.source: TickSource = (
+            LiveSource(live, self._capture_directory()) if live else open_source(config, self.sessions, plan.bounds)
+        )
         self.latch = Latch.load(state.path)
-        self.guard = DeadlineGuard(config.watchdog.strategy_budget_ms / 1000)
+        self.guard = guard
         if plan.mode == "run":
             day = self.sessions.day_of(self.source.instruments[0].segment, self.source.first_at)
             freeze(state.path, config, day, at=SystemClock().now(), reason=plan.override)
@@ -116,17 +132,11 @@ class TradingSession:
             block_records=config.journal.block_records,
             key=journal_key(config),
         )
-        self.house = House(self.bus, parts, self.journal, self.latch, self.guard)
+        self.link = BrokerLink(self.bus, live.client, LatchedSends(self.latch)) if live else None
+        self.house = House(self.bus, parts, self.journal, self.latch, self.guard, link=self.link)
         self.house.learner.on_learned = lambda tuning: keep_tuning(state.path, tuning)
         self.differential = Differential(len(self.source.instruments), tick_sizes(self.source))
-        self.feed = DataFeed(
-            self.bus,
-            self.source,
-            self.differential,
-            clock=None,
-            most_rows=plan.most_rows,
-            ends_at=self._ends_at,
-        )
+        self.feed = self._feed()
         self.feed.on_gap = self.house.phases.skip_until
         self.supervisor = Supervisor(self._restarted)
         self.capture: CaptureWriter | None = None
@@ -139,6 +149,29 @@ class TradingSession:
         """Called a few times a second of the host's time: the live view."""
 
     # ------------------------------------------------------------ preparing
+    def _capture_directory(self) -> Path:
+        return Path(self.plan.config.capture.directory or self.state.path / "capture")
+
+    def _feed(self) -> DataFeed:
+        live, link = self.live, self.link
+        if live is None or link is None:
+            return DataFeed(
+                self.bus, self.source, self.differential, clock=None, most_rows=self.plan.most_rows,
+                ends_at=self._ends_at,
+            )  # fmt: skip
+        return LiveFeed(
+            self.bus, self.source, self.differential, feed=live.feed, link=link, clock=live.clock,
+            ends_at=self._over_at,
+        )  # fmt: skip
+
+    def _over_at(self, now: int) -> int:
+        """When a live day is over: some time after the last segment closed; 0 while none has been open."""
+        segments = self.house.phases.segments.values()
+        if any(segment.phase == "open" for segment in segments):
+            return 0
+        closed = self._ends_at(now)
+        return closed + int(self.plan.config.live.stop_after_close_min * 60 * NS) if closed else 0
+
     def _left(self) -> Left | None:
         """What is to be continued; what is over is put aside first."""
         path = self.state.path / JOURNAL
@@ -200,11 +233,13 @@ class TradingSession:
             The source has no usable row.
         """
         plan = self.plan
-        self.guard.start()
         self.house.host.start()
         batches = self._batches()
         first = next(batches, None)
-        if first is None:
+        if self.live is not None:
+            first = TickBatch.empty()
+            self.bus.advance(self.live.clock.now())
+        elif first is None:
             if self.left is None:
                 refused = self.differential.refused
                 raise InputInvalid(
@@ -213,14 +248,11 @@ class TradingSession:
             first = TickBatch.empty()
         else:
             self.bus.advance(first.view[AT, 0])
-        if plan.speed:
+        if plan.speed and self.live is None:
             self.feed.clock = PacedClock(self.bus.now, plan.speed)
         self._from_row = self.bus.row
         self.began = time.monotonic()
         self._begin()
-        loop = asyncio.get_running_loop()
-        control = SignalControl(loop, self.latch, self._now, self._signalled)
-        control.install()
         try:
             await self.supervisor.run(
                 Task("data_feed", lambda: self.feed.run(_chain(first, batches))),
@@ -229,21 +261,18 @@ class TradingSession:
                     Task("announcer", self.house.announcer.run, restart=True),
                     *self._watching(),
                     *self._capturing(),
+                    *self._linking(),
                 ],
             )
         except BaseException as error:
             self._halt_on(error)
             raise
-        finally:
-            self.guard.stop()
-            control.restore()
 
     def _begin(self) -> None:
         bus, plan, config = self.bus, self.plan, self.plan.config
         self.feed.on_breath = self._breathe
-        if config.capture.enabled:
-            directory = Path(config.capture.directory or self.state.path / "capture")
-            self.capture = CaptureWriter(directory, self.source.instruments)
+        if self._captures:
+            self.capture = CaptureWriter(self._capture_directory(), self.source.instruments, scope=self.source.scope)
             capture = self.capture
             self.feed.received = lambda batch, row: capture.append(batch, 0, batch.rows, row)
         bus.publish(
@@ -262,10 +291,11 @@ class TradingSession:
 
     def _halt_on(self, error: BaseException) -> None:
         """Something failed that must not: latch first, then whatever can still be written is written."""
-        self.latch.raise_to(LEVEL_NAMES.index("halt"), f"{type(error).__name__}: {error}", "supervisor", self._now())
+        self.latch.raise_to(LEVEL_NAMES.index("halt"), f"{type(error).__name__}: {error}", "supervisor", self.now())
         log.error("trading_halted", error=repr(error), action="resume after finding out why")
 
-    def _now(self) -> int:
+    def now(self) -> int:
+        """Session time: of the clock where there is one, ns."""
         return max(self.bus.now, self.feed.clock.now() if self.feed.clock else 0)
 
     def _breathe(self) -> None:
@@ -280,7 +310,7 @@ class TradingSession:
 
     def _poll(self) -> None:
         """A file `kill` in the state directory is a kill switch too."""
-        if self.latch.poll(self._now()):
+        if self.latch.poll(self.now()):
             self.feed.command(self.latch.name, self.latch.reason, "file")
 
     def _keep_head(self) -> None:
@@ -305,7 +335,24 @@ class TradingSession:
                 log.warning("loop_late", late_ms=late // 1_000_000, allowed_ms=most_ns // 1_000_000)
 
     def _capturing(self) -> list[Task]:
-        return [Task("capture", self._write_capture)] if self.plan.config.capture.enabled else []
+        return [Task("capture", self._write_capture)] if self._captures else []
+
+    @property
+    def _captures(self) -> bool:
+        """Live, the ticks that the journal refers to are nowhere else."""
+        return self.plan.config.capture.enabled or self.live is not None
+
+    def _linking(self) -> list[Task]:
+        """A real broker's tasks: neither may fail quietly."""
+        live, link = self.live, self.link
+        if live is None or link is None:
+            return []
+
+        async def watch() -> None:
+            await live.feed.subscribe(live.table, live.places)
+            await live.feed.run()
+
+        return [Task("broker_link", link.run), Task("market_feed", watch)]
 
     async def _write_capture(self) -> None:
         """Ticks are written beside the loop, never on it; what cannot be written ends the session loudly."""
@@ -319,10 +366,11 @@ class TradingSession:
     def command(self, verb: str, reason: str, who: str) -> asyncio.Future[None]:
         """A person asks: levels are latched at once, then the stream hears of it."""
         if verb in LEVEL_NAMES[1:]:
-            self.latch.raise_to(LEVEL_NAMES.index(verb), reason, who, self._now())
+            self.latch.raise_to(LEVEL_NAMES.index(verb), reason, who, self.now())
         return self.feed.command(verb, reason, who)
 
-    def _signalled(self, verb: str, name: str) -> None:
+    def signalled(self, verb: str, name: str) -> None:
+        """A signal came; its level is latched already."""
         log.info("signal_received", signal=name, action=verb)
         if verb == "stop-now":
             self.feed.stopping = f"stopped at once by {name}"
@@ -377,7 +425,7 @@ class TradingSession:
         if verb == "reload":
             self._reload()
         await self.command(verb, reason or "asked for", "operator")
-        return {"verb": verb, "level": self.latch.name, "at": _text(self._now())}
+        return {"verb": verb, "level": self.latch.name, "at": _text(self.now())}
 
     def _restarted(self, service: str, what: str) -> None:
         self.bus.publish(IncidentReported(self.bus.now, service, what))
@@ -404,7 +452,7 @@ class TradingSession:
             "equity": ledger.cash + value,
             "pnl": ledger.cash + value - house.parts.capital,
             "restarts": self.supervisor.restarts,
-            "tick_age_s": round((self._now() - bus.row_at) / 1e9, 3) if bus.row_at else None,
+            "tick_age_s": round((self.now() - bus.row_at) / 1e9, 3) if bus.row_at else None,
             "mailboxes": {house.announcer.name: house.announcer.mailbox.depth},
             "loop_lag_p99_ms": self.loop_lag.percentile(99.0) / 1e6 if self.loop_lag.count else None,
             "pid_token": self.state.token,

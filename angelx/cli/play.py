@@ -1,8 +1,9 @@
 """`angelx paper`, `replay`, `run` and `report`: sessions."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 import typer
@@ -10,6 +11,9 @@ import typer
 from angelx.cli.output import HALTED, answer, configure_logging, guarded, say
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import NS
+
+if TYPE_CHECKING:
+    from angelx.app.trading import Plan
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 ConfigFile = Annotated[
@@ -66,7 +70,7 @@ def paper(
 
     def body() -> int:
         overrides = {**_common(state_dir or Path("var/paper"), seed, speed, strategy), **settings_of(settings)}
-        return _play("paper", config, overrides, {}, fresh, no_view, batch_rows, json)
+        return _play("paper", [config], overrides, {}, fresh, no_view, batch_rows, json)
 
     guarded(body, json=json)
 
@@ -101,15 +105,20 @@ def replay(
     def body() -> int:
         overrides = {**_common(state_dir or Path("var/replay"), seed, speed, strategy), "market.source": str(path)}
         overrides |= _for_recording(path, config, overrides)
-        return _play("replay", config, overrides | settings_of(settings), {"begin": begin, "end": end}, fresh, no_view,
-                     batch_rows, json)  # fmt: skip
+        bounds = {"begin": begin, "end": end}
+        return _play("replay", [config], overrides | settings_of(settings), bounds, fresh, no_view, batch_rows, json)
 
     guarded(body, json=json)
 
 
 def run(
     *,
-    config: ConfigFile = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--config", "-c", help="YAML configuration; given twice, two books trade in one process, a broker each."
+        ),
+    ] = None,
     state_dir: StateDirectory = None,
     speed: Speed = None,
     strategy: Strategies = None,
@@ -120,7 +129,9 @@ def run(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Run the daemon in the foreground, in real time, until SIGTERM.
+    """Run the daemon in the foreground, in real time, until SIGTERM or the end of the trading day.
+
+    `broker` in the configuration says where orders go: paper, angelone or alpaca.
 
     Talk to it with status, kill, flatten, resume and stop. Signals: SIGTERM and SIGINT stop in order (positions and
     protective orders stay), SIGUSR1 halts, SIGUSR2 flattens, SIGHUP reloads. A halt survives any restart until
@@ -129,7 +140,7 @@ def run(
 
     def body() -> int:
         overrides = {**_common(state_dir, None, speed, strategy), **settings_of(settings)}
-        return _play("run", config, overrides, {}, fresh, True, MOST_ROWS, json, override_freeze)
+        return _play("run", config or [None], overrides, {}, fresh, True, MOST_ROWS, json, override_freeze)
 
     guarded(body, json=json)
 
@@ -156,7 +167,7 @@ def report(
 # ---------------------------------------------------------------- the body they share
 def _play(
     mode: str,
-    config_file: Path | None,
+    config_files: Sequence[Path | None],
     overrides: dict[str, Any],
     bounds: dict[str, str | None],
     fresh: bool,
@@ -166,15 +177,49 @@ def _play(
     override: str = "",
 ) -> int:
     from angelx.adapters.terminal import open_progress
+    from angelx.research.play import play
+
+    plans = [_plan(mode, file, overrides, bounds, fresh, batch_rows, override) for file in config_files]
+    directories = [Path(plan.config.state_dir).expanduser().resolve() for plan in plans]
+    if len(set(directories)) < len(directories):
+        raise InputInvalid("each book needs a state_dir of its own")
+    config = plans[0].config
+    log_file = None if mode == "run" else directories[0] / "angelx.log"
+    configure_logging(config.log.level, config.log.format, log_file)
+    outcomes = play(
+        plans,
+        open_progress(live=not (no_view or json)),
+        lambda fresh: configure_logging(fresh.log.level, fresh.log.format, log_file),
+    )
+    for outcome in outcomes:
+        _summarise(outcome.summary, json=json)
+        if outcome.summary["scope"] == "indicative" and not outcome.summary["fills"]:
+            say("This recording has no quotes, so nothing can trade.", json=json)
+            say("--set market.bar_spread_bps=5 puts a touch of that width around bars.", json=json)
+    running = all(outcome.summary["level"] == "running" for outcome in outcomes)
+    if json:
+        one = outcomes[0].summary
+        answer({"ok": running, **(one if len(outcomes) == 1 else {"books": [book.summary for book in outcomes]})})
+    return 0 if running else HALTED
+
+
+def _plan(
+    mode: str,
+    config_file: Path | None,
+    overrides: dict[str, Any],
+    bounds: dict[str, str | None],
+    fresh: bool,
+    batch_rows: int,
+    override: str,
+) -> "Plan":
     from angelx.app.config import load_config
     from angelx.app.sources import Bounds
     from angelx.app.trading import Plan
-    from angelx.research.play import play
     from angelx.research.session_facts import ZONES
 
     config = load_config(config_file, overrides)
     zone = ZoneInfo(ZONES[config.currency])
-    plan = Plan(
+    return Plan(
         mode=mode,
         config=config,
         bounds=Bounds(moment_of(bounds.get("begin"), zone), moment_of(bounds.get("end"), zone, last=True)),
@@ -183,20 +228,6 @@ def _play(
         override=override,
         read_again=(lambda: load_config(config_file, overrides)) if config_file is not None else None,
     )
-    log_file = None if mode == "run" else Path(config.state_dir).expanduser() / "angelx.log"
-    configure_logging(config.log.level, config.log.format, log_file)
-    outcome = play(
-        plan,
-        open_progress(live=not (no_view or json)),
-        lambda fresh: configure_logging(fresh.log.level, fresh.log.format, log_file),
-    )
-    _summarise(outcome.summary, json=json)
-    if outcome.summary["scope"] == "indicative" and not outcome.summary["fills"]:
-        say("This recording has no quotes, so nothing can trade.", json=json)
-        say("--set market.bar_spread_bps=5 puts a touch of that width around bars.", json=json)
-    if json:
-        answer({"ok": outcome.summary["level"] == "running", **outcome.summary})
-    return HALTED if outcome.summary["level"] != "running" else 0
 
 
 def _summarise(summary: dict[str, Any], *, json: bool) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +12,15 @@ import msgspec
 
 from angelx.adapters.journal import Head, JournalReader
 from angelx.adapters.latch import LEVEL_NAMES
+from angelx.adapters.signals import DeadlineGuard, SignalControl
 from angelx.adapters.state_dir import StateDir, durable_write
 from angelx.adapters.terminal import FillLine, LatencyLine, OrderLine, PositionLine, Progress, Snapshot
 from angelx.app.config import Config
+from angelx.app.live import Live
 from angelx.app.session import JOURNAL
+from angelx.app.supervisor import ServiceFailed
 from angelx.app.trading import Plan, TradingSession
+from angelx.domain.errors import AngelxError
 from angelx.domain.events import OrderFilled, SignalRefused
 from angelx.research.session_facts import ZONES, SessionFacts
 from angelx.services.quiet_memory import quiet_memory
@@ -35,31 +39,96 @@ class Outcome(msgspec.Struct, frozen=True):
     """The kill switch at the end."""
 
 
-def play(plan: Plan, progress: Progress, on_reload: Callable[[Config], None] | None = None) -> Outcome:
-    """Run a session to its end.
+def play(
+    plans: Sequence[Plan], progress: Progress, on_reload: Callable[[Config], None] | None = None
+) -> tuple[Outcome, ...]:
+    """Run sessions to their ends: one, or a book for each broker beside each other on one loop.
 
     Raises
     ------
     AngelxError
-        It could not be run; whatever had happened is in the journal.
+        One could not be run, and all have stopped; whatever had happened is in their journals.
     """
-    state = StateDir.open(Path(plan.config.state_dir))
+    books: list[TradingSession] = []
+    guard = DeadlineGuard(min(plan.config.watchdog.strategy_budget_ms for plan in plans) / 1000)
+    with asyncio.Runner(loop_factory=_loop_factory(plans[0])) as runner:
+        watcher: Watcher | None = None
+        try:
+            runner.run(_open(plans, guard, books))
+            watcher = Watcher(books[0], progress)
+            books[0].on_breath = watcher.breathe
+            books[0].on_reload = on_reload or books[0].on_reload
+            with quiet_memory():
+                runner.run(_trade(books, guard))
+        finally:
+            for book in books:
+                book.close()
+                if book.live is not None:
+                    runner.run(book.live.release())
+            if watcher is not None:
+                progress.close(watcher.snapshot())
+    return tuple(Outcome(_summed_up(book), book.latch.name) for book in books)
+
+
+async def _open(plans: Sequence[Plan], guard: DeadlineGuard, books: list[TradingSession]) -> None:
+    """Every session in its turn; those that are there are there, also when the next one cannot be opened."""
+    for plan in plans:
+        book = await _opened(plan, guard)
+        books.append(book)
+
+
+async def _opened(plan: Plan, guard: DeadlineGuard) -> TradingSession:
+    """A session that is ready to run, its broker connected."""
+    config = plan.config
+    state = StateDir.open(Path(config.state_dir))
+    live: Live | None = None
     try:
-        session = TradingSession(plan, state)
+        if plan.mode == "run" and config.broker != "paper":
+            from angelx.app.brokers import connect
+
+            live = await connect(config, state.path)
+        return TradingSession(plan, state, guard, live)
     except BaseException:
+        if live is not None:
+            await live.release()
         state.close()
         raise
-    watcher = Watcher(session, progress)
-    session.on_breath = watcher.breathe
-    if on_reload is not None:
-        session.on_reload = on_reload
+
+
+async def _trade(books: Sequence[TradingSession], guard: DeadlineGuard) -> None:
+    """All books at once; signals are for all of them."""
+
+    def signalled(verb: str, name: str) -> None:
+        for book in books:
+            book.signalled(verb, name)
+
+    control = SignalControl(asyncio.get_running_loop(), _Latches(books), books[0].now, signalled)
+    guard.start()
+    control.install()
     try:
-        with quiet_memory(), asyncio.Runner(loop_factory=_loop_factory(plan)) as runner:
-            runner.run(session.run())
+        if len(books) == 1:
+            await books[0].run()
+            return
+        async with asyncio.TaskGroup() as group:
+            for book in books:
+                group.create_task(book.run(), name=book.source.name)
+    except* (AngelxError, ServiceFailed) as failures:
+        raise failures.exceptions[0] from None
     finally:
-        session.close()
-        progress.close(watcher.snapshot())
-    return Outcome(_summed_up(session), session.latch.name)
+        guard.stop()
+        control.restore()
+
+
+class _Latches:
+    """The kill switch of every book."""
+
+    def __init__(self, books: Sequence[TradingSession]) -> None:
+        self._books = books
+
+    def raise_to(self, level: int, reason: str, who: str, at: int) -> None:
+        """Raise all of them."""
+        for book in self._books:
+            book.latch.raise_to(level, reason, who, at)
 
 
 def _loop_factory(plan: Plan) -> Callable[[], asyncio.AbstractEventLoop]:

@@ -78,8 +78,9 @@ CASES: dict[str, tuple[str | bytes, str]] = {
     "speed": ("speed: fast\n", "c.yaml:1: speed: fast is not allowed; allowed: max, real, or a number above 0"),
     "no speed": ("speed: 0\n", "c.yaml:1: speed: 0 is not allowed"),
     "speed as a list": ("speed: [1]\n", "c.yaml:1: speed: [1] is not allowed"),
-    "a later broker": ("broker: angelone\n", "angelone is not in this version, which trades on paper; allowed: paper"),
-    "no broker": ("broker: zerodha\n", "broker: zerodha is not allowed; allowed: paper"),
+    "the wrong currency": ("broker: alpaca\n", "a book at alpaca is kept in USD: set `currency`"),
+    "no broker": ("broker: zerodha\n", "broker: zerodha is not allowed; allowed: paper, angelone, alpaca"),
+    "no address": ("live: {base_url: venue}\n", "live.base_url: venue is not allowed; allowed: null, or http(s)://"),
     "five decimals": ("capital: 0.12345\n", "capital has at most four decimal places"),
     "windows": (
         "risk: {flat_before_close_min: 40}\n",
@@ -118,7 +119,7 @@ def test_a_refusal_says_where_what_and_what_instead(tmp_path: Path, case: str) -
 
 
 def test_everything_wrong_is_said_at_once_and_once(tmp_path: Path) -> None:
-    text = "seed: -1\nseed: -2\nrisk:\n  dayly_loss: 1\n  max_positions: many\nmarket: {spot: .nan}\nbroker: alpaca\n"
+    text = "seed: -1\nseed: -2\nrisk:\n  dayly_loss: 1\n  max_positions: many\nmarket: {spot: .nan}\nbroker: alpacca\n"
     lines = refusal(tmp_path, text, {"log.levle": "info"}, ANGELX__JOURNAL__BLOCK_RECORDS="0").splitlines()
     assert lines[0] == "8 problems in the configuration:"
     assert len(lines) == 9

@@ -67,7 +67,6 @@ MERGES: Final = 10
 class _Doubt(msgspec.Struct):
     """An order that may be live."""
 
-    approved: OrderApproved
     due_s: float
     """Loop time of the next look-up."""
     looked: int = 0
@@ -117,6 +116,7 @@ class AlpacaClient:
             raise ValueError(f"time_in_force must be one of {', '.join(TIMES_IN_FORCE)}, was {time_in_force!r}")
         self.on_report: Callable[[Event], None] = _nobody
         self.on_state: Callable[[bool, str], None] = _nobody
+        self.last_look: Callable[[OrderApproved], str] = _no_objection
         self._now, self._random = now, random
         self.capabilities = capabilities(self._today())
         self._transport, self._cache = transport, cache
@@ -412,13 +412,14 @@ class AlpacaClient:
                 self._body(order, listing.symbol, contracts),
                 order=order.order,
                 priority=Priority.EXIT if order.reduces else Priority.ENTRY,
+                last_look=lambda: self.last_look(order),
             )
             wire = msgspec.json.decode(response.body, type=WireOrder)
         except (OrderFateUnknown, asyncio.CancelledError):
-            self._doubt(order)
+            self._doubt(order.order)
             raise
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            self._doubt(order)
+            self._doubt(order.order)
             raise OrderFateUnknown(order.order, f"the answer cannot be read: {error}") from error
         except OrderRejected as error:
             if not str(error).startswith(DUPLICATE_ID):
@@ -446,11 +447,11 @@ class AlpacaClient:
         try:
             wire = await self._by_client_id(order.order)
         except BrokerError as unread:
-            self._doubt(order)
+            self._doubt(order.order)
             raise OrderFateUnknown(order.order, f"{error}; looking it up: {unread}") from unread
         slack = TOLERANCE_NS + abs(self.offset_ns)
         if wire is None:
-            self._doubt(order)
+            self._doubt(order.order)
             raise OrderFateUnknown(order.order, f"{error}, and no order of that id is there yet")
         if not same_order(order, wire, contracts, symbol, order.at - slack, self._now() + slack):
             self._tracker.forget(order.order)
@@ -470,8 +471,8 @@ class AlpacaClient:
             raise OrderRejected(f"rejected: {wire.reject_reason or 'no reason given'}")
         return OrderAccepted(at, order.order, wire.id)
 
-    def _doubt(self, order: OrderApproved) -> None:
-        self._doubts[order.order] = _Doubt(order, asyncio.get_running_loop().time() + DOUBT_PAUSES_S[0])
+    def _doubt(self, order: str) -> None:
+        self._doubts[order] = _Doubt(asyncio.get_running_loop().time() + DOUBT_PAUSES_S[0])
         self._wake.set()
 
     async def look_up(self, order: str) -> OrderReport | None:
@@ -554,12 +555,8 @@ class AlpacaClient:
 
     def _look_soon(self, order: str) -> None:
         """The books are asked about an order at once."""
-        tracked = self._tracker.orders.get(order)
-        if tracked is not None:
-            approved = OrderApproved(
-                self._now(), order, 0, "", tracked.instrument.id, tracked.side, tracked.quantity, 0, True, 0, "", 1.0
-            )
-            self._doubt(approved)
+        if order in self._tracker.orders:
+            self._doubt(order)
 
     # ------------------------------------------------------------ the books
     async def order_book(self) -> Sequence[OrderReport]:
@@ -637,6 +634,11 @@ def _instant(text: str) -> int:
         return instant_of(text)
     except ValueError:
         return 0
+
+
+def _no_objection(order: OrderApproved) -> str:
+    """Nobody keeps orders here."""
+    return ""
 
 
 def _nobody(*_: object) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from angelx.adapters.alpaca.credentials import Credentials
 from angelx.adapters.alpaca.refusals import error_of, is_unclear
 from angelx.adapters.rate_budget import Priority, RateBudget
-from angelx.domain.errors import BrokerUnreachable, OrderFateUnknown, RateLimited
+from angelx.domain.errors import BrokerUnreachable, OrderFateUnknown, OrderRejected, RateLimited
 from angelx.domain.scalars import NS
 from angelx.domain.wire import NoAnswer, Response, Transport
 from angelx.orders.windows import MINUTE, Limit
@@ -62,9 +62,19 @@ class Rest:
         """Their clock less ours by the last answer's `Date`, ns: a sanity check, it has a resolution of a second."""
 
     async def send(
-        self, method: str, path: str, body: object = None, *, order: str, priority: Priority, within_s: float = 5.0
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        order: str,
+        priority: Priority,
+        within_s: float = 5.0,
+        last_look: Callable[[], str] = str,
     ) -> Response:
         """Ask once for a change.
+
+        `last_look` is asked when the budget lets it go: a reason keeps it here, as `OrderRejected`.
 
         Raises
         ------
@@ -74,6 +84,8 @@ class Rest:
             It may have been done.
         """
         await self._budget.take(CATEGORY, priority, within_s=within_s)
+        if why := last_look():
+            raise OrderRejected(f"barred: {why}")
         data = b"" if body is None else msgspec.json.encode(body)
         headers = self._credentials.headers() | ({"content-type": "application/json"} if data else {})
         try:

@@ -233,7 +233,7 @@ class TickColumns:
         """The good messages of a frame that as a whole does not decode."""
         codec = msgspec.msgpack if msgpack and type(frame) is bytes else msgspec.json
         try:
-            parts = codec.decode(frame, type=list[msgspec.Raw])  # type: ignore[arg-type]
+            parts = codec.decode(frame, type=list[msgspec.Raw])
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             self.refused["bad_frame"] += 1
             return []

@@ -22,7 +22,7 @@ from angelx.adapters.rate_budget import Priority
 from angelx.domain.errors import BrokerError, BrokerUnreachable, InputInvalid
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import TickBatch
+from angelx.domain.ticks import LAST, TickBatch
 from angelx.domain.wire import Transport
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ class _StreamError(msgspec.Struct, rename="camel"):
     error_message: str = ""
 
 
-class _Changed(Exception):  # noqa: N818  (no error)
+class _Changed(Exception):
     """Other instruments are asked for."""
 
 
@@ -206,6 +206,24 @@ class AngelOneFeed:
             tables = [batch.table for batch in self._restored(line, quotes, places)]
             if tables:
                 self.on_rows(TickBatch(np.ascontiguousarray(np.concatenate(tables, axis=1))))
+
+    async def last_price(self, instrument: str) -> int:
+        """Last price of one instrument, 1/10,000.
+
+        Raises
+        ------
+        InputInvalid
+            It is not in today's scrip master.
+        BrokerError
+            It could not be had.
+        """
+        _, contract = self._contract(instrument, 0)
+        body = {"mode": "FULL", "exchangeTokens": {contract.exchange: [contract.token]}}
+        data = await self._client.caller.read("POST", QUOTE, QUOTES, body, priority=Priority.LOOKUP)
+        try:
+            return _cells(one_of(data, _Quotes).fetched[0])[LAST]
+        except (ValueError, IndexError) as error:
+            raise BrokerUnreachable(f"no price of {instrument}: {error}") from error
 
     def _restored(
         self, line: "_Line", quotes: Sequence[_Quote], places: dict[tuple[str, str], int]

@@ -1,0 +1,192 @@
+"""Brokers put together: transports, session, client and feed, and the instruments chosen from the broker's master."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from angelx.adapters.http_transport import HttpTransport
+from angelx.app.config import Config
+from angelx.app.live import Live
+from angelx.app.session import fee_of
+from angelx.bus.clock import PacedClock, PacingClock, SystemClock
+from angelx.domain.errors import BrokerUnreachable, ConfigInvalid
+from angelx.domain.instruments import Instrument, InstrumentTable, Kind
+from angelx.domain.wire import NoAnswer, Transport
+from angelx.market.sessions import Sessions
+
+if TYPE_CHECKING:
+    from angelx.adapters.angelone.feed import AngelOneFeed
+
+log = structlog.get_logger()
+
+ANGELONE: Final = {
+    "rest": "https://apiconnect.angelone.in",
+    "market": "https://smartapisocket.angelone.in",
+    "orders": "https://tns.angelone.in",
+    "master": "https://margincalculator.angelbroking.com",
+}
+ALPACA: Final = {
+    "live": "https://api.alpaca.markets",
+    "paper": "https://paper-api.alpaca.markets",
+    "data": "https://data.alpaca.markets",
+    "stream": "https://stream.data.alpaca.markets",
+}
+MASTERS: Final = "instruments"
+"""Folder of instrument masters in the state directory."""
+
+
+class VenueTime(msgspec.Struct, frozen=True):
+    """What `angelx venue` answers at `/venue/clock`."""
+
+    now: int
+    speed: float
+
+
+async def connect(config: Config, state: Path) -> Live:
+    """Log in at the broker that a configuration names, and choose what is watched.
+
+    Raises
+    ------
+    BrokerError
+        It cannot be reached, or does not let us in.
+    ConfigInvalid
+        A credential is missing, or a symbol is not in the broker's master.
+    """
+    return await (_angelone if config.broker == "angelone" else _alpaca)(config, state)
+
+
+class _Ways:
+    """Transports, one for each host; all the same where one address is given."""
+
+    def __init__(self, base_url: str | None) -> None:
+        self._base_url = base_url
+        self._open: dict[str, HttpTransport] = {}
+
+    def to(self, url: str) -> HttpTransport:
+        """The way to a host."""
+        origin = self._base_url or url
+        return self._open.setdefault(origin, HttpTransport(origin))
+
+    async def close(self) -> None:
+        """Let every connection go."""
+        for transport in self._open.values():
+            await transport.close()
+
+
+async def _clock(config: Config, transport: Transport) -> PacingClock:
+    if config.live.clock == "host":
+        return SystemClock()
+    try:
+        answer = await transport.request("GET", "/venue/clock", headers={}, timeout_s=config.live.timeout_s)
+        time = msgspec.json.decode(answer.body, type=VenueTime)
+    except (NoAnswer, msgspec.DecodeError) as error:
+        raise BrokerUnreachable(f"live.clock: {config.live.base_url} says no venue time: {error}") from error
+    clock = PacedClock(time.now, time.speed)
+    clock.now()
+    return clock
+
+
+def _secret(config: Config, name: str) -> str:
+    secret = getattr(config.secrets, name)
+    if secret is None:
+        raise ConfigInvalid(
+            f"broker {config.broker}: the credential {name} is missing: set ANGELX_{name.upper()}, or write it to "
+            f"{config.credentials.directory}/{name} (mode 0600)"
+        )
+    found: str = secret.get_secret_value()
+    return found
+
+
+# ---------------------------------------------------------------- Angel One
+async def _angelone(config: Config, state: Path) -> Live:
+    from angelx.adapters.angelone.client import AngelOneClient
+    from angelx.adapters.angelone.feed import AngelOneFeed
+    from angelx.adapters.angelone.limits import rate_budget
+    from angelx.adapters.angelone.master import MasterStore
+    from angelx.adapters.angelone.session import AngelLogin, AngelSession
+
+    login = AngelLogin(
+        client_code=_secret(config, "angelone_client_code"), pin=_secret(config, "angelone_pin"),
+        totp_secret=_secret(config, "angelone_totp_secret"), api_key=_secret(config, "angelone_api_key"),
+    )  # fmt: skip
+    live, ways, random = config.live, _Ways(config.live.base_url), Random(config.seed)
+    try:
+        rest = ways.to(ANGELONE["rest"])
+        clock = await _clock(config, rest)
+        session = AngelSession(login, rest, rate_budget(), clock, random, timeout_s=live.timeout_s)
+        client = AngelOneClient(
+            session, orders=ways.to(ANGELONE["orders"]), master=ways.to(ANGELONE["master"]),
+            store=MasterStore(state / MASTERS), fee=fee_of(config, Sessions.load()), random=random,
+            timeout_s=live.timeout_s,
+        )  # fmt: skip
+        feed = AngelOneFeed(client, ways.to(ANGELONE["market"]), random)
+        table = InstrumentTable(await _chain(config, await client.instruments(), feed))
+        await client.connect(table)
+    except BaseException:
+        await ways.close()
+        raise
+    log.info("broker_connected", broker="angelone", instruments=len(table))
+    return Live("angelone", client, feed, table, range(len(table)), clock, "nbbo", ways.close)
+
+
+async def _chain(config: Config, master: Sequence[Instrument], feed: "AngelOneFeed") -> list[Instrument]:
+    """Each underlying, and its options of the nearest expiries around the money."""
+    chosen: list[Instrument] = []
+    for symbol in config.live.symbols:
+        named = [one for one in master if one.symbol == symbol and one.kind in (Kind.INDEX, Kind.EQUITY)]
+        if not named:
+            raise ConfigInvalid(f"live.symbols: {symbol} is not in Angel One's scrip master of today")
+        underlying = named[0]
+        options = [one for one in master if one.underlying == underlying.id and one.expiry is not None]
+        days = sorted({one.expiry for one in options if one.expiry})[: config.live.expiries]
+        spot = await feed.last_price(underlying.id)
+        chosen.append(underlying)
+        for day in days:
+            of_day = [one for one in options if one.expiry == day]
+            strikes = sorted({one.strike for one in of_day}, key=lambda strike: abs(strike - spot))
+            near = set(strikes[: 2 * config.live.strikes])
+            chosen += sorted((one for one in of_day if one.strike in near), key=lambda one: (one.strike, one.id))
+    return chosen
+
+
+# ---------------------------------------------------------------- Alpaca
+async def _alpaca(config: Config, state: Path) -> Live:
+    from angelx.adapters.alpaca.client import AlpacaClient
+    from angelx.adapters.alpaca.credentials import Credentials
+    from angelx.adapters.alpaca.feed import AlpacaFeed
+
+    keys = Credentials(_secret(config, "alpaca_key_id"), _secret(config, "alpaca_secret_key"))
+    live, ways, random = config.live, _Ways(config.live.base_url), Random(config.seed)
+    if live.feed == "iex" and not live.allow_iex:
+        raise ConfigInvalid("live.feed: iex shows one exchange's quotes; live.allow_iex: true trades on them anyway")
+    try:
+        trading = ways.to(ALPACA["paper" if live.paper_account else "live"])
+        clock = await _clock(config, trading)
+        client = AlpacaClient(
+            trading, keys, now=clock.now, random=random, cache=state / MASTERS, timeout_s=live.timeout_s,
+            fee=fee_of(config, Sessions.load()),
+        )  # fmt: skip
+        table = InstrumentTable(_shares(config, await client.instruments()))
+        await client.connect(table)
+        symbols = {one.id: one.symbol for one in table}
+        feed = AlpacaFeed(
+            ways.to(ALPACA["stream"]), ways.to(ALPACA["data"]), keys, feed=live.feed, symbol_of=symbols.get,
+            now=clock.now, random=random, timeout_s=live.timeout_s,
+        )  # fmt: skip
+    except BaseException:
+        await ways.close()
+        raise
+    log.info("broker_connected", broker="alpaca", instruments=len(table))
+    return Live("alpaca", client, feed, table, range(len(table)), clock, feed.scope, ways.close)
+
+
+def _shares(config: Config, master: Sequence[Instrument]) -> list[Instrument]:
+    by_symbol = {one.symbol: one for one in master if one.kind is Kind.EQUITY}
+    missing = [symbol for symbol in config.live.symbols if symbol not in by_symbol]
+    if missing:
+        raise ConfigInvalid(f"live.symbols: {', '.join(missing)} is not among Alpaca's active shares")
+    return [by_symbol[symbol] for symbol in config.live.symbols]

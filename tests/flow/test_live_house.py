@@ -1,0 +1,154 @@
+"""Live trading against a broker that loses, repeats and delays answers: nothing doubled, nothing lost."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from angelx.domain.events import (
+    BooksRead,
+    CommandReceived,
+    HealthChanged,
+    IncidentReported,
+    OrderApproved,
+    OrderEnded,
+    OrderFilled,
+)
+from angelx.orders.states import ENDED
+from angelx.sim.loop import simulate
+from tests.flow.live_house import FAULTS, FickleBroker, LivePlay
+from tests.flow.small_house import Gambler, Holder, market
+
+
+def played(seed: int, faults: tuple[str, ...] = FAULTS, *, rows: int = 1500, seconds: float = 240.0) -> LivePlay:
+    """A hundred seconds of quotes and two minutes in which everything settles."""
+    broker = FickleBroker(seed, faults)
+    play = LivePlay(broker, market(seed, rows), [Gambler("g", seed, eager=0.2)], seconds)
+    return simulate(play.run, seed=seed)
+
+
+def check(play: LivePlay) -> None:
+    """What must hold whatever the broker did."""
+    broker, house = play.broker, play.house
+    assert max(Counter(broker.posted).values(), default=0) <= 1, "no order left twice"
+    assert max(Counter(broker.received).values(), default=0) <= 1
+    ledger = Counter[str]()
+    for position in house.ledger.positions.values():
+        ledger[position.instrument] += position.quantity
+    assert {k: v for k, v in ledger.items() if v} == {k: v for k, v in broker.held.items() if v}
+    assert {k: v for k, v in ledger.items() if v} == house.book.net
+    fills = [event for event in play.of(OrderFilled) if isinstance(event, OrderFilled)]
+    by_order = Counter[str]()
+    for execution, event in {fill.execution: fill for fill in fills}.items():
+        assert execution
+        by_order[event.order] += event.quantity
+    for name, order in house.router.orders.items():
+        assert order.filled == by_order[name]
+        assert order.state in ENDED, f"{name}: {broker.fate.get(name)} left it {order.state}"
+        report = broker.orders.get(name)
+        assert order.filled == (report.filled if report else 0)
+    assert not house.router.live
+    assert house.book.reserved == 0
+    assert all(line.buying == line.selling == 0 for line in house.book.lines.values())
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 10**6))
+def test_whatever_the_broker_does_the_books_agree_in_the_end(seed: int) -> None:
+    play = played(seed)
+    check(play)
+    assert play.of(OrderApproved)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_alone(fault: str) -> None:
+    play = played(7, (fault,), rows=700)
+    check(play)
+    outcomes = {(e.outcome, e.code) for e in play.of(OrderEnded) if isinstance(e, OrderEnded)}
+    expected = {
+        "none": set(), "twice": set(), "reports_first": set(), "lost_reply": set(),
+        "rejected": {("rejected", "broker")}, "unreachable": {("rejected", "unreachable")},
+        "rate": {("rejected", "rate_limited")}, "never_arrived": {("absent", "absent")},
+    }  # fmt: skip
+    if fault == "late":  # given up, then adopted, and an entry is asked back
+        assert ("absent", "absent") in outcomes
+    else:
+        assert outcomes == expected[fault]
+
+
+def test_the_same_seed_gives_the_same_journal() -> None:
+    assert played(3).journal.records == played(3).journal.records
+
+
+def test_what_was_held_before_us_is_left_alone_and_told() -> None:
+    broker = FickleBroker(1, ("none",))
+    broker.foreign = {"NSE:X": 40}
+    play = simulate(LivePlay(broker, market(1, 600), [Gambler("g", 1, (1, 2), eager=0.2)], 120.0).run)
+    check(play)
+    told = [event.what for event in play.of(IncidentReported) if isinstance(event, IncidentReported)]
+    assert any("40 units of NSE:X are not ours" in what for what in told)
+    assert not [e for e in play.of(HealthChanged) if isinstance(e, HealthChanged) and e.state == "paused"]
+
+
+def test_a_position_that_nobody_explains_bars_entries() -> None:
+    broker = FickleBroker(1, ("none",))
+    play = LivePlay(broker, market(1, 900), [Holder()], 120.0)
+
+    async def run() -> LivePlay:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        loop.call_later(20.0, lambda: broker.foreign.update({"NSE:X": 40}))
+        return await play.run()
+
+    simulate(run)
+    paused = [e for e in play.of(HealthChanged) if isinstance(e, HealthChanged) and e.state == "paused"]
+    assert paused
+    assert "NSE:X: ours 0, broker's 40" in paused[0].reason
+
+
+def test_books_that_cannot_be_read_are_no_empty_books() -> None:
+    broker = FickleBroker(5, ("none",))
+    play = LivePlay(broker, market(5, 900), [Holder()], 150.0)
+
+    async def run() -> LivePlay:
+        import asyncio
+
+        asyncio.get_running_loop().call_later(30.0, lambda: setattr(broker, "reads_fail", True))
+        return await play.run()
+
+    simulate(run)
+    assert play.of(BooksRead)
+    assert not [e for e in play.of(HealthChanged) if isinstance(e, HealthChanged) and e.state == "paused"]
+    assert any("books cannot be read" in e.what for e in play.of(IncidentReported) if isinstance(e, IncidentReported))
+
+
+def test_a_halt_bars_what_waits_to_be_sent() -> None:
+    broker = FickleBroker(2, ("none",))
+    play = LivePlay(broker, market(2, 900), [Gambler("g", 2, eager=0.3)], 120.0)
+
+    async def run() -> LivePlay:
+        import asyncio
+
+        def halt() -> None:
+            play.latch.raise_to(3, "test", "operator", play.clock.now())
+            play.feed.command("silent", "test", "operator")
+
+        asyncio.get_running_loop().call_later(10.0, halt)
+        return await play.run()
+
+    simulate(run)
+    at = next(e.at for e in play.of(CommandReceived))
+    approved = [e for e in play.of(OrderApproved) if e.at > at]
+    assert not {e.order for e in approved if isinstance(e, OrderApproved)} & set(broker.posted)
+
+
+def test_a_fill_of_an_order_that_has_ended_goes_through_and_a_second_end_does_not() -> None:
+    play = played(4, ("rejected",), rows=400, seconds=60.0)
+    name = next(iter(play.house.router.orders))
+    order = play.house.router.orders[name].approved
+    late = OrderFilled(0, name, order.instrument, order.side, 75, order.limit, 0, "LATE")
+    for event in (late, OrderEnded(0, name, "cancelled", "requested", "")):
+        play.broker.on_report(event)
+    assert [type(event) for event in play.link.take(play.bus.now)] == [OrderFilled]
