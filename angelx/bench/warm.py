@@ -11,12 +11,13 @@ from typing import Final
 from angelx.domain.ticks import TickBatch
 
 KEPT_S: Final = 14 * 86_400.0
+WARM_NS: Final = 600 * 1_000_000_000
 
 
 def warm_up() -> dict[str, float]:
     """Seconds that each part took; next to nothing where the cache was warm."""
     took: dict[str, float] = {}
-    for name, work in (("market", _market), ("stream", _stream)):
+    for name, work in (("market", _market), ("stream", _stream), ("chains", _chains), ("wire", _wire)):
         began = time.perf_counter()
         work()
         took[name] = round(time.perf_counter() - began, 3)
@@ -75,6 +76,44 @@ def _stream() -> None:
     house.start()
     for batch in source.batches():
         _feed(bus.feed, differential.process(batch))
+
+
+def _chains() -> None:
+    """Ten minutes of a small simulated day through the option strategy, the chain engine and every filter."""
+    from angelx.adapters.journal import MemoryJournal
+    from angelx.app.config import load_config
+    from angelx.app.house import House
+    from angelx.app.session import parts_of, tick_sizes
+    from angelx.app.sources import Bounds, open_source
+    from angelx.bus.bus import Bus
+    from angelx.market.differential import Differential
+    from angelx.market.sessions import Sessions
+    from angelx.services.guard import Unguarded
+    from angelx.services.kill_switch import MemoryLatch
+
+    sessions = Sessions.load()
+    config = load_config(None, {"market.expiries": 2, "market.strikes": 12}, environ={})
+    source = open_source(config, sessions, Bounds())
+    bus = Bus()
+    house = House(bus, parts_of(config, source, sessions, "warm"), MemoryJournal(bus), MemoryLatch(), Unguarded())
+    differential = Differential(len(source.instruments), tick_sizes(source))
+    house.host.start()
+    bus.advance(source.first_at)
+    house.start()
+    for batch in source.batches():
+        _feed(bus.feed, differential.process(batch))
+        if bus.now > source.first_at + WARM_NS:
+            return
+
+
+def _wire() -> None:
+    """What brokers' market data is decoded with: both compile when they are made."""
+    from angelx.adapters.alpaca.ticks import TickColumns
+    from angelx.adapters.angelone.packets import PacketDecoder
+    from angelx.domain.instruments import InstrumentTable
+
+    PacketDecoder({}, 1)
+    TickColumns(InstrumentTable([]), {})
 
 
 def _feed(feed: Callable[[TickBatch, int, int], None], batch: TickBatch) -> None:

@@ -139,6 +139,9 @@ def run(
     """
 
     def body() -> int:
+        from angelx.bench.warm import warm_up
+
+        warm_up()  # Nothing compiles while quotes come in.
         overrides = {**_common(state_dir, None, speed, strategy), **settings_of(settings)}
         return _play("run", config or [None], overrides, {}, fresh, True, MOST_ROWS, json, override_freeze)
 

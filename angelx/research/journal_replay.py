@@ -10,6 +10,7 @@ from angelx.adapters.journal import JournalReader, MemoryJournal
 from angelx.adapters.signals import DeadlineGuard
 from angelx.app.config import config_of
 from angelx.app.house import House
+from angelx.app.live import LIVE
 from angelx.app.plugins import plugin_digests
 from angelx.app.session import parts_of, tick_sizes
 from angelx.app.sources import open_reference
@@ -17,12 +18,16 @@ from angelx.bus.bus import Bus
 from angelx.bus.records import Record
 from angelx.domain.errors import InputInvalid, JournalBroken
 from angelx.domain.events import (
+    BooksRead,
     CommandReceived,
     Event,
+    HealthChanged,
     IncidentReported,
     LevelChanged,
+    OrderAccepted,
     OrderApproved,
     OrderEnded,
+    OrderFilled,
     SessionEnded,
     SessionStarted,
     SourceOpened,
@@ -30,9 +35,12 @@ from angelx.domain.events import (
 from angelx.domain.ticks import Rows, TickBatch
 from angelx.market.differential import Differential
 from angelx.market.sessions import Sessions
+from angelx.orders.states import State
+from angelx.services.broker_link import BARRED_LATE, RecordedLink
 from angelx.services.data_feed import DataFeed
 from angelx.services.isolation import RecordedPool
 from angelx.services.kill_switch import LEVELS, MemoryLatch
+from angelx.services.live_feed import FEED
 from angelx.signals.tuning import tuning_of
 
 LISTENERS: Final = frozenset({"admin", "capture"})
@@ -106,9 +114,10 @@ class _Process:
         self._started, self._opened = started, source
         config = config_of(started.config)
         self._sessions = Sessions.load(trade_special_sessions=config.market.trade_special_sessions)
+        self._is_live = source.source.startswith(LIVE)
         self._source = open_reference(source.source, source.reference)
         self.why = ""
-        if self._source.digest != source.digest:
+        if self._source.digest != source.digest and not self._is_live:  # live, the capture was yet to be written
             self.why = f"the source {source.reference} has other rows than when it was recorded"
         elif plugin_digests(config) != msgspec.json.decode(started.plugins):
             self.why = "a strategy or filter file changed since it was recorded"
@@ -120,7 +129,9 @@ class _Process:
         )  # fmt: skip
         guard = DeadlineGuard(config.watchdog.strategy_budget_ms / 1000)
         self._guard = guard
-        self._house = House(self._bus, parts, self._journal, _latch_at_start(records), guard, _RecordedBars(records))
+        link = RecordedLink(self._bus) if self._is_live else None
+        bars = _RecordedBars(records)
+        self._house = House(self._bus, parts, self._journal, _latch_at_start(records), guard, bars, link)
 
     def play(self) -> Sequence[tuple[int, int, Event]]:
         """Everything it publishes again, up to the last record."""
@@ -136,7 +147,8 @@ class _Process:
         house.host.start()
         if self._before:
             house.restore(self._before)
-        inputs = [r for r in self._records[1:] if _is_input(r.event)]
+        said = _said_by_broker if self._is_live else _by_nobody
+        inputs = [r for r in self._records[1:] if _is_input(r.event) or said(r.event)]
         last = self._records[-1]
         feeder = _Feeder(bus, self._batches())
         bus.advance(self._records[0].event.at)
@@ -197,7 +209,9 @@ class _RecordedBars:
         self._barred = {
             record.event.order: record.event.detail
             for record in records
-            if isinstance(record.event, OrderEnded) and record.event.outcome == "barred"
+            if isinstance(record.event, OrderEnded)
+            and record.event.outcome == "barred"
+            and record.event.code != BARRED_LATE
         }
 
     def bars(self, order: OrderApproved) -> str:
@@ -222,6 +236,20 @@ def _is_input(event: Event) -> bool:
     if isinstance(event, IncidentReported):
         return event.service in LISTENERS
     return isinstance(event, SessionEnded)
+
+
+def _said_by_broker(event: Event) -> bool:
+    """Live, what came from outside beside ticks: reports, books, and whether either can be relied on."""
+    if isinstance(event, OrderEnded):
+        return event.outcome != State.ABSENT and (event.outcome != State.BARRED or event.code == BARRED_LATE)
+    if isinstance(event, HealthChanged | IncidentReported):
+        return event.service in (RecordedLink.name, FEED)
+    return isinstance(event, OrderAccepted | OrderFilled | BooksRead)
+
+
+def _by_nobody(event: Event) -> bool:
+    """On paper the broker is part of the house: everything it says must come out again."""
+    return False
 
 
 def _first_difference(recorded: Sequence[Record], found: Sequence[tuple[int, int, Event]]) -> Divergence | None:

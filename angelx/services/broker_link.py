@@ -41,6 +41,10 @@ DOUBT_LOOKS_S: Final = (10.0, 13.5)
 """After a send without an answer the books are read so much later: twice, more than three seconds apart (SPEC 6.2)."""
 BOOKS_FAILED: Final = 3
 """Reads that may fail in turn before a person hears of it."""
+BASELINE: Final = "baseline"
+"""Who says what was held before us: it follows from the books, and is no input as what the link itself says."""
+BARRED_LATE: Final = "kill_switch_late"
+"""Code of an order that the kill switch stopped after it was approved and before it left."""
 WAITING: Final = 256
 """Orders that may wait to be sent; more means that the broker does not take them."""
 
@@ -99,7 +103,7 @@ class RecordedLink:
             }
             for name, units in self._baseline.items():
                 what = f"{units} units of {name} are not ours: they are left alone"
-                self._bus.publish(IncidentReported(event.at, self.name, what))
+                self._bus.publish(IncidentReported(event.at, BASELINE, what))
 
     def _ours(self) -> dict[str, int]:
         held: dict[str, int] = {}
@@ -210,7 +214,7 @@ class BrokerLink(RecordedLink):
         """Send once. Whatever is not clear stays open: the books will tell."""
         barred = self._latch.bars(order)
         if barred:
-            self._ended(order, "barred", "kill_switch", barred)
+            self._ended(order, "barred", BARRED_LATE, barred)
             return
         try:
             self._arrived(await self._client.place(order))
@@ -222,7 +226,7 @@ class BrokerLink(RecordedLink):
         except OrderRejected as error:
             code, _, detail = str(error).partition(": ")
             if code == "barred":
-                self._ended(order, "barred", "kill_switch", detail)
+                self._ended(order, "barred", BARRED_LATE, detail)
             else:
                 known = code.isidentifier() and bool(detail)
                 self._ended(order, "rejected", code if known else "broker", detail if known else str(error))
