@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from angelx.adapters.state_dir import durable_write
-from angelx.research.report_cells import signed_text
-from angelx.research.report_format import DASH, Formats, clean
+from angelx.research.report_format import DASH, MINUS, Formats, clean
 from angelx.research.report_style import STYLE
 
 DAYS: Final = 365.0
@@ -127,7 +126,7 @@ def _plain(value: float | None, places: int, times: float = 1.0, unit: str = "")
 
 
 def _signed(value: float | None, places: int) -> str:
-    return DASH if value is None else signed_text(value, places)
+    return DASH if value is None else f"{value:+,.{places}f}".replace("-", MINUS)
 
 
 def _strike(strike: int) -> str:
@@ -182,12 +181,12 @@ function line(at, text, colour) {
   return { shape: { type: "line", x0: at, x1: at, y0: 0, y1: 1, yref: "paper",
       line: { color: ink(colour), width: 1.2, dash: "dot" } },
     note: { x: at, y: 1, yref: "paper", yanchor: "top", xanchor: "left", text: text, showarrow: false,
-      font: { color: ink(colour), size: 11 } } };
+      bgcolor: ink("card"), opacity: .85, borderpad: 1, font: { color: ink(colour), size: 11 } } };
 }
 function marked(lines) {
   const shown = lines.filter(one => one.shape.x0 >= range[0] && one.shape.x0 <= range[1]);
   return { shapes: shown.map(one => one.shape),
-    annotations: shown.map((one, place) => Object.assign(one.note, { yshift: -14 * place })) };
+    annotations: shown.map((one, place) => Object.assign(one.note, { yshift: -16 * place })) };
 }
 const forward = () => data.forward ? [line(data.forward, "forward", "soft")] : [];
 function smile() {
@@ -222,7 +221,8 @@ function term() {
     line: { color: ink("accent"), width: 1.6 },
     marker: { size: known.map(one => one.expiry === data.expiry ? 11 : 6) },
     hovertemplate: "%{text}<br>%{y:.2f} %<extra></extra>" }],
-    { showlegend: false, hovermode: "closest", xaxis: { type: "log", title: { text: "days", font: { size: 11 } } },
+    { showlegend: false, hovermode: "closest", xaxis: { type: "log", title: { text: "days", font: { size: 11 } },
+      tickvals: [.5, 1, 2, 5, 10, 30, 90, 180, 365, 730, 1825] },
       yaxis: { ticksuffix: " %" } });
 }
 function all() {
@@ -236,6 +236,8 @@ function all() {
   term();
 }
 all();
+const row = document.querySelector("tr.money"), box = row && row.closest(".scroll");
+if (box) box.scrollTop = row.offsetTop - box.clientHeight / 2;
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
 })();
 """
