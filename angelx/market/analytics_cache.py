@@ -1,7 +1,7 @@
 """A cache whose entries age in stream time and leave in order of disuse; it counts what it is worth (SPEC 2.5)."""
 
 from collections.abc import Callable, Hashable
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar
 
 from cachetools import TTLCache
 
@@ -11,7 +11,6 @@ TTL: Final = 5 * NS
 MOST: Final = 8192
 
 V = TypeVar("V")
-_ABSENT: Final = object()
 
 
 class AnalyticsCache(Generic[V]):
@@ -28,7 +27,10 @@ class AnalyticsCache(Generic[V]):
     """
 
     def __init__(self, now: Callable[[], int], ttl_ns: int = TTL, most: int = MOST) -> None:
+        self._now, self._ttl = now, ttl_ns
         self._entries: TTLCache[Hashable, tuple[V, int]] = TTLCache(most, ttl_ns, timer=now)
+        self._at_hand: dict[int, tuple[Hashable, V, int, int]] = {}
+        """What each owner was answered last: looked at first, in a tenth of the time."""
         self._batch = 0
         self.hits_within = 0
         """Hits on entries that were made in the same batch."""
@@ -40,20 +42,34 @@ class AnalyticsCache(Generic[V]):
         """What is put from here on belongs to another batch."""
         self._batch += 1
 
-    def get(self, key: Hashable, compute: Callable[[], V]) -> V:
-        """The value of a key, computed where it is not there; `None`, 0 and empty are values like any other."""
-        found: Any = self._entries.get(key, _ABSENT)
-        if found is _ABSENT:
-            self.misses += 1
-            value = compute()
-            self._entries[key] = (value, self._batch)
-            return value
-        value, batch = cast("tuple[V, int]", found)
+    def get(self, owner: int, key: Hashable, compute: Callable[[int], V]) -> V:
+        """The value of a key, `compute(owner)` where it is not there; `None`, 0 and empty are values like any other.
+
+        `owner` is what the key is of (a contract, say): part of every key, and small.
+        """
+        at_hand = self._at_hand.get(owner)
+        if at_hand is not None and at_hand[0] == key and self._now() < at_hand[3]:
+            _, value, batch, _ = at_hand
+        else:
+            value, batch = self._look(owner, key, compute)
+            if batch < 0:
+                return value
         if batch == self._batch:
             self.hits_within += 1
         else:
             self.hits_across += 1
         return value
+
+    def _look(self, owner: int, key: Hashable, compute: Callable[[int], V]) -> tuple[V, int]:
+        """Value and the batch it was made in; -1 = made now."""
+        try:
+            return self._entries[owner, key]
+        except KeyError:
+            self.misses += 1
+        value = compute(owner)
+        self._entries[owner, key] = (value, self._batch)
+        self._at_hand[owner] = (key, value, self._batch, self._now() + self._ttl)
+        return value, -1
 
     def __len__(self) -> int:
         return len(self._entries)

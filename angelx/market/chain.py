@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import AT, Rows, Table
+from angelx.domain.ticks import ASK, AT, BID, EXCHANGE_AT, Rows, Table
 from angelx.market.analytics_cache import AnalyticsCache
 from angelx.market.black76 import (
     DELTA,
@@ -37,7 +37,6 @@ from angelx.market.chain_kernels import (
     C_STATES,
     Q_AT,
     Q_STATE,
-    QUOTE,
     QUOTE_COLUMNS,
     WITH_COLUMNS,
     compute,
@@ -53,7 +52,7 @@ from angelx.market.chain_layout import ChainLayout, ExpiryLine
 from angelx.market.chain_summary import ChainSummary
 from angelx.market.chain_view import ChainView, Contract, Flow
 from angelx.market.forward import NO_PAIR, workspace
-from angelx.market.oi_flow import WINDOW, OiFlow
+from angelx.market.oi_flow import UNCLASSED, WINDOW, OiFlow
 from angelx.market.priority import Deferral, Turns, choose
 from angelx.market.smile import SMILE_WIDTH, IvHistory
 from angelx.market.state import MarketState
@@ -131,8 +130,9 @@ class OptionChains:
         self.layout = layout = ChainLayout(market.table)
         self.market, self._now, self._judge, self._spot_is_open = market, now, judge, spot_is_open
         n, m = len(layout), len(layout.expiries)
-        self._contracts = layout.contracts
-        self._expiries: Floats = np.zeros((m, WIDTH))
+        self.contracts = layout.contracts
+        self.terms: Floats = np.zeros((m, WIDTH))
+        """By expiry: forward, discount, years, … (`black76`); read only, as `contracts` is."""
         self.greeks: Floats = np.zeros((n, WIDTH))
         """By contract and column of `black76` (IV, DELTA, …), as last computed; read only."""
         self.reasons: Reasons = np.full(n, NO_QUOTE, np.int8)
@@ -159,6 +159,11 @@ class OptionChains:
         self._moved = False
         self._waits = 0
         """Contracts that wait after the last step."""
+        self._cells = market.view
+        self._expiry_of: list[int] = layout.expiry_of.tolist()
+        self._lots: list[float] = layout.lots.tolist()
+        self._term_keys = [b""] * m
+        """By expiry its terms as bytes: part of the key of every answer."""
         self._lines: memoryview[int] = layout.lines.data
         self.flow = OiFlow(layout.lines, n, self.settings.flow_window_ns)
         self.cache: AnalyticsCache[Contract] = AnalyticsCache(now)
@@ -221,7 +226,7 @@ class OptionChains:
         self._read(now)
         self.cache.new_batch()
         waiting, usable = look(
-            now, self.layout.expiry_of, self._contracts, self._expiries, self._versions, self.quotes, self._used,
+            now, self.layout.expiry_of, self.contracts, self.terms, self._versions, self.quotes, self._used,
             self.greeks, self.settings.slack, self._waiting,
         )  # fmt: skip
         self.work.steps += 1
@@ -244,15 +249,15 @@ class OptionChains:
         late = int(0 < self._began < now - SETTLING_IN)
         read_quotes(
             0, len(self.layout), now, now - self.max_age_ns, late, self._settles, self.layout.places,
-            self.market.columns, self._contracts, self.quotes, self._touched, self._counts,
+            self.market.columns, self.contracts, self.quotes, self._touched, self._counts,
         )  # fmt: skip
         for summary in self._summaries:
             is_open = self._spot_is_open is None or self._spot_is_open(summary.view.underlying)
             spot = summary.read_spot(now - self.max_age_ns, is_open=is_open)
             self._spots[summary.first : summary.stop] = spot
         self.work.forwards += fit_forwards(
-            now, self._settles, self._touched, self._spots, self._legs[0], self._legs[1], self._sizes, self._contracts,
-            self._expiries, self._versions, self._found, self._fitted, self.settings.rate, self._scratch,
+            now, self._settles, self._touched, self._spots, self._legs[0], self._legs[1], self._sizes, self.contracts,
+            self.terms, self._versions, self._found, self._fitted, self.settings.rate, self._scratch,
         )  # fmt: skip
 
     def _work(self, now: int, turn: int) -> int:
@@ -267,27 +272,32 @@ class OptionChains:
         self.deferral.over_budget += count > self.settings.budget
         return count
 
+    def recompute(self, contracts: Table) -> None:
+        """Compute these contracts anew, whatever their analytics are of."""
+        self._compute(contracts, self._stepped)
+
     def _compute(self, chosen: Table, now: int) -> None:
         compute(
-            chosen, now, self._contracts, self._expiries, self._versions, self.quotes, self._used, self.greeks,
+            chosen, now, self.contracts, self.terms, self._versions, self.quotes, self._used, self.greeks,
             self.reasons, self._waited,
         )  # fmt: skip
 
     def _publish(self, now: int) -> None:
+        self._term_keys = [line.tobytes() for line in self.terms]
         read_smiles(
-            self._legs[0], self._legs[1], self._sizes, self._contracts, self._expiries, self.greeks, self.reasons,
+            self._legs[0], self._legs[1], self._sizes, self.contracts, self.terms, self.greeks, self.reasons,
             self._smiles,
         )  # fmt: skip
         judging = self._judge is not None and now // self.settings.judge_ns != self._judged
         for summary in self._summaries:
-            summary.update(now, self._expiries, self._found, self._smiles)
+            summary.update(now, self.terms, self._found, self._smiles)
             if judging and self._judge is not None:
                 self._judge(summary.view)
         self._judged = now // self.settings.judge_ns
         self._touched[:] = 0
 
     def _differs(self, n: int) -> bool:
-        return bool(differs(n, self._contracts, self._expiries, self._versions, self.quotes, self._used))
+        return bool(differs(n, self.contracts, self.terms, self._versions, self.quotes, self._used))
 
     def near(self, expiry: ExpiryLine, atm: int) -> None:
         """The money of an expiry moved to its strike number `atm`."""
@@ -296,7 +306,7 @@ class OptionChains:
 
     def width_near(self, expiry: ExpiryLine, atm: int, around: int) -> float | None:
         """Median width of the usable quotes around the money, as a fraction of their mids; `None` without any."""
-        width = median_width(expiry.first, expiry.stop, atm, around, self.layout.steps, self._contracts)
+        width = median_width(expiry.first, expiry.stop, atm, around, self.layout.steps, self.contracts)
         return width if width >= 0.0 else None
 
     # ------------------------------------------------------------ answers
@@ -305,22 +315,23 @@ class OptionChains:
         n = self._lines[place]
         if n < 0:
             return None
+        cells = self._cells
+        quoted_at = cells[EXCHANGE_AT, place]
+        is_stale = quoted_at < self._now() - self.max_age_ns
+        key = (cells[BID, place], cells[ASK, place], quoted_at, is_stale, self._term_keys[self._expiry_of[n]])
+        return self.cache.get(n, key, self._answer)
+
+    def _answer(self, n: int) -> Contract:
         now, one = self._now(), self._one
         read_quotes(
             n, n + 1, now, now - self.max_age_ns, 0, self._settles, self.layout.places, self.market.columns,
-            self._contracts, self.quotes, self._touched, self._counts,
+            self.contracts, self.quotes, self._touched, self._counts,
         )  # fmt: skip
-        expiry = int(self.layout.expiry_of[n])
-        key = (n, self.quotes[n, :QUOTE].tobytes(), self._expiries[expiry].tobytes())
-
-        def answer() -> Contract:
-            if self._differs(n):
-                one[0] = n
-                self._compute(one, now)
-                self.work.asked += 1
-            return self._contract(n)
-
-        return self.cache.get(key, answer)
+        if self._differs(n):
+            one[0] = n
+            self._compute(one, now)
+            self.work.asked += 1
+        return self._contract(n)
 
     def _contract(self, n: int) -> Contract:
         line = self.greeks[n].tolist()
@@ -332,13 +343,10 @@ class OptionChains:
     def strike_flow(self, place: int) -> Flow:
         """The flow of one contract over the window, in lots."""
         n = self._lines[place]
-        return self.flow_of([n]) if n >= 0 else Flow()
-
-    def flow_of(self, contracts: Sequence[int] | Table) -> Flow:
-        """The flow of several contracts together, in lots."""
-        units = self.flow.units[contracts, :4].sum(axis=0)
-        lot = self.layout.lots[contracts[0]] if len(contracts) else 1.0
-        return Flow(*(units / lot).tolist())
+        if n < 0:
+            return Flow()
+        lot = self._lots[n]
+        return Flow(*[units / lot for units in self.flow.units[n].tolist()[:UNCLASSED]])
 
     def waited(self) -> Deferral:
         """How long contracts waited so far."""

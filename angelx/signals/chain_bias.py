@@ -18,6 +18,7 @@ It does not churn: it rests `retry_s` after a filter refused or an order did not
 where risk said no; an exit that did not go is asked for again after five seconds.
 """
 
+from datetime import date
 from typing import ClassVar, Final
 
 import msgspec
@@ -152,7 +153,10 @@ class ChainBias(Strategy):
         if self._underlying not in counts:
             raise ValueError(f"chain_bias: no options on {self._underlying or 'anything'} in this source")
         self._chains = self.desk.chains
-        self._options = [(place, table[place]) for place in table.options(self._underlying)]
+        self._options: dict[tuple[date | None, Right | None], list[tuple[int, Instrument]]] = {}
+        for place in table.options(self._underlying):
+            option = table[place]
+            self._options.setdefault((option.expiry, option.right), []).append((place, option))
         self._held: dict[int, Holding] = {}
         self._rests_until = 0
 
@@ -185,8 +189,8 @@ class ChainBias(Strategy):
         """Place of the contract to buy; `None` where none fits."""
         expiry = min((day for day, one in view.expiries.items() if one.years > self._life), default=None)
         best: tuple[float, float, int] | None = None
-        for place, option in self._options:
-            if option.expiry != expiry or option.right is not right or not self._is_liquid(place, option):
+        for place, option in self._options.get((expiry, right), ()):
+            if not self._is_liquid(place, option):
                 continue
             contract = self._chains.contract(place)
             if contract is None or contract.reason != DEFINED or abs(contract.delta) < self._delta_least:

@@ -11,16 +11,16 @@ class Stream:
     """A time, and a function that counts its calls."""
 
     def __init__(self, **options: Any) -> None:
-        self.now = 0
+        self.now = self.owner = 0
         self.calls: list[Any] = []
         self.cache: AnalyticsCache[Any] = AnalyticsCache(lambda: self.now, **options)
 
     def ask(self, key: Any, value: Any = 1.0) -> Any:
-        def compute() -> Any:
+        def compute(owner: int) -> Any:
             self.calls.append(key)
             return value
 
-        return self.cache.get(key, compute)
+        return self.cache.get(self.owner, key, compute)
 
 
 @pytest.mark.parametrize("value", [0, 0.0, None, "", (), False])
@@ -44,6 +44,7 @@ def test_an_entry_lives_five_seconds_of_the_stream() -> None:
 
 def test_the_least_recently_used_leaves_first() -> None:
     stream = Stream(most=2)
+    stream.owner = 7
     for key in "abac":
         stream.ask(key)
     assert len(stream.cache) == 2
@@ -62,3 +63,11 @@ def test_hits_within_and_across_batches_are_told_apart() -> None:
     stream.ask("a")
     assert (stream.cache.misses, stream.cache.hits_within, stream.cache.hits_across) == (1, 2, 1)
     assert stream.cache.hit_rate == 0.75
+
+
+def test_the_same_key_of_another_owner_is_another_entry() -> None:
+    stream = Stream()
+    stream.ask("a")
+    stream.owner = 1
+    stream.ask("a")
+    assert stream.calls == ["a", "a"]
