@@ -192,8 +192,8 @@ class _Deciding(ChainBias):
         self._again = 0
 
     def watches(self) -> Sequence[int]:
-        legs = list(self._options.values())[:2]
-        return [place for leg in legs for place, _ in leg[len(leg) // 2 - 10 : len(leg) // 2 + 10]]
+        legs = list(self._legs.values())[:2]
+        return [place for leg in legs for place in leg[len(leg) // 2 - 10 : len(leg) // 2 + 10].tolist()]
 
     def on_timer(self) -> None:
         """Decides on ticks only."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
-from cachetools import TTLCache
+from cachetools import LRUCache
 
 from angelx.domain.scalars import NS
 
@@ -28,9 +28,8 @@ class AnalyticsCache(Generic[V]):
 
     def __init__(self, now: Callable[[], int], ttl_ns: int = TTL, most: int = MOST) -> None:
         self._now, self._ttl = now, ttl_ns
-        self._entries: TTLCache[Hashable, tuple[V, int]] = TTLCache(most, ttl_ns, timer=now)
-        self._at_hand: dict[int, tuple[Hashable, V, int, int]] = {}
-        """What each owner was answered last: looked at first, in a tenth of the time."""
+        # Entries carry their own end: cachetools' TTLCache orders them by time too, which costs three times as much.
+        self._entries: LRUCache[Hashable, tuple[V, int, int]] = LRUCache(most)
         self._batch = 0
         self.hits_within = 0
         """Hits on entries that were made in the same batch."""
@@ -45,31 +44,24 @@ class AnalyticsCache(Generic[V]):
     def get(self, owner: int, key: Hashable, compute: Callable[[int], V]) -> V:
         """The value of a key, `compute(owner)` where it is not there; `None`, 0 and empty are values like any other.
 
-        `owner` is what the key is of (a contract, say): part of every key, and small.
+        `owner` is what the key is of (a contract, say): part of every key.
         """
-        at_hand = self._at_hand.get(owner)
-        if at_hand is not None and at_hand[0] == key and self._now() < at_hand[3]:
-            _, value, batch, _ = at_hand
-        else:
-            value, batch = self._look(owner, key, compute)
-            if batch < 0:
-                return value
-        if batch == self._batch:
-            self.hits_within += 1
-        else:
-            self.hits_across += 1
-        return value
-
-    def _look(self, owner: int, key: Hashable, compute: Callable[[int], V]) -> tuple[V, int]:
-        """Value and the batch it was made in; -1 = made now."""
+        now = self._now()
         try:
-            return self._entries[owner, key]
+            value, batch, until = self._entries[owner, key]
         except KeyError:
-            self.misses += 1
+            until = now
+        else:
+            if now < until:
+                if batch == self._batch:
+                    self.hits_within += 1
+                else:
+                    self.hits_across += 1
+                return value
+        self.misses += 1
         value = compute(owner)
-        self._entries[owner, key] = (value, self._batch)
-        self._at_hand[owner] = (key, value, self._batch, self._now() + self._ttl)
-        return value, -1
+        self._entries[owner, key] = (value, self._batch, now + self._ttl)
+        return value
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -20,13 +20,9 @@ from angelx.domain.ticks import ASK, AT, BID, EXCHANGE_AT, Rows, Table
 from angelx.market.analytics_cache import AnalyticsCache
 from angelx.market.black76 import (
     DELTA,
-    GAMMA,
-    IV,
     NO_QUOTE,
     REASONS,
-    RHO,
-    THETA,
-    VEGA,
+    TIME_VALUE,
     WIDTH,
     Floats,
     Reasons,
@@ -39,6 +35,7 @@ from angelx.market.chain_kernels import (
     Q_STATE,
     QUOTE_COLUMNS,
     WITH_COLUMNS,
+    bring_up_to_date,
     compute,
     differs,
     fit_forwards,
@@ -323,22 +320,19 @@ class OptionChains:
 
     def _answer(self, n: int) -> Contract:
         now, one = self._now(), self._one
-        read_quotes(
-            n, n + 1, now, now - self.max_age_ns, 0, self._settles, self.layout.places, self.market.columns,
-            self.contracts, self.quotes, self._touched, self._counts,
+        one[0] = n
+        self.work.asked += bring_up_to_date(
+            one, now, now - self.max_age_ns, self._settles, self.layout.places, self.market.columns, self.contracts,
+            self.terms, self._versions, self.quotes, self._touched, self._counts, self._used, self.greeks,
+            self.reasons, self._waited,
         )  # fmt: skip
-        if self._differs(n):
-            one[0] = n
-            self._compute(one, now)
-            self.work.asked += 1
-        return self._contract(n)
+        iv, delta, gamma, vega, theta, rho = self.greeks[n, :TIME_VALUE].tolist()
+        return Contract(int(self.quotes[n, Q_AT]), iv, delta, gamma, vega, theta, rho, REASONS[self.reasons[n]])
 
-    def _contract(self, n: int) -> Contract:
-        line = self.greeks[n].tolist()
-        return Contract(
-            int(self.quotes[n, Q_AT]), line[IV], line[DELTA], line[GAMMA], line[VEGA], line[THETA], line[RHO],
-            REASONS[self.reasons[n]],
-        )  # fmt: skip
+    def deltas(self, places: Table) -> Floats:
+        """Deltas of the options at these places as last computed; 0.0 where undefined."""
+        found: Floats = self.greeks[self.layout.lines[places], DELTA]
+        return found
 
     def strike_flow(self, place: int) -> Flow:
         """The flow of one contract over the window, in lots."""

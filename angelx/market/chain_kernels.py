@@ -273,6 +273,21 @@ def compute(
 
 
 @nb.njit(cache=True, nogil=True)
+def bring_up_to_date(
+    one: Table, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats, terms: Floats,
+    versions: Table, quotes: Table, touched: NDArray[np.int8], counts: Table, used: Floats, greeks: Floats,
+    reasons: Reasons, waited: Table,
+) -> bool:  # fmt: skip
+    """Read the quote of one contract, `one` of shape (1,), and compute it where an input differs; True where so."""
+    n = one[0]
+    read_quotes(n, n + 1, now, oldest, 0, settles, places, columns, contracts, quotes, touched, counts)
+    if not differs(n, contracts, terms, versions, quotes, used):
+        return False
+    compute(one, now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
+    return True
+
+
+@nb.njit(cache=True, nogil=True)
 def median_width(first: int, stop: int, atm: int, around: int, steps: Table, contracts: Floats) -> float:
     """Median of spread ÷ mid of the contracts [first, stop) at most `around` strikes from number `atm`; -1 without."""
     widths = np.empty(4 * around + 4)

@@ -9,6 +9,8 @@ from datetime import date
 from typing import Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Contract(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +116,10 @@ class Chains(Protocol):
 
     def contract(self, place: int) -> Contract | None:
         """Analytics of the option at a place; `None` where it was never computed or is no option."""
+        ...
+
+    def deltas(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Deltas of the options at these places as last computed, two seconds old at most; 0.0 where undefined."""
         ...
 
     def strike_flow(self, place: int) -> Flow:

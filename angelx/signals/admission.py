@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from angelx.domain.events import Signal
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind, Right
@@ -69,6 +70,9 @@ class _OneChain:
 
     def contract(self, place: int) -> Contract | None:
         return Contract(0, 0.12, 0.45, 0.001, 10.0, -8.0, 0.0, "defined")
+
+    def deltas(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.full(len(places), 0.45)
 
     def strike_flow(self, place: int) -> Flow:
         return self.flow if place == PLACE else Flow()

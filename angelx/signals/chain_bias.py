@@ -22,9 +22,11 @@ from datetime import date
 from typing import ClassVar, Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
-from angelx.domain.instruments import Instrument, Right
+from angelx.domain.instruments import Right
 from angelx.domain.scalars import NS, SCALE
 from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, OI
 from angelx.market.chain_view import ChainView
@@ -153,10 +155,12 @@ class ChainBias(Strategy):
         if self._underlying not in counts:
             raise ValueError(f"chain_bias: no options on {self._underlying or 'anything'} in this source")
         self._chains = self.desk.chains
-        self._options: dict[tuple[date | None, Right | None], list[tuple[int, Instrument]]] = {}
+        legs: dict[tuple[date | None, Right | None], list[int]] = {}
         for place in table.options(self._underlying):
-            option = table[place]
-            self._options.setdefault((option.expiry, option.right), []).append((place, option))
+            legs.setdefault((table[place].expiry, table[place].right), []).append(place)
+        self._legs = {key: np.array(places, np.int64) for key, places in legs.items()}
+        self._lots = np.array([instrument.lot_size for instrument in table], np.int64)
+        self._ticks = np.array([instrument.tick_size for instrument in table], np.int64)
         self._held: dict[int, Holding] = {}
         self._rests_until = 0
 
@@ -188,28 +192,33 @@ class ChainBias(Strategy):
     def _choose(self, view: ChainView, right: Right) -> int | None:
         """Place of the contract to buy; `None` where none fits."""
         expiry = min((day for day, one in view.expiries.items() if one.years > self._life), default=None)
-        best: tuple[float, float, int] | None = None
-        for place, option in self._options.get((expiry, right), ()):
-            if not self._is_liquid(place, option):
-                continue
-            contract = self._chains.contract(place)
-            if contract is None or contract.reason != DEFINED or abs(contract.delta) < self._delta_least:
-                continue
-            delta, (low, high) = abs(contract.delta), self._deltas
-            bid, ask = self.desk.market.view[BID, place], self.desk.market.view[ASK, place]
-            rank = (round(max(low - delta, delta - high, 0.0), 6), (ask - bid) / (ask + bid), place)
-            best = rank if best is None else min(best, rank)
-        return None if best is None else best[2]
+        places = self._legs.get((expiry, right))
+        if places is None:
+            return None
+        cells = self.desk.market.columns[:, places]
+        deltas = np.abs(self._chains.deltas(places))
+        fits = self._are_liquid(cells, places) & (deltas >= self._delta_least)
+        low, high = self._deltas
+        away = np.maximum(np.maximum(low - deltas, deltas - high), 0.0).round(6)
+        width = (cells[ASK] - cells[BID]) / np.maximum(cells[ASK] + cells[BID], 1)
+        for number in np.lexsort((places, width, away)):
+            if fits[number] and self._is_defined(int(places[number])):
+                return int(places[number])
+        return None
 
-    def _is_liquid(self, place: int, option: Instrument) -> bool:
-        cells = self.desk.market.of(place)
-        bid, ask = cells[BID], cells[ASK]
-        if not 0 < bid <= ask <= self._max_premium:
-            return False
-        widest = max(self._spread * (bid + ask) / 2, self._spread_ticks * option.tick_size)
-        lot = option.lot_size
-        size = min(cells[BID_SIZE], cells[ASK_SIZE])
-        return bool(ask - bid <= widest and size >= self._least_lots * lot and cells[OI] >= self._least_oi * lot)
+    def _is_defined(self, place: int) -> bool:
+        """Whether the contract still has analytics, by its present quote, and delta enough."""
+        contract = self._chains.contract(place)
+        return contract is not None and contract.reason == DEFINED and abs(contract.delta) >= self._delta_least
+
+    def _are_liquid(self, cells: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the quotes are two-sided, narrow, large, cheap, and held by others."""
+        bid, ask, lots = cells[BID], cells[ASK], self._lots[places]
+        widest = np.maximum(self._spread * (bid + ask) / 2, self._spread_ticks * self._ticks[places])
+        size = np.minimum(cells[BID_SIZE], cells[ASK_SIZE])
+        quoted = (bid > 0) & (bid <= ask) & (ask <= self._max_premium) & (ask - bid <= widest)
+        liquid: NDArray[np.bool_] = quoted & (size >= self._least_lots * lots) & (cells[OI] >= self._least_oi * lots)
+        return liquid
 
     # ------------------------------------------------------------ out
     def _exit(self, place: int, holding: Holding, view: ChainView) -> str:

@@ -161,8 +161,9 @@ def flat(data: Any, name: str = "") -> dict[str, Any]:
 def test_nobody_pays_for_chains_that_nobody_reads(enabled: str, reads: bool, wired: bool, tmp_path: Any) -> None:
     file = tmp_path / "mine.py"
     file.write_text(f"from angelx.signals.strategy import Strategy\nclass Mine(Strategy):\n    uses_chains = {reads}\n")
-    plain = {"strategies": [{"use": f"{file}:Mine"}], "filters": [{"use": "session"}]}
-    config = load_config(None, {"chain.enabled": enabled, **plain}, environ={})
+    config = load_config(
+        None, {"chain.enabled": enabled, "strategies": [{"use": f"{file}:Mine"}], "filters": []}, environ={}
+    )
     parts = parts_of(config, open_source(config, SESSIONS, Bounds()), SESSIONS, "x")
 
     assert (parts.chain is not None) == wired

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from angelx.domain.events import Signal
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind, Right
@@ -48,6 +49,10 @@ class FixedChains:
 
     def contract(self, place: int) -> Contract | None:
         return self.contracts.get(place)
+
+    def deltas(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        contracts = [self.contracts.get(place) for place in places.tolist()]
+        return np.array([one.delta if one is not None and one.reason == "defined" else 0.0 for one in contracts])
 
     def strike_flow(self, place: int) -> Flow:
         return self.flows.get(place, Flow())
