@@ -65,7 +65,9 @@ class ChainConfig(Section):
         description="A contract is urgent once the forward moved its premium by this share of its spread.",
     )
     flow_window_min: float = Field(default=5.0, gt=0, le=390, description="Window of the open-interest flow.")
-    judge_ms: int = Field(default=1_000, ge=10, le=60_000, description="Stream time between two judgements of a chain.")
+    summary_ms: int = Field(
+        default=1_000, ge=10, le=60_000, description="Stream time between two summaries of a chain, judgement included."
+    )
     rate: float | None = Field(
         default=None,
         ge=-0.1,

@@ -232,7 +232,7 @@ def chain_settings(config: Config) -> ChainSettings:
         budget=chain.budget,
         slack=chain.slack,
         flow_window_ns=int(chain.flow_window_min * 60 * NS),
-        judge_ns=chain.judge_ms * 1_000_000,
+        summary_ns=chain.summary_ms * 1_000_000,
         rate=RATES[config.currency] if chain.rate is None else chain.rate,
     )
 

@@ -71,8 +71,8 @@ class ChainSettings(msgspec.Struct, frozen=True, kw_only=True):
     slack: float = 0.25
     """A forward that moved a premium by less than this share of its spread is not urgent; 0 = every move is."""
     flow_window_ns: int = WINDOW
-    judge_ns: int = NS
-    """Stream time between two judgements of a view."""
+    summary_ns: int = NS
+    """Stream time between two summaries: smile, ratios, flows, and what is judged of them."""
     rate: float = 0.065
     """Continuous rate of the currency, a year: the curve that discounts are held against."""
 
@@ -152,14 +152,15 @@ class OptionChains:
         self._sizes, self._legs = _legs(layout.expiries)
         self._scratch = workspace(int(self._sizes.max(initial=0)))
         self._turns = Turns(self.settings.step_ns)
-        self._began = self._stepped = self._judged = 0
+        self._began = self._stepped = 0
+        self._summed = -1
         self._moved = False
         self._waits = 0
         """Contracts that wait after the last step."""
         self._cells = market.view
         self._expiry_of: list[int] = layout.expiry_of.tolist()
         self._lots: list[float] = layout.lots.tolist()
-        self._term_keys = [b""] * m
+        self._term_keys: list[bytes] = []
         """By expiry its terms as bytes: part of the key of every answer."""
         self._lines: memoryview[int] = layout.lines.data
         self.flow = OiFlow(layout.lines, n, self.settings.flow_window_ns)
@@ -229,7 +230,8 @@ class OptionChains:
         self.work.steps += 1
         self.work.full += usable if moved else 0
         self._waits = waiting - (self._work(now, turn) if waiting else 0)
-        self._publish(now)
+        if now // self.settings.summary_ns != self._summed:
+            self._publish(now)
 
     def settle(self, now: int, max_age_ns: int) -> None:
         """Compute everything that differs from its inputs, whatever it costs: a full picture on demand."""
@@ -256,6 +258,8 @@ class OptionChains:
             now, self._settles, self._touched, self._spots, self._legs[0], self._legs[1], self._sizes, self.contracts,
             self.terms, self._versions, self._found, self._fitted, self.settings.rate, self._scratch,
         )  # fmt: skip
+        self._touched[:] = 0
+        self._term_keys.clear()
 
     def _work(self, now: int, turn: int) -> int:
         """Compute what the budget, the hand and what is held ask for; how many."""
@@ -280,18 +284,15 @@ class OptionChains:
         )  # fmt: skip
 
     def _publish(self, now: int) -> None:
-        self._term_keys = [line.tobytes() for line in self.terms]
+        self._summed = now // self.settings.summary_ns
         read_smiles(
             self._legs[0], self._legs[1], self._sizes, self.contracts, self.terms, self.greeks, self.reasons,
             self._smiles,
         )  # fmt: skip
-        judging = self._judge is not None and now // self.settings.judge_ns != self._judged
         for summary in self._summaries:
             summary.update(now, self.terms, self._found, self._smiles)
-            if judging and self._judge is not None:
+            if self._judge is not None:
                 self._judge(summary.view)
-        self._judged = now // self.settings.judge_ns
-        self._touched[:] = 0
 
     def _differs(self, n: int) -> bool:
         return bool(differs(n, self.contracts, self.terms, self._versions, self.quotes, self._used))
@@ -315,6 +316,8 @@ class OptionChains:
         cells = self._cells
         quoted_at = cells[EXCHANGE_AT, place]
         is_stale = quoted_at < self._now() - self.max_age_ns
+        if not self._term_keys:
+            self._term_keys = [line.tobytes() for line in self.terms]
         key = (cells[BID, place], cells[ASK, place], quoted_at, is_stale, self._term_keys[self._expiry_of[n]])
         return self.cache.get(n, key, self._answer)
 

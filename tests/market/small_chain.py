@@ -6,6 +6,7 @@ from math import exp
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind, Right
 from angelx.domain.scalars import NS
@@ -81,6 +82,7 @@ class Desk:
         self.now = OPENS_AT
         self.market = market or MarketState(TABLE)
         self.differential = Differential(len(TABLE), [TICK] * len(TABLE))
+        settings = replace(settings or ChainSettings(), summary_ns=1)  # a summary after every step
         self.chains = OptionChains(self.market, lambda one: SETTLES[one.expiry], lambda: self.now, settings, **options)
 
     def feed(self, rows: Sequence[dict[str, int]]) -> "Desk":

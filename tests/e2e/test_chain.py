@@ -1,0 +1,80 @@
+"""`angelx chain`: one JSON object without NaN, a table, a page; the same from a market, its capture, and a real day."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.program import SHARED, SMALL, UNREPORTED, angelx
+
+AT = "2026-10-21 09:40"
+DAY = SHARED / "nifty-options" / "chain_quotes_20250829_NIFTY.parquet"
+REFERENCE = SHARED / "reference" / "parity_forward_derived_20250829_NIFTY.parquet"
+
+
+def shown(cwd: Path, *arguments: object) -> dict[str, Any]:
+    """What `--json` answers: strict JSON, so no NaN."""
+    ran = angelx("chain", *arguments, "--json", cwd=cwd).succeeded()
+
+    def refuse(text: str) -> None:
+        raise AssertionError(f"{text} in JSON")
+
+    data: dict[str, Any] = json.loads(ran.out, parse_constant=refuse)
+    assert data["ok"] is True
+    return data
+
+
+def legs(data: dict[str, Any]) -> list[dict[str, Any]]:
+    return [leg for one in data["strikes"] for leg in (one["call"], one["put"]) if leg]
+
+
+def test_the_simulated_market_has_a_chain(tmp_path: Path) -> None:
+    page = tmp_path / "chain.html"
+    data = shown(tmp_path, "--at", AT, "--html", page, *SMALL)
+
+    assert data["underlying"] == "NSE:NIFTY"
+    assert data["forward_reason"] == "defined"
+    assert len(data["strikes"]) == 6
+    assert {leg["reason"] for leg in legs(data)} >= {"defined"}
+    for leg in legs(data):
+        assert (leg["iv"] is None) == (leg["reason"] != "defined")
+    text = page.read_text()
+    assert text.count('class="chart"') == 5
+    assert "NaN" not in text.split('id="data">')[1].split("</script>")[0]
+
+
+def test_people_see_calls_left_and_puts_right(tmp_path: Path) -> None:
+    ran = angelx("chain", "--at", AT, "--strikes", "2", *SMALL, cwd=tmp_path).succeeded()
+    for words in ("Term structure", "Calls left, puts right", "max pain", "bias", "trap upward", "forward"):
+        assert words in ran.out
+
+
+def test_a_capture_shows_what_the_market_showed(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    capture = ("--set", "capture.enabled=true")
+    angelx("paper", "--state-dir", state, "--no-view", *SMALL, *UNREPORTED, *capture, cwd=tmp_path).succeeded()
+    captured, live = shown(tmp_path, state / "capture", "--at", AT), shown(tmp_path, "--at", AT, *SMALL)
+
+    for name in ("strikes", "expiries", "view", "forward", "at", "rows"):
+        assert captured[name] == live[name], name
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not DAY.exists(), reason=f"the recorded day is not here: {DAY}")
+def test_the_real_day_has_the_forward_of_its_reference(tmp_path: Path) -> None:
+    import pandas as pd
+
+    data = shown(tmp_path, DAY.parent, "--at", "2025-08-29 11:00")
+    reference = pd.read_parquet(REFERENCE)
+    stamp = pd.Timestamp(data["last_row_at"], unit="ns", tz="UTC")
+    same = reference[(reference["ts"] == stamp) & (reference["expiry"].astype(str) == data["expiry"])]
+
+    assert data["expiry"] == "2025-09-02"
+    assert len(same) == 1
+    assert math.isclose(data["forward"], float(same["forward"].iloc[0]), abs_tol=0.5)
+    assert 0.05 < data["atm_iv"] < 0.15
+    assert data["view"]["bias"] is not None
+    assert data["bad_input"]["spot_missing"] == 1
+    assert sum(leg["reason"] == "defined" for leg in legs(data)) > 150
