@@ -9,6 +9,7 @@ import numba as nb
 import numpy as np
 
 from angelx.bench.rows import Row, paired, seconds
+from angelx.market import american, forward, smile
 from angelx.market.black76 import (
     CARRY,
     DEFINED,
@@ -18,6 +19,7 @@ from angelx.market.black76 import (
     MID,
     SIDE,
     SPOT,
+    STALE,
     STRIKE,
     TICK,
     WIDTH,
@@ -25,6 +27,7 @@ from angelx.market.black76 import (
     Floats,
     analyse,
     greeks_at,
+    undefine,
     value,
 )  # fmt: skip
 from angelx.market.implied import deviation
@@ -124,3 +127,21 @@ def rows() -> Sequence[Row]:
             )
         )  # fmt: skip
     return found
+
+
+def warm_up() -> None:
+    """Compile every kernel of option analytics into numba's cache by using each once."""
+    book = Book()
+    book.check()
+    strikes = np.arange(0, CONTRACTS, 2)
+    contracts, terms = book.chains[0], book.expiries[0].copy()
+    forward.fit(strikes, strikes + 1, contracts, terms, RATE, forward.RATE_BAND, forward.WINDOW, forward.workspace(400))
+    smile.read_smile(
+        strikes, strikes + 1, contracts, terms[FORWARD], book.greeks, book.reasons, np.zeros(smile.SMILE_WIDTH)
+    )
+    dividends, work = np.array([[0.01, 1.0]]), american.workspace()
+    american.terms_of(terms, RATE, RATE, dividends)
+    american.american_value(1.0, SPOT_NOW, SPOT_NOW, YEARS_LEFT, RATE, RATE, 0.2, dividends, work)
+    book.expiries[0] = terms
+    american.analyse_american(book.places[:1], contracts, book.expiries, dividends, book.greeks, book.reasons, work)
+    undefine(book.places, STALE, book.greeks, book.reasons)
