@@ -33,9 +33,9 @@ from angelx.market.black76 import (
 from angelx.market.implied import deviation
 
 CONTRACTS: Final = 400
-CALLS: Final = 60
-"""Chains in one measurement."""
-ROUNDS: Final = 25
+CALLS: Final = 4
+"""Chains in one measurement: short, so that few measurements are interrupted by others on the machine."""
+ROUNDS: Final = 301
 FORWARD_NOW, SPOT_NOW, RATE, YEARS_LEFT, TICK_SIZE = 24_500.0, 24_470.0, 0.065, 30 / 365, 0.05
 
 

@@ -26,8 +26,8 @@ _LARGEST: Final = 16.0
 _FARTHEST: Final = 40.0
 """Deviations from the money at which no float is small enough for the price."""
 _STEPS: Final = 64
-_CLOSE: Final = 3e-4
-"""Relative step after which nothing is left to gain: the method is of fourth order, and 1e-14 below its rounding."""
+_GRID: Final = 2.0**41 + 1.0
+"""Cuts a float to 12 bits: a number is at most 2.5e-4 of itself away from the next one that has no more."""
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -80,13 +80,16 @@ def deviation(price: float, x: float, bound: float, guess: float) -> tuple[float
     Householder's third-order method, kept inside the bracket that the signs have shown. Two steps from a guess that is
     1 % off, one to four from none.
 
+    Every step begins at a number of 12 bits and the last one at that next to the answer. From there the method, of
+    fourth order, is 1e-14 away, and the answer has the same bits wherever the search began.
+
     Returns
     -------
     tuple
         s, and Mills' ratio of |h - t| and of h + t there.
     """
-    s = guess if 0.0 < guess < _LARGEST else first_guess(price, x, bound)
-    low, high, target = x / _FARTHEST, math.inf, 0.0
+    s = _coarse(guess if 0.0 < guess < _LARGEST else first_guess(price, x, bound))
+    low, high, target, before = x / _FARTHEST, math.inf, 0.0, 0.0
     for _ in range(_STEPS):
         inverse = 1.0 / s
         h, t = x * inverse, 0.5 * s
@@ -117,12 +120,20 @@ def deviation(price: float, x: float, bound: float, guess: float) -> tuple[float
         found = s + newton * (1.0 + 0.5 * newton * second) / (1.0 + newton * (second + newton * third / 6.0))
         if not low <= found <= high:
             found = 0.5 * (low + high) if high < math.inf else 2.0 * s
-        if abs(found - s) <= _CLOSE * s:
+        following = _coarse(found)
+        if following in (s, before):  # The one before where the answer lies half-way between two.
             to, half = x / found, 0.5 * found
             return found, _moved(near, abs(h - t), abs(to - half)), _moved(far, h + t, to + half)
-        s = found
+        before, s = s, following
     h, t = x / s, 0.5 * s
     return s, mills(abs(h - t)), mills(h + t)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _coarse(s: float) -> float:
+    """The nearest number of 12 bits (Veltkamp's splitting)."""
+    wide = s * _GRID
+    return wide - (wide - s)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
