@@ -15,8 +15,10 @@ from angelx.market import forward as f
 from angelx.market.black76 import (
     CARRY,
     CLAMPED,
+    DEFINED,
     DISCOUNT,
     FORWARD,
+    IV,
     MID,
     PAIRS,
     RESIDUAL,
@@ -29,6 +31,7 @@ from angelx.market.black76 import (
     YEARS,
     Floats,
     Places,
+    analyse,
     value,
 )  # fmt: skip
 from angelx.market.expiry_time import YEAR_S
@@ -204,6 +207,31 @@ def test_parity_of_the_recorded_day() -> None:
     assert near.difference.abs().max() < 2.5  # Theirs is a plain least squares: the snapshots of the worst rmse.
     assert frame.rate.between(0.0449, 0.0851).all()
     assert frame[frame.expiry == date(2025, 9, 9)].clamped.mean() > 0.5  # Parity implies 9.6 % on that day.
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no recorded data at {DATA} (ANGELX_DATA)")
+def test_volatilities_of_the_recorded_day_are_the_exchanges_within_a_point() -> None:
+    """NSE prices from the spot with a rate of its own: never truth to better than a point."""
+    import pandas as pd
+
+    near = date(2025, 9, 2)
+    quotes = pd.read_parquet(
+        DATA / "nifty-options/chain_quotes_20250829_NIFTY.parquet", filters=[("expiry", "==", near)]
+    )
+    rows = quotes[quotes.ts == quotes.ts[quotes.ts >= "2025-08-29 05:30"].min()]
+    years = (pd.Timestamp("2025-09-02 10:00", tz="UTC") - rows.ts.iloc[0]).total_seconds() / YEAR_S
+    chain = recorded(rows, years)
+    assert chain.fitted(curve=0.065) == f.FITTED
+    greeks, reasons = np.zeros_like(chain.contracts), np.zeros(len(chain.contracts), np.int8)
+    analyse(np.arange(len(greeks)), chain.contracts, chain.terms.reshape(1, -1), greeks, reasons)
+    lines = 2 * np.searchsorted(np.unique(rows.strike), rows.strike) + (rows.right == "PE").to_numpy()
+    money = (abs(rows.strike / chain.terms[FORWARD] - 1.0) < 0.02).to_numpy() & (reasons[lines] == DEFINED)
+    points = 100.0 * greeks[lines, IV][money] - rows.iv_pct.to_numpy()[money]
+
+    assert money.sum() > 30
+    assert abs(np.nanmedian(points)) < 1.0
+    assert np.isfinite(greeks).all()
 
 
 def recorded(rows: "pd.DataFrame", years: float) -> Expiry:
