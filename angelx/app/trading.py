@@ -212,6 +212,7 @@ class TradingSession:
                 self.house.restore(reader.records())
             finally:
                 reader.close()
+            self.house.learner.keep()
         return self.feed.accepted(self.bus.row, self._warm)
 
     def _warm(self, batch: TickBatch) -> None:

@@ -130,8 +130,8 @@ def _twins(table: InstrumentTable) -> dict[int, int]:
         if option.right is None:
             continue
         other = Right.PUT if option.right is Right.CALL else Right.CALL
-        twin = found.get((option.underlying, option.expiry, option.strike, other))
-        found[option.underlying, option.expiry, option.strike, option.right] = place
+        twin = found.get((option.segment, option.underlying, option.expiry, option.strike, other))
+        found[option.segment, option.underlying, option.expiry, option.strike, option.right] = place
         if twin is not None:
             twins[place], twins[twin] = twin, place
     return twins

@@ -106,6 +106,11 @@ class Learner:
         elif isinstance(event, PhaseChanged) and event.phase == OPEN:
             self._begin()
 
+    def keep(self) -> None:
+        """Have what a journal said was learned kept, where the process ended before it was."""
+        if self._next.version > self.tuning.version:
+            self.on_learned(self._next)
+
     # ------------------------------------------------------------ what happens
     def on_judged(self, event: SignalJudged) -> None:
         """Remember which filter the outcome will count for: of those that can be moved, one."""

@@ -1,5 +1,10 @@
 """How much the filters let pass: a figure of the real filters, not a constant."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from angelx.app.config import load_config
@@ -68,3 +73,18 @@ class Picky:
 def test_a_filter_that_fails_is_said_before_it_trades() -> None:
     with pytest.raises(InputInvalid, match="one fails on a made-up signal: KeyError: 'NIFTY'"):
         admitted([*STANDARD, Picky()])
+
+
+def test_config_check_says_what_the_filters_let_pass(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("filters:\n- use: trap\n  base: 0.99\n  cap: 0.99\n")
+    ran = subprocess.run(
+        [sys.executable, "-m", "angelx", "config", "check", str(file), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(ran.stdout.splitlines()[-1])
+    assert answer["ok"] is True
+    assert len(answer["admission"]) == 20
+    assert any("likely_trap" in line for line in answer["warnings"])
