@@ -5,6 +5,7 @@ money are integers of 1/10,000, quantities are units. Events marked *recorded* g
 of recorded ones and exist only on the bus.
 """
 
+from datetime import date
 from typing import Final
 
 import msgspec
@@ -311,7 +312,9 @@ class ForecastMade(Event, frozen=True):
     subject: str = ""
     """What it is about besides the underlying: the signal's filter or strategy."""
     signal: int = 0
-    """The signal it is about, 0 = none."""
+    """The signal it is about, negative where that says the underlying falls; 0 = none."""
+    expiry: date | None = None
+    """Whose forward the price is."""
 
 
 class ForecastScored(Event, frozen=True):

@@ -36,7 +36,6 @@ class _Pending(msgspec.Struct, frozen=True):
 
     made: ForecastMade
     due: int
-    expiry: date
     side: int
     """-1: it happens where the lower barrier is touched first; +1: the upper; without barrier: above the price."""
 
@@ -122,18 +121,19 @@ class Forecasts:
         for underlying, view in self._chains.views.items():
             segment = self._phases.segments.get(self._segments.get(underlying, ""))
             price = self._price(view, view.front)
-            if price is None or segment is None or segment.phase != OPEN or now + HORIZON_NS > segment.closes_at:
+            if price is None or segment is None or view.front is None or segment.phase != OPEN:
+                continue
+            if now + HORIZON_NS > segment.closes_at:
                 continue
             if view.bias is not None and view.bias_chance is not None:
-                self._make("bias", underlying, view.bias_chance, price, 0.0, (view.bias,))
-            assert view.front is not None
+                self._make("bias", view, view.bias_chance, price, 0.0, (view.bias,))
             iv = view.expiries[view.front].atm_iv
             if iv is None or iv <= 0 or view.trap_up is None or view.trap_down is None:
                 continue
             barrier = BARRIER * implied_move(iv, HORIZON_NS)
             up, down = self._evidence(underlying) if self._evidence is not None else (None, None)
-            self._make("trap_up", underlying, view.trap_up, price, barrier, up.row if up else ())
-            self._make("trap_down", underlying, view.trap_down, price, barrier, down.row if down else ())
+            self._make("trap_up", view, view.trap_up, price, barrier, up.row if up else ())
+            self._make("trap_down", view, view.trap_down, price, barrier, down.row if down else ())
 
     def on_judged(self, event: SignalJudged) -> None:
         """A signal will be right or wrong too, whether it was passed or refused."""
@@ -146,31 +146,30 @@ class Forecasts:
             return
         chance = view.bias_chance if event.outlook > 0 else 1.0 - view.bias_chance
         subject = event.refused_by or "passed"
-        self._make("signal", event.underlying, chance, price, signal=event.signal * event.outlook, subject=subject)
+        self._make("signal", view, chance, price, signal=event.signal * event.outlook, subject=subject)
 
     def _make(
-        self, name: str, underlying: str, value: float, price: float, barrier: float = 0.0,
+        self, name: str, view: ChainView, value: float, price: float, barrier: float = 0.0,
         inputs: tuple[float, ...] = (), *, signal: int = 0, subject: str = "",
     ) -> None:  # fmt: skip
         self._forecasts += 1
         made = ForecastMade(
-            self._bus.now, self._forecasts, name, underlying, value, HORIZON_NS, price, barrier, inputs, subject, signal
-        )
+            self._bus.now, self._forecasts, name, view.underlying, value, HORIZON_NS, price, barrier, inputs, subject,
+            signal, view.front,
+        )  # fmt: skip
         self._bus.publish(made)
         self._wait(made)
 
     def _wait(self, made: ForecastMade) -> None:
-        view = self._chains.views.get(made.underlying) if self._chains is not None else None
-        if view is None or view.front is None:
-            return
         down = made.name == "trap_up" or made.signal < 0
-        self._pending[made.forecast] = _Pending(made, made.at + made.horizon_ns, view.front, -1 if down else 1)
+        if self._chains is not None and made.underlying in self._chains.views:
+            self._pending[made.forecast] = _Pending(made, made.at + made.horizon_ns, -1 if down else 1)
 
     # ------------------------------------------------------------ scoring
     def _check(self, pending: _Pending, now: int) -> None:
         assert self._chains is not None
         made = pending.made
-        price = self._price(self._chains.views[made.underlying], pending.expiry)
+        price = self._price(self._chains.views[made.underlying], made.expiry)
         if price is not None and made.barrier:
             if price >= made.price * exp(made.barrier):
                 self._score(pending, price, happened=pending.side > 0)

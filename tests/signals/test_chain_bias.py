@@ -249,6 +249,10 @@ def test_time_delta_volatility_and_a_bias_that_turned() -> None:
     assert reasons(play) == []
     play.greeks(CALLS[24_000], 0.5, iv=0.0899)
     assert reasons(play) == ["iv_lost"]
+    play = Play().holding(CALLS[24_000])
+    play.greeks(CALLS[24_000], 0.5, iv=0.05)
+    play.quote(CALLS[24_000], 50_0000)
+    assert reasons(play) == [], "it pays all the same"
 
     play = Play().holding(CALLS[24_000])
     play.view.bias, play.view.bias_strength = -0.4, 0.69

@@ -82,8 +82,6 @@ class RegimeTracker:
             self._seen += 1
             if self._seen >= self._rules.observations:
                 self._level = found
-        elif found == self._level:
-            self._candidate = -1
         elif found != self._candidate:
             self._candidate, self._since = found, at
         if self._candidate >= 0 and at - self._since >= self._rules.dwell_ns:
