@@ -46,8 +46,8 @@ def forecasts_section(figures: Figures) -> str:
         for name, row in forecasts_of(figures).items()
     ]
     words = (
-        "Made each minute for the next quarter of an hour, scored from the stream. The interval counts a forecast as "
-        "the fifteenth of an independent one, since as many share their future."
+        "Of the next quarter of an hour, scored from the stream. The interval counts one made each minute as the "
+        "fifteenth of an independent one, since as many share their future."
     )
     return table_section("Forecasts", words, FORECASTS, rows) if rows else ""
 
@@ -66,8 +66,8 @@ def forecasts_of(figures: Figures) -> dict[str, dict[str, Any]]:
 def warnings_of(figures: Figures) -> list[str]:
     """A sentence for each cell in which the filters admit too little or too much."""
     return [
-        f"{row['regime']}, {row['window'] or 'outside'}: {row['admitted']} of {row['generated']} admitted is not 5 to "
-        "60 %."
+        f"In {row['regime']} volatility, {row['window'] or 'outside'}, {row['admitted']} of {row['generated']} were "
+        "admitted, not 5 to 60 %."
         for row in cells_of(figures)
         if not row["sound"]
     ]

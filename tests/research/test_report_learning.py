@@ -29,7 +29,7 @@ def figures(events: list[ev.Event]) -> Figures:
 def test_a_cell_that_admits_nearly_all_is_warned_of_once_there_is_proof() -> None:
     assert warnings_of(figures(signals(3, refused=0))) == [], "three signals prove nothing"
     (line,) = warnings_of(figures([*signals(40, refused=2), *signals(40, refused=25, window="midday", first=100)]))
-    assert line == "high, morning: 38 of 40 admitted is not 5 to 60 %."
+    assert line == "In high volatility, morning, 38 of 40 were admitted, not 5 to 60 %."
 
 
 def test_page_and_markdown_have_both_tables() -> None:
