@@ -206,8 +206,7 @@ class ExchangeEngine(MatchingEngine):
             touch, size = (quote[BID], quote[BID_SIZE]) if side > 0 else (quote[ASK], quote[ASK_SIZE])
             is_inside = touch <= 0 or (touch < limit if side > 0 else touch > limit)
             self._ahead[order.id] = size if touch == limit else 0 if is_inside else UNKNOWN
-            if book.place not in self._waiting:
-                self._volume[book.place] = quote[VOLUME]
+            self._volume[book.place] = quote[VOLUME]
             self._watched.add(book.place)
         super()._rest(book, queue, order)
 

@@ -145,3 +145,32 @@ def test_what_the_exchange_does_not_know_is_refused() -> None:
     bad = OrderRequest(instrument=EQUITY, side=1, quantity=0, kind="market")
     kept = floor.exchange.submit(bad, keep_refused=True)
     assert (kept.status, kept.code) == ("rejected", "bad_quantity")
+
+
+def test_two_exits_hold_back_what_one_needs() -> None:
+    floor = Floor()
+    floor.quote(99, 100, last=100)
+    floor.send(1, 10, 100, take_profit=Exit(limit=110 * TICK), stop_loss=Exit(stop=90 * TICK))
+    account = floor.exchange._engine.account
+    position = next(iter(account.positions.values()))
+    assert (position.quantity, position.selling, account.held) == (10, 10, 0)
+    other = floor.send(1, 4, 98)
+    oco = floor.send(-1, 10, 112, is_oco=True, stop_loss=Exit(stop=88 * TICK))
+    assert floor.status(oco.legs[0]) == "trigger_pending"
+    assert position.selling == 20
+    floor.exchange.cancel(oco.id)
+    assert (floor.status(oco.legs[0]), position.selling) == ("cancelled", 10)
+    assert floor.status(other) == "working"
+
+
+def test_an_order_whose_price_changes_goes_behind_those_of_its_price() -> None:
+    floor = Floor()
+    floor.quote(99, 100)
+    first, second = floor.send(1, 10, 95), floor.send(1, 10, 95)
+    floor.exchange.replace(first.id, quantity=8, keep_id=True)
+    floor.quote(94, 95, ask_size=3)
+    assert floor.fills() == [(first.id, 3, 95)]  # Smaller at the same price: it keeps its place.
+    floor.exchange.replace(first.id, limit=94 * TICK, keep_id=True)
+    floor.exchange.replace(first.id, limit=95 * TICK, keep_id=True)
+    floor.quote(94, 95, ask_size=10)
+    assert floor.fills()[-1] == (second.id, 10, 95)
