@@ -75,6 +75,7 @@ class ExchangeEngine(MatchingEngine):
         if book is None:
             return "unknown_instrument", order.instrument
         quantity, limit = order.quantity - order.filled, order.limit
+        low, high = self.band(book)
         code = (
             "not_tradable" if not book.tradable
             else "bad_quantity" if quantity <= 0
@@ -82,13 +83,13 @@ class ExchangeEngine(MatchingEngine):
             else "off_lot" if quantity % book.lot
             else "over_freeze" if quantity > book.largest
             else "off_tick" if limit % book.tick
-            else "price_band" if book.band_high and not book.band_low <= limit <= book.band_high
+            else "price_band" if high and not low <= limit <= high
             else ""
         )  # fmt: skip
         if code:
             return code, (
                 f"{quantity} at {limit}: lots of {book.lot}, most {book.largest}, ticks of {book.tick}"
-                f", band {book.band_low} to {book.band_high}"
+                f", band {low} to {high}"
             )
         return self._admission.unaffordable(book, order, quantity, at) if reserves else None
 
@@ -102,11 +103,22 @@ class ExchangeEngine(MatchingEngine):
         self._hold(self._books[order.instrument], order, 0)
 
     def band(self, book: Book) -> tuple[int, int]:
-        """Lowest and highest price an order may ask for, in ticks of the instrument; wide open where none is known."""
-        if not book.band_high or book.band_high >= MAX_BAND:
+        """Ends of the band, as the first order of the session would fix it now; (0, 0) where there is no quote yet."""
+        if book.band_high:
+            return book.band_low, book.band_high
+        bid, ask = book.quote[BID], book.quote[ASK]
+        if bid <= 0 and ask <= 0:
+            return 0, 0
+        self._admission._set_band(book, bid, ask)  # noqa: SLF001 - and take it back: to look fixes nothing
+        band, book.band_low, book.band_high = (book.band_low, book.band_high), 0, 0
+        return band
+
+    def prices(self, book: Book) -> tuple[int, int]:
+        """Lowest and highest price an order may ask for, in whole ticks; wide open where there is no band."""
+        low, high = self.band(book)
+        if not 0 < high < MAX_BAND // 2:
             return book.tick, MAX_BAND
-        low = -(-max(book.band_low, 1) // book.tick) * book.tick
-        return low, book.band_high // book.tick * book.tick
+        return max(-(-low // book.tick), 1) * book.tick, high // book.tick * book.tick
 
     # ------------------------------------------------------------ orders that change while they wait
     def lift(self, order: Order) -> None:

@@ -24,15 +24,14 @@ from angelx.venue.engine import ExchangeEngine
 from angelx.venue.entries import FLIGHT, GONE, HELD, Entry, check_form, copy_of, exit_request
 from angelx.venue.floor import Floor, Policy
 from angelx.venue.hours import AlwaysOpen, Hours
+from angelx.venue.intake import Intake
 from angelx.venue.phases import Phases
 from angelx.venue.reports import position_report
 from angelx.venue.requests import (
     ENDED,
     LIMIT,
-    OPG,
     STOP,
     STOP_LIMIT,
-    STOPS,
     AnyCall,
     Cancel,
     Fill,
@@ -97,6 +96,8 @@ class Exchange:
         self.on_rows: list[Callable[[TickBatch, int, int], None]] = []
         self.on_call: list[Callable[[AnyCall], None]] = []
         """Told of every request before it is looked at."""
+        self.on_phase: list[Callable[[str, str], None]] = []
+        """Told when a segment changes phase or is halted, or an instrument is: its name, and the phase from now on."""
         self._ids = ids
         random, watch = Random(seed), Watch(len(table))
         agenda = self._agenda = Agenda()
@@ -118,6 +119,7 @@ class Exchange:
         self._amending = Amending(self._floor)
         self._entries: dict[str, Entry] = {}
         self._by_client: dict[str, Entry] = {}
+        self._intake = Intake(self._floor, self._phases, self._by_client)
 
     @property
     def now(self) -> int:
@@ -145,7 +147,7 @@ class Exchange:
         """
         self._note(Submit(request, keep_refused))
         try:
-            self._check(request)
+            self._intake.check(request)
         except Refused as refusal:
             if not keep_refused:
                 raise
@@ -225,7 +227,7 @@ class Exchange:
         successor = None
         if not keep_id:
             name = client_id or ""
-            self._check_client_id(name)
+            self._intake.check_client_id(name)
             successor = self._enter(changed(wanted, client_id=name, quantity=total - now.filled))
             successor.order.replaces, successor.order.carried = now.id, now.carried + now.filled
         if self._is_distant:
@@ -274,18 +276,27 @@ class Exchange:
     def band(self, instrument: str) -> tuple[int, int]:
         """Lowest and highest price an order may ask for now; (0, 0) where that is not known yet."""
         book = self._engine.book(instrument)
-        return (book.band_low, book.band_high) if book is not None and book.band_high else (0, 0)
+        return (0, 0) if book is None else self._engine.band(book)
 
     # ------------------------------------------------------------ halts
     def halt(self, name: str) -> None:
         """Stop trading in an instrument or a segment."""
         self._note(Halt(name))
         self._phases.halted.add(name)
+        self._tell_phase(name)
 
     def resume(self, name: str) -> None:
         """Let it trade again, from its next row on."""
         self._note(Halt(name, ends=True))
         self._phases.halted.discard(name)
+        self._tell_phase(name)
+
+    def _tell_phase(self, name: str) -> None:
+        """Of an instrument, or of a segment by its first one."""
+        one = self.table.get(name) or next((one for one in self.table if one.segment == name), None)
+        if one is not None:
+            for hook in self.on_phase:
+                hook(name, self._phases.of(one))
 
     def inject(self, rate: float) -> None:
         """From now on refuse this share of good orders with `injected`."""
@@ -355,34 +366,7 @@ class Exchange:
 
     def _on_edge(self, segment: str, before: str) -> None:
         self._floor.edge(segment, before)
-
-    # ------------------------------------------------------------ what speaks against a request
-    def _check(self, request: OrderRequest) -> None:
-        place = self.table.index.get(request.instrument, -1)
-        check_form(request, self.table.get(request.instrument))
-        for name in (request.client_id, *(leg.client_id for leg in (request.take_profit, request.stop_loss) if leg)):
-            self._check_client_id(name)
-        trial = Entry(VenueOrder("", 0, request, "", self.now, self.now), place)
-        if not self._floor.may_trade(trial):
-            self._check_phase(trial)
-        elif request.tif == OPG:
-            raise Refused("opg", "the session is open already")
-        objection = self._floor.objection(trial)
-        if objection is not None:
-            raise Refused(*objection)
-
-    def _check_client_id(self, name: str) -> None:
-        if name and self.policy.unique_client_ids and name in self._by_client:
-            first = self._by_client[name].order.id
-            raise Refused("duplicate_order", f"{name} was used for order {first}", first)
-
-    def _check_phase(self, entry: Entry) -> None:
-        """Whether an order may wait for a market that is not open."""
-        request = entry.request
-        phase = self.phase(request.instrument)
-        waits = self.policy.queues_orders or request.queued or phase in ("pre_open", "closing_auction")
-        if request.tif in ("IOC", "FOK") or not (waits or request.tif == OPG or request.kind in STOPS):
-            raise Refused("halted" if phase == "halted" else "market_closed", f"{request.instrument} is {phase}")
+        self._tell_phase(segment)
 
     # ------------------------------------------------------------ orders come in
     def _enter(self, request: OrderRequest, *, status: str = "pending") -> Entry:

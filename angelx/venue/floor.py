@@ -121,7 +121,7 @@ class Floor:
         base = entry.stop if is_stopped(entry) and entry.stop else touch or quote[LAST] or entry.stop
         if base <= 0:
             return "no_quote", f"{request.instrument}: nobody quotes the side that a {request.kind} order needs"
-        low, high = self.engine.band(book)
+        low, high = self.engine.prices(book)
         steps = base * (10_000 + request.side * self.policy.protection_bps) // (10_000 * book.tick)
         ticket.limit = max(low, min(high, max(steps, 1) * book.tick))
         return None

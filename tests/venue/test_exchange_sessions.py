@@ -184,3 +184,19 @@ def test_the_calendar_knows_when_phases_change() -> None:
     friday = session("US", date(2026, 10, 23))
     assert HOURS.next_change("US", friday.closes_at) > friday.closes_at + 2 * 24 * 3600 * NS
     assert (HOURS.next_change("XYZ", 0), HOURS.phase("XYZ", 0)) == (NEVER, "closed")
+
+
+def test_changes_of_phase_are_told() -> None:
+    floor = floor_at(US.opens_at - NS)
+    told: list[tuple[str, str]] = []
+    floor.exchange.on_phase.append(lambda name, phase: told.append((name, phase)))
+    quote(floor, US.opens_at)
+    floor.exchange.advance(US.opens_at)
+    floor.exchange.halt("US:X")
+    floor.exchange.resume("US:X")
+    floor.exchange.halt("nobody")
+    floor.exchange.advance(US.closes_at)
+    mine = [one for one in told if one[0].startswith("US")]
+    assert mine == [("US", "open"), ("US:X", "halted"), ("US:X", "open"), ("US", "closed")]
+    floor.exchange.advance(US.closes_at + 24 * 3600 * NS)
+    assert [phase for name, phase in told if name == "US"] == ["open", "closed", "pre_open", "open", "closed"]
