@@ -18,7 +18,7 @@ from angelx.adapters.http_server import HttpServer
 from angelx.adapters.state_dir import durable_write
 from angelx.adapters.venue_log import VenueLog
 from angelx.app.config_model import SIMULATED_DAY
-from angelx.app.sources import freeze_of
+from angelx.app.sources import Bounds, freeze_of
 from angelx.bus.clock import SystemClock
 from angelx.domain.errors import InputInvalid
 from angelx.domain.instruments import Instrument, Kind
@@ -86,6 +86,8 @@ class VenuePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Or the path of a recording."""
     day: date = date.fromisoformat(SIMULATED_DAY)
     """Of the simulated market."""
+    bounds: dict[str, Bounds] = {}
+    """Of a recording, by currency."""
     speed: float = 1.0
     seed: int = 1
     capital: int = 100_000 * SCALE
@@ -269,7 +271,8 @@ def source_of(plan: VenuePlan, currency: str, sessions: Sessions) -> TickSource:
     if plan.market != "simulated":
         from angelx.adapters.recorded import open_recording
 
-        return open_recording(Path(plan.market).expanduser().resolve(), freeze=freeze_of)
+        path, bounds = Path(plan.market).expanduser().resolve(), plan.bounds.get(currency, Bounds())
+        return open_recording(path, begin=bounds.begin, end=bounds.end, freeze=freeze_of)
     segment = "NFO" if currency == "INR" else "US"
     session = sessions.on(segment, plan.day)
     if not isinstance(session, Session):

@@ -5,11 +5,13 @@ import signal
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
 
 from angelx.cli.output import answer, guarded, say
+from angelx.cli.play import moment_of
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import SCALE
 
@@ -42,6 +44,12 @@ def venue(
     capital: Annotated[int, typer.Option(min=1, help="Money in each account, in its currency.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the simulated market, credentials, jitter and faults.")] = 1,
     day: Annotated[str | None, typer.Option(help="Trading day to simulate, e.g. 2026-10-21.")] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="First moment of a recording, e.g. '2025-08-29 10:00' (exchange time).")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Last moment, exclusive; a bare date means all of it.")
+    ] = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="From the broker to the exchange, each way.")] = 0.0,
     jitter_ms: Annotated[float, typer.Option(min=0, help="And up to so much more.")] = 0.0,
     queue: Annotated[
@@ -72,7 +80,7 @@ def venue(
             brokers=names, market=market, speed=speed, seed=seed, capital=capital * SCALE, latency_ms=latency_ms,
             jitter_ms=jitter_ms, queue_position=queue, faults=tuple(read_faults(faults)) if faults else (),
             ports={"angelone": port_angelone, "alpaca": port_alpaca}, control_port=port_control,
-            state_dir=state_dir.resolve(), resume=resume, stays=stay, **days,
+            state_dir=state_dir.resolve(), resume=resume, stays=stay, bounds=_bounds(begin, end), **days,
         )  # fmt: skip
         return asyncio.run(_serve(plan, json=json))
 
@@ -116,6 +124,16 @@ def _say_ended(ended: dict[str, Any], *, json: bool) -> None:
         orders = ", ".join(f"{count} {status}" for status, count in sorted(found["orders"].items())) or "none"
         say(f"{name:<10} {found['rows']} rows, orders: {orders}, fills: {found['fills']}")
         say(f"{'':<10} equity {found['equity'] / SCALE:,.2f}, positions: {found['positions'] or 'none'}")
+
+
+def _bounds(begin: str | None, end: str | None) -> dict[str, Any]:
+    """By currency: the same words are other moments in India and in New York."""
+    from angelx.app.sources import Bounds
+
+    return {
+        currency: Bounds(moment_of(begin, zone), moment_of(end, zone, last=True))
+        for currency, zone in (("INR", ZoneInfo("Asia/Kolkata")), ("USD", ZoneInfo("America/New_York")))
+    }
 
 
 def _date(text: str) -> date:

@@ -216,7 +216,8 @@ class InStep:
             return Response(200, {"content-type": "application/json"}, body)
         self._lane.catch_up()
         response = await self.inner.handle(request)
-        if self._lane.exchange.policy.latency_ns:
+        policy = self._lane.exchange.policy
+        if policy.latency_ns or policy.jitter_ns:
             self._runner.wake()
         return response
 
