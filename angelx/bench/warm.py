@@ -17,7 +17,7 @@ WARM_NS: Final = 600 * 1_000_000_000
 def warm_up() -> dict[str, float]:
     """Seconds that each part took; next to nothing where the cache was warm."""
     took: dict[str, float] = {}
-    for name, work in (("market", _market), ("stream", _stream), ("chains", _chains), ("wire", _wire)):
+    for name, work in (("market", _market), ("stream", _stream), ("chains", _chains), ("wire", _wire), ("venue", _venue)):
         began = time.perf_counter()
         work()
         took[name] = round(time.perf_counter() - began, 3)
@@ -118,3 +118,17 @@ def _wire() -> None:
 
 def _feed(feed: Callable[[TickBatch, int, int], None], batch: TickBatch) -> None:
     feed(batch, 0, batch.rows)
+
+
+def _venue() -> None:
+    from angelx.market.sessions import Session, Sessions
+    from angelx.market.simulated_us import Parameters, SimulatedUs
+    from angelx.venue.exchange import Exchange
+
+    session = Sessions.load().on("US", date(2026, 10, 21))
+    assert isinstance(session, Session)
+    market = SimulatedUs(
+        Parameters(seed=1, session=session.day, opens_at=session.opens_at, closes_at=session.closes_at)
+    )
+    batch = next(iter(market.batches()))
+    Exchange(market.instruments, cash=1, fee=lambda *_: 0).feed(batch, 0, batch.rows)
