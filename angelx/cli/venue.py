@@ -171,12 +171,19 @@ def venue_fault(
         if json:
             answer({"ok": True, what if what in ("menu", "list", "clear") else "added": found})
             return 0
-        lines = found if isinstance(found, list) else [f"{key}: {value}" for key, value in found.items()]
-        for line in lines or ["nothing"]:
-            say(str(line))
+        lines = map(_fault_line, found) if isinstance(found, list) else [f"{key}: {one}" for key, one in found.items()]
+        for line in list(lines) or ["nothing"]:
+            say(line)
         return 0
 
     guarded(body, json=json)
+
+
+def _fault_line(found: dict[str, Any]) -> str:
+    keys = " ".join(f"{key}={value}" for key, value in found["fault"].items() if key != "what")
+    state = "on" if found["applies"] else "off"
+    what = f"{found['server']} {found['number']}: {found['fault']['what']} {keys}".rstrip()
+    return f"{what} ({state}; happened {found['happened']} of {found['seen']})"
 
 
 def _keys(pairs: list[str]) -> dict[str, str]:

@@ -35,13 +35,13 @@ MENU: Final[dict[str, str]] = {
     "slow_event": "messages of a stream come `delay_s` late, in order",
     "token_expiry": "every session token is void from now on",
     "clock_offset": "the server's clock is `offset_s` ahead",
-    "reject_burst": "the exchange refuses orders",
+    "reject_burst": "the exchange refuses good orders; GET requests do not count",
 }
 OF_REQUESTS: Final = ("lost_request", "lost_reply", "slow_reply", "status", "mute")
 OF_STREAMS: Final = ("mute", "lost_event", "duplicate", "reorder", "slow_event")
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One thing that goes wrong, when, where, and how often."""
 
     what: What
@@ -244,6 +244,8 @@ class FaultyServer:
             fault = active.fault
             if fault.what not in ("token_expiry", "clock_offset", "reject_burst", "disconnect"):
                 continue
+            if fault.what == "reject_burst" and method == "GET":
+                continue  # No order comes by it.
             if fnmatchcase(path, fault.where) and fault.method in ("*", method) and active.is_in_time(self._now_s()):
                 active.seen += 1
                 if fault.what == "reject_burst" and active.is_on:

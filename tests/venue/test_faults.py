@@ -188,7 +188,10 @@ def test_tokens_clock_and_rejects_have_handles() -> None:
         assert stage.clock() == 0
         stage.server.add(Fault(what="reject_burst", times=2, where="/order"))
         assert stage.rates == [1.0]
-        await stage.outcomes(4, "/order")
+        assert await stage.get("/order", "GET") == 201
+        await stage.outcomes(2, "/order")
+        assert stage.rates == [1.0]
+        await stage.outcomes(2, "/order")
         assert stage.rates == [1.0, 0.0]
 
     play(main)
