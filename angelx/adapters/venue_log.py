@@ -57,12 +57,16 @@ class VenueLog:
         return sum(len(line) + 1 for line in lines[:-1])
 
     def follow(self, lane: Lane) -> None:
-        """Write down every request to a lane's exchange from now on."""
+        """Write down every request to a lane's exchange from now on, and how far it was when it reported something.
+
+        What a client was told must have happened for the next process too.
+        """
 
         def note(call: AnyCall) -> None:
             self._write(msgspec.json.encode(Noted(lane.name, lane.exchange.rows, lane.exchange.now, call)))
 
         lane.exchange.on_call.append(note)
+        lane.exchange.on_report.insert(0, lambda _: self.mark(lane))
 
     def mark(self, lane: Lane) -> None:
         """Write down how far a lane has come."""

@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 LOG: Final = "venue.jsonl"
 ADDRESSES: Final = "venue.json"
-MARK_S: Final = 1.0
+MARK_S: Final = 0.25
 
 
 class Broker(msgspec.Struct, frozen=True):
