@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from angelx.adapters.http_transport import HttpTransport
 from angelx.app import venue as venue_module
 from angelx.app.venue import BROKERS, Broker, Venue, VenuePlan, server_of
+from angelx.cli.main import app
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import NS
 from angelx.domain.wire import Request, Response, Stream
@@ -152,13 +153,11 @@ def test_demo_credentials_follow_the_seed_and_satisfy_pyotp() -> None:
 
 @pytest.mark.parametrize("arguments", [["--broker", "nobody"], ["--day", "soon"], ["--market", "/no/such/file"]])
 def test_a_bad_command_line_is_answered_with_its_reason(arguments: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "angelx", "venue", "--json", "--state-dir", str(tmp_path), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
+    done = CliRunner().invoke(app, ["venue", "--json", "--state-dir", str(tmp_path), *arguments])
+    assert done.exit_code == 2
     assert not json.loads(done.stdout)["ok"]
 
 
 def test_a_fault_without_a_venue_says_so(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "angelx", "venue-fault", "mute", "--state-dir", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2 and "no venue runs" in done.stderr
+    done = CliRunner().invoke(app, ["venue-fault", "mute", "--state-dir", str(tmp_path)])
+    assert done.exit_code == 2 and "no venue runs" in done.stderr

@@ -208,7 +208,7 @@ def check_exits(orders: list[VenueOrder]) -> None:
         assert (chain(entry) if entry.request.is_oco else closed) <= opened, (entry, [by_id[leg] for leg in entry.legs])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(seed=st.integers(0, 2**32), policy=st.sampled_from(POLICIES))
 def test_money_units_and_orders_hold_whatever_is_sent(seed: int, policy: Policy) -> None:
     played = play(seed, policy, check=True)
@@ -286,7 +286,7 @@ def oracle_says(day: Day) -> list[tuple[object, ...]]:
     return said
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(day=days())
 def test_plain_orders_fill_as_the_oracle_says(day: Day) -> None:
     assert plain(day) == oracle_says(day)
