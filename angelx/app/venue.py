@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from angelx.adapters.http_server import HttpServer
-from angelx.adapters.state_dir import durable_write
+from angelx.adapters.state_dir import StateDir, durable_write
 from angelx.adapters.venue_log import VenueLog
 from angelx.app.config_model import SIMULATED_DAY
 from angelx.app.sources import Bounds, freeze_of
@@ -112,6 +112,8 @@ class Venue:
     ------
     InputInvalid
         The market has nothing that the broker could trade, or the log is of another one.
+    StateLocked
+        Another venue holds the state directory.
     """
 
     def __init__(self, plan: VenuePlan) -> None:
@@ -134,6 +136,7 @@ class Venue:
         }
         self._control = HttpServer(control, port=plan.control_port)
         self._log: VenueLog | None = None
+        self._state: StateDir | None = None
 
     def _build(self, name: str, broker: Broker) -> None:
         plan = self.plan
@@ -168,6 +171,7 @@ class Venue:
     async def start(self) -> dict[str, Any]:
         """Take the log up, listen, begin; where it is and how to log in."""
         plan = self.plan
+        self._state = StateDir.open(plan.state_dir)
         path = plan.state_dir / LOG
         if path.exists() and not plan.resume:
             path.replace(path.with_suffix(".old"))
@@ -183,7 +187,6 @@ class Venue:
                     server.add(fault)
         ready = self.ready()
         durable_write(plan.state_dir / ADDRESSES, msgspec.json.encode(ready))
-        (plan.state_dir / ADDRESSES).chmod(0o600)
         return ready
 
     def ready(self) -> dict[str, Any]:
@@ -230,6 +233,9 @@ class Venue:
             await socket.stop()
         if self._log is not None:
             self._log.close()
+        if self._state is not None:
+            (self.plan.state_dir / ADDRESSES).unlink(missing_ok=True)
+            self._state.close()
         return {"ok": True, "event": "ended", "servers": {name: summary(lane) for name, lane in self.lanes.items()}}
 
 

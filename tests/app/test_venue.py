@@ -16,7 +16,7 @@ from angelx.adapters.http_transport import HttpTransport
 from angelx.app import venue as venue_module
 from angelx.app.venue import BROKERS, Broker, Venue, VenuePlan, server_of
 from angelx.cli.main import app
-from angelx.domain.errors import InputInvalid
+from angelx.domain.errors import InputInvalid, StateLocked
 from angelx.domain.scalars import NS
 from angelx.domain.wire import Request, Response, Stream
 from angelx.venue.exchange import Exchange, OrderRequest, Policy
@@ -91,6 +91,10 @@ async def test_a_venue_trades_restarts_and_goes_on(tmp_path: Path) -> None:
 
     fresh = Venue(plan(tmp_path))
     await fresh.start()
+    second = Venue(plan(tmp_path))
+    with pytest.raises(StateLocked):
+        await second.start()
+    await second.close()
     assert fresh.lanes["small"].exchange.orders() == []
     await fresh.close()
     assert (tmp_path / "venue.old").exists()
