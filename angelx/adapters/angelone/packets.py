@@ -123,7 +123,7 @@ def _is_sane(value: int) -> bool:
 
 
 @nb.njit(cache=True, nogil=True)
-def _take_depth_5(raw: bytes, start: int, kind: int, row: Cells) -> int:
+def _take_depth_5(raw: bytes, start: int, kind: int, states: Cells, new: int) -> int:
     """The first buy and the first sell of the best five into the row."""
     bid, bid_size, ask, ask_size = 0, 0, 0, 0
     has_bid, has_ask = False, False
@@ -139,56 +139,58 @@ def _take_depth_5(raw: bytes, start: int, kind: int, row: Cells) -> int:
             has_bid, bid, bid_size = True, price, quantity
         elif flag == 0 and not has_ask:
             has_ask, ask, ask_size = True, price, quantity
-    row[BID], row[BID_SIZE] = _price(bid, kind), bid_size
-    row[ASK], row[ASK_SIZE] = _price(ask, kind), ask_size
+    states[new, BID], states[new, BID_SIZE] = _price(bid, kind), bid_size
+    states[new, ASK], states[new, ASK_SIZE] = _price(ask, kind), ask_size
     return _TAKEN
 
 
 @nb.njit(cache=True, nogil=True)
-def _take_depth_20(raw: bytes, start: int, kind: int, row: Cells) -> int:
+def _take_depth_20(raw: bytes, start: int, kind: int, states: Cells, new: int) -> int:
     """The first of twenty buys and sells into the row."""
     bid_size, bid = _i32(raw, start + 43), _i32(raw, start + 47)
     ask_size, ask = _i32(raw, start + 243), _i32(raw, start + 247)
     if bid < 0 or ask < 0 or bid_size < 0 or ask_size < 0:
         return _RANGE
-    row[BID], row[BID_SIZE] = _price(bid, kind), bid_size
-    row[ASK], row[ASK_SIZE] = _price(ask, kind), ask_size
+    states[new, BID], states[new, BID_SIZE] = _price(bid, kind), bid_size
+    states[new, ASK], states[new, ASK_SIZE] = _price(ask, kind), ask_size
     return _TAKEN
 
 
 @nb.njit(cache=True, nogil=True)
-def _take(raw: bytes, start: int, row: Cells, last: Cells) -> int:  # noqa: PLR0911
-    """One packet whose length is right into `row`, which begins as a copy of `last`; why not, or `_TAKEN`."""
+def _take(raw: bytes, start: int, states: Cells, new: int, last: int) -> int:  # noqa: PLR0911
+    """One packet whose length is right into the row `new`, which begins as a copy of `last`; why not, or `_TAKEN`."""
     mode, kind = int(raw[start]), int(raw[start + 1])
     has_sequence = mode != DEPTH_20
-    sequence = _i64(raw, start + 27) if has_sequence else last[_SEQUENCE]
+    sequence = _i64(raw, start + 27) if has_sequence else states[last, _SEQUENCE]
     milliseconds = _i64(raw, start + (35 if has_sequence else 27))
     if milliseconds < 0 or milliseconds > _LATEST_MS:
         return _TIME
     exchange_at = milliseconds * 1_000_000
-    if sequence < last[_SEQUENCE] or (sequence == last[_SEQUENCE] and exchange_at < last[EXCHANGE_AT]):
+    if sequence < states[last, _SEQUENCE] or (
+        sequence == states[last, _SEQUENCE] and exchange_at < states[last, EXCHANGE_AT]
+    ):
         return _OLD
-    row[EXCHANGE_AT] = exchange_at
-    row[_SEQUENCE] = sequence
+    states[new, EXCHANGE_AT] = exchange_at
+    states[new, _SEQUENCE] = sequence
     if mode == DEPTH_20:
-        return _take_depth_20(raw, start, kind, row)
+        return _take_depth_20(raw, start, kind, states, new)
     last_price = _i64(raw, start + 43)
     if not _is_sane(last_price):
         return _RANGE
-    row[LAST] = _price(last_price, kind)
+    states[new, LAST] = _price(last_price, kind)
     if mode == LTP:
         return _TAKEN
     volume = _i64(raw, start + 67)
     if not _is_sane(volume):
         return _RANGE
-    row[VOLUME] = volume
+    states[new, VOLUME] = volume
     if mode == QUOTE:
         return _TAKEN
     interest = _i64(raw, start + 131)
     if not _is_sane(interest):
         return _RANGE
-    row[OI] = interest
-    return _take_depth_5(raw, start, kind, row)
+    states[new, OI] = interest
+    return _take_depth_5(raw, start, kind, states, new)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -207,29 +209,31 @@ def _why_not(raw: bytes, start: int, length: int) -> int:
 def _decode_at(
     raw: bytes, start: int, length: int, at: int, slots: Cells, states: Cells, table: Table, row: int
 ) -> int:
-    """One packet into a row of the table; 1 where it was taken, 0 where it was counted."""
-    why, counts = _why_not(raw, start, length), states[-1]
-    if why != _TAKEN:
-        counts[why] += 1
-        return 0
-    key = _key(raw, start)
-    slot = _slot(slots, key) if key >= 0 else 0
-    if key < 0 or slots[slot, 0] != key:
-        counts[_TOKEN if key < 0 else _UNKNOWN] += 1
-        return 0
-    last, new = states[slots[slot, 1]], states[-2]
-    for field in range(_WIDTH):
-        new[field] = last[field]
-    why = _take(raw, start, new, last)
-    if why != _TAKEN:
-        counts[why] += 1
-        return 0
-    for field in range(_WIDTH):
-        last[field] = new[field]
-    for field in range(FIELDS):
-        table[field, row] = new[field]
-    table[AT, row] = at
-    return 1
+    """One packet into a row of the table; 1 where it was taken, 0 where it was counted.
+
+    Rows are named by number: views of them would cost more than the work (references are counted atomically).
+    """
+    counts, new = states.shape[0] - 1, states.shape[0] - 2
+    why = _why_not(raw, start, length)
+    if why == _TAKEN:
+        key = _key(raw, start)
+        slot = _slot(slots, key) if key >= 0 else 0
+        if key >= 0 and slots[slot, 0] == key:
+            last = slots[slot, 1]
+            for field in range(_WIDTH):
+                states[new, field] = states[last, field]
+            why = _take(raw, start, states, new, last)
+            if why == _TAKEN:
+                for field in range(_WIDTH):
+                    states[last, field] = states[new, field]
+                for field in range(FIELDS):
+                    table[field, row] = states[new, field]
+                table[AT, row] = at
+                return 1
+        else:
+            why = _TOKEN if key < 0 else _UNKNOWN
+    states[counts, why] += 1
+    return 0
 
 
 @nb.njit(cache=True, nogil=True)
