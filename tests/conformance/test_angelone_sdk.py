@@ -82,7 +82,7 @@ def test_wrong_credentials(venue: Sockets) -> None:
 
 def test_expired_in_the_middle(venue: Sockets, client: Any) -> None:
     venue.do(venue.floor.server.expire_tokens)
-    assert client.orderBook()["errorCode"] == "AG8002"
+    assert client.orderBook()["errorCode"] == "AG8001"
 
 
 # ---------------------------------------------------------------- orders
@@ -310,8 +310,13 @@ def test_the_thousand_and_first_token_and_nonsense(tmp_path: Path) -> None:
         others = [websocket.create_connection(uri, header={"Authorization": f"Bearer {jwt}"}) for _ in range(2)]
         with pytest.raises(websocket.WebSocketBadStatusException, match="429"):
             websocket.create_connection(uri, header={"Authorization": f"Bearer {jwt}"})
-        with pytest.raises(websocket.WebSocketBadStatusException, match="401"):
-            websocket.create_connection(uri, header={"Authorization": "Bearer nonsense"})
+        for refused in ({"Authorization": "Bearer nonsense"}, {"Authorization": f"Bearer {jwt}", "x-api-key": "other"}):
+            with pytest.raises(websocket.WebSocketBadStatusException, match="401"):
+                websocket.create_connection(uri, header=refused)
+        others.pop().close()
+        until(lambda: venue.do(lambda: floor.server.market_stream.count("A1")) == 2)
+        token = venue.do(lambda: floor.server.logins._by_jwt[jwt].feed)
+        others.append(websocket.create_connection(f"{uri}?clientCode=A1&feedToken={token}&apiKey=key1"))
         for one in (socket, *others):
             one.close()
 

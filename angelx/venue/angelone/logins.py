@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import uuid
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta, timezone
 from random import Random
 from typing import Any, Final
@@ -129,23 +130,28 @@ class Logins:
             raise Refusal("AG8002")
         return session
 
-    def of_stream(self, authorization: str, feed: str, client_code: str, now: int) -> Session | None:
-        """The session of a WebSocket's headers: a JWT is enough, or a feed token with its client code."""
-        session = self._by_jwt.get(bearer(authorization))
+    def of_stream(self, headers: Mapping[str, str], query: Mapping[str, str], now: int) -> Session | None:
+        """The session a WebSocket belongs to: a JWT is enough, or a feed token with its client code, by header or, from
+        browsers, by query; an API key that is sent has to be ours.
+        """
+        key = headers.get("x-api-key") or query.get("apiKey") or self.credentials.api_key
+        feed = headers.get("x-feed-token") or query.get("feedToken", "")
+        client_code = headers.get("x-client-code") or query.get("clientCode", "")
+        session = self._by_jwt.get(bearer(headers.get("authorization", "")))
         if session is None and feed:
             mine = (one for one in self._by_jwt.values() if one.feed == feed and one.client_code == client_code)
             session = next(mine, None)
-        return session if session is not None and self.is_alive(session, now) else None
+        is_good = session is not None and self.is_alive(session, now) and key == self.credentials.api_key
+        return session if is_good else None
 
     def is_alive(self, session: Session, now: int) -> bool:
         """Whether its tokens are good now."""
         is_known = session.jwt in self._by_jwt
         return is_known and now < session.ends_at and india_date(now) == india_date(session.began_at)
 
-    def expire_all(self, now: int) -> None:
-        """End every token now (fault menu): they are expired, not unknown."""
-        for session in self._by_jwt.values():
-            session.ends_at = min(session.ends_at, now)
+    def void_all(self) -> None:
+        """No JWT is known any more (fault menu); refresh tokens still are."""
+        self._by_jwt.clear()
 
     # ------------------------------------------------------------ tokens
     def _open(self, client_code: str, now: int) -> Session:

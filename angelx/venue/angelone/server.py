@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from random import Random
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec.structs import replace
@@ -95,8 +95,8 @@ class AngelOneServer:
         self._posts = posts(self.desk, self._quotes, self._portfolio, self._rules, self.contracts)
 
     def expire_tokens(self) -> None:
-        """Every session token is expired from now on (fault menu); refresh tokens are not."""
-        self.logins.expire_all(self._now())
+        """Every session token is void from now on, AG8001 (fault menu); refresh tokens are not."""
+        self.logins.void_all()
 
     def _on_rows(self, batch: TickBatch, start: int, stop: int) -> None:
         self._days.fold(batch, start, stop)
@@ -194,21 +194,19 @@ class AngelOneServer:
     # ------------------------------------------------------------ streams
     def admits(self, request: Request) -> Response | None:
         """401 without a session, 429 at the fourth connection, 404 for any other path."""
-        path, headers = urlsplit(request.path).path, request.headers
+        path = urlsplit(request.path).path
         if path not in {MARKET_STREAM, ORDER_STREAM}:
             return not_found(path)
-        session = self._stream_session(headers)
+        session = self._stream_session(request)
         if session is None:
             return Response(401, JSON, b'{"message":"Invalid Token"}')
         if self._streams(path, session.client_code) >= MOST_STREAMS:
             return Response(429, JSON, b'{"message":"Connection Limit Exceeded"}')
         return None
 
-    def _stream_session(self, headers: Mapping[str, str]) -> Session | None:
-        return self.logins.of_stream(
-            headers.get("authorization", ""), headers.get("x-feed-token", ""), headers.get("x-client-code", ""),
-            self._now(),
-        )  # fmt: skip
+    def _stream_session(self, request: Request) -> Session | None:
+        query = dict(parse_qsl(urlsplit(request.path).query))
+        return self.logins.of_stream(request.headers, query, self._now())
 
     def _streams(self, path: str, client_code: str) -> int:
         if path == MARKET_STREAM:
@@ -218,7 +216,7 @@ class AngelOneServer:
     async def serve(self, request: Request, stream: Stream) -> None:
         """Work one WebSocket until it closes or its session ends."""
         path = urlsplit(request.path).path
-        session = self._stream_session(request.headers)
+        session = self._stream_session(request)
         if session is None or self._streams(path, session.client_code) >= MOST_STREAMS:
             await stream.close(1008)
             return
