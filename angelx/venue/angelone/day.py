@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import EXCHANGE_AT, INSTRUMENT, LAST, OI, VOLUME, Table, TickBatch
+from angelx.market.state import Cells
 from angelx.venue.angelone.logins import INDIA
 
 OPEN: Final = 0
@@ -105,6 +106,7 @@ class DayBook:
 
     def __init__(self, table: InstrumentTable, closes: Mapping[str, int] | None = None) -> None:
         self._days = np.zeros((len(table), _FIELDS), np.int64)
+        self._cells = [row.data for row in self._days]
         self._seen = np.zeros(len(table), np.int64)
         self._minutes: dict[int, NDArray[np.int64]] = {}
         self._places = len(table)
@@ -124,20 +126,20 @@ class DayBook:
                 bars = self._minutes[minute] = np.zeros((self._places, _BAR), np.int64)
             start = int(_fold_bars(table, start, stop, minute, bars, self._seen))
 
-    def cells(self, place: int) -> NDArray[np.int64]:
+    def cells(self, place: int) -> Cells:
         """The day's statistics of an instrument by field; live."""
-        cells: NDArray[np.int64] = self._days[place]
-        return cells
+        return self._cells[place]
 
     def average(self, place: int) -> int:
         """Volume-weighted average of the last prices, 1/10,000; 0 without trades."""
-        cells = self._days[place]
-        volume = int(cells[SEEN_VOLUME])
-        return int(cells[TURNOVER]) * 1000 // volume if volume else 0
+        cells = self._cells[place]
+        volume: int = cells[SEEN_VOLUME]
+        return cells[TURNOVER] * 1000 // volume if volume else 0
 
     def first_interest(self, place: int) -> int:
         """Open interest when the day began, units; 0 = none seen."""
-        return int(self._days[place, FIRST_OI])
+        first: int = self._cells[place][FIRST_OI]
+        return first
 
     def bars(self, place: int, step: int, begins_at: int, ends_at: int) -> list[tuple[int, NDArray[np.int64]]]:
         """Bars of `step` ns that start in [begins_at, ends_at], ascending, labelled by their start.

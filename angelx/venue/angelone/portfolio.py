@@ -149,7 +149,7 @@ class Portfolio:
             "pnl": rupee_text(realised + unrealised),
             "realised": rupee_text(realised),
             "unrealised": rupee_text(unrealised),
-            "close": rupee_text(int(self._days.cells(contract.place)[CLOSE])),
+            "close": rupee_text(self._days.cells(contract.place)[CLOSE]),
         }
 
     def holdings(self) -> list[dict[str, Any]] | None:
@@ -180,7 +180,7 @@ class Portfolio:
             "t1quantity": max(net - max(carried, 0), 0), "realisedquantity": min(max(carried, 0), net),
             "quantity": net, "authorisedquantity": 0, "product": "DELIVERY", "collateralquantity": None,
             "collateraltype": None, "haircut": 0, "averageprice": rupees(cost), "ltp": rupees(last),
-            "symboltoken": contract.token, "close": rupees(int(self._days.cells(contract.place)[CLOSE])),
+            "symboltoken": contract.token, "close": rupees(self._days.cells(contract.place)[CLOSE]),
             "profitandloss": round(rupees(gain), 2),
             "pnlpercentage": round(100 * (last - cost) / cost, 2) if cost else 0,
         }  # fmt: skip

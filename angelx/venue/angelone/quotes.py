@@ -84,15 +84,15 @@ class Quotes:
         low, high = self._exchange.band(contract.instrument.id)
         return Quote(
             EXCHANGE_TYPES[contract.exchange], contract.token.encode(),
-            last=cells[LAST] // _PAISE, last_quantity=int(day[LAST_QUANTITY]),
+            last=cells[LAST] // _PAISE, last_quantity=day[LAST_QUANTITY],
             average=self._days.average(contract.place) // _PAISE, volume=cells[VOLUME], total_buy=cells[BID_SIZE],
-            total_sell=cells[ASK_SIZE], open=int(day[OPEN]) // _PAISE, high=int(day[HIGH]) // _PAISE,
-            low=int(day[LOW]) // _PAISE, close=int(day[CLOSE]) // _PAISE, traded_s=int(day[TRADED_AT]) // NS,
+            total_sell=cells[ASK_SIZE], open=day[OPEN] // _PAISE, high=day[HIGH] // _PAISE,
+            low=day[LOW] // _PAISE, close=day[CLOSE] // _PAISE, traded_s=day[TRADED_AT] // NS,
             at_ms=cells[EXCHANGE_AT] // 1_000_000, interest=cells[OI],
             buys=((bid // _PAISE, cells[BID_SIZE], 1),) if bid > 0 else (),
             sells=((ask // _PAISE, cells[ASK_SIZE], 1),) if ask > 0 else (),
-            upper=high // _PAISE, lower=max(low, 0) // _PAISE, year_high=int(day[HIGH]) // _PAISE,
-            year_low=int(day[LOW]) // _PAISE,
+            upper=high // _PAISE, lower=max(low, 0) // _PAISE, year_high=day[HIGH] // _PAISE,
+            year_low=day[LOW] // _PAISE,
         )  # fmt: skip
 
     # ------------------------------------------------------------ quotes
@@ -146,7 +146,7 @@ class Quotes:
     def _ohlc(self, contract: Contract) -> dict[str, float]:
         day = self._days.cells(contract.place)
         fields = (("open", OPEN), ("high", HIGH), ("low", LOW), ("close", CLOSE))
-        return {name: rupees(int(day[field])) for name, field in fields}
+        return {name: rupees(day[field]) for name, field in fields}
 
     def _quote(self, contract: Contract, mode: str) -> dict[str, Any]:
         cells, day = self._cells(contract), self._days.cells(contract.place)
@@ -160,13 +160,13 @@ class Quotes:
         row |= self._ohlc(contract)
         if mode == "OHLC":
             return row
-        close = int(day[CLOSE])
+        close = day[CLOSE]
         change = last - close if close else 0
         low, high = self._exchange.band(contract.instrument.id)
         return row | {
-            "lastTradeQty": int(day[LAST_QUANTITY]),
+            "lastTradeQty": day[LAST_QUANTITY],
             "exchFeedTime": india_text(cells[EXCHANGE_AT], _STAMP),
-            "exchTradeTime": india_text(int(day[TRADED_AT]), _STAMP),
+            "exchTradeTime": india_text(day[TRADED_AT], _STAMP),
             "netChange": rupees(change),
             "percentChange": round(100 * change / close, 2) if close else 0.0,
             "avgPrice": rupees(self._days.average(contract.place)),
@@ -176,8 +176,8 @@ class Quotes:
             "upperCircuit": rupees(high),
             "totBuyQuan": cells[BID_SIZE],
             "totSellQuan": cells[ASK_SIZE],
-            "52WeekLow": rupees(int(day[LOW])),
-            "52WeekHigh": rupees(int(day[HIGH])),
+            "52WeekLow": rupees(day[LOW]),
+            "52WeekHigh": rupees(day[HIGH]),
             "depth": {"buy": _depth(cells[BID], cells[BID_SIZE]), "sell": _depth(cells[ASK], cells[ASK_SIZE])},
         }
 
@@ -341,7 +341,7 @@ class Quotes:
 
     def _move(self, contract: Contract) -> dict[str, Any]:
         cells, day = self._cells(contract), self._days.cells(contract.place)
-        last, close = cells[LAST], int(day[CLOSE]) or int(day[OPEN])
+        last, close = cells[LAST], day[CLOSE] or day[OPEN]
         first = self._days.first_interest(contract.place)
         gained = cells[OI] - first
         return {

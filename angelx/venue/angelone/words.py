@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -71,12 +72,20 @@ def words_of(order: VenueOrder) -> Words:
 
 def order_id(order: VenueOrder) -> str:
     """15 digits: the date and a serial number."""
-    return f"{india_text(order.created_at, '%y%m%d')}{order.number:09d}"
+    return _ids(order.created_at, order.number)[0]
 
 
 def unique_id(order: VenueOrder) -> str:
     """A UUID that depends on nothing but the order."""
-    return str(uuid.UUID(bytes=_digest(f"unique {order_id(order)}"), version=4))
+    return _ids(order.created_at, order.number)[1]
+
+
+@lru_cache(maxsize=1 << 16)
+def _ids(created_at: int, number: int) -> tuple[str, str, str]:
+    """Order id, unique id, and the exchange's id of an order."""
+    name = f"{india_text(created_at, '%y%m%d')}{number:09d}"
+    at_exchange = 10**15 + int.from_bytes(_digest(f"exchange {name}")[:6], "big") % 10**15
+    return name, str(uuid.UUID(bytes=_digest(f"unique {name}"), version=4)), str(at_exchange)
 
 
 def fill_id(fill: Fill) -> str:
@@ -159,7 +168,9 @@ def order_row(
         "filltime": "" if last is None else india_text(last.at, "%H:%M:%S"),
         "parentorderid": "",
         "uniqueorderid": unique_id(order),
-        "exchangeorderid": "" if order.status in {"pending", "accepted", "rejected"} else _exchange_id(order),
+        "exchangeorderid": ""
+        if order.status in {"pending", "accepted", "rejected"}
+        else _ids(order.created_at, order.number)[2],
     }
 
 
@@ -216,10 +227,6 @@ def _text(order: VenueOrder) -> str:
     if order.status == "expired":
         return "Order expired at the end of the session"
     return f"{order.code}: {order.detail}" if order.code and order.status == "rejected" else order.detail
-
-
-def _exchange_id(order: VenueOrder) -> str:
-    return str(10**15 + int.from_bytes(_digest(f"exchange {order_id(order)}")[:6], "big") % 10**15)
 
 
 def _digest(text: str) -> bytes:
