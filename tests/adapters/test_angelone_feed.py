@@ -12,6 +12,7 @@ from angelx.adapters.angelone.feed import AngelOneFeed
 from angelx.domain.errors import InputInvalid
 from angelx.domain.instruments import InstrumentTable, Right
 from angelx.domain.ports import FeedClient
+from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, AT, BID, EXCHANGE_AT, INSTRUMENT, LAST, OI
 from angelx.domain.wire import NoAnswer, Response
 from angelx.venue.faults import Fault
@@ -222,5 +223,23 @@ def test_a_stream_that_never_says_anything_is_given_up(tmp_path: Path) -> None:
         async with streaming(pair):
             assert asyncio.get_running_loop().time() > 20
             assert pair.line.count(STREAM) >= 2
+
+    play(tmp_path, scenario)
+
+
+def test_another_days_tokens_are_asked_for_anew(tmp_path: Path) -> None:
+    async def scenario(pair: Pair) -> None:
+        pair.floor.quote(100, 101)
+        async with streaming(pair) as feed:
+            asked = pair.line.count(STREAM)
+            pair.clock.wrong = 5 * 24 * 3600 * NS  # after the options' expiry
+            await pair.client.instruments()
+            await asyncio.sleep(1)
+            await pair.until(lambda: pair.feed_states[-1][0])
+            assert pair.line.count(STREAM) == asked + 1
+            assert feed.counts["delisted"] == 1
+            pair.floor.quote(24600, 24600, name=INDEX.id)
+            await asyncio.sleep(0.1)
+            assert seen(pair)[-1] == (0, 24600, 24600)
 
     play(tmp_path, scenario)

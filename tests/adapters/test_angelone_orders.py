@@ -11,6 +11,7 @@ from angelx.adapters.angelone.answers import LOG_IN_AGAIN, SAYS_NOTHING, CallRef
 from angelx.domain.errors import AuthExpired, BrokerUnreachable, OrderFateUnknown, OrderRejected, RateLimited
 from angelx.domain.events import OrderAccepted, OrderEnded, OrderFilled
 from angelx.domain.ports import BrokerClient
+from angelx.domain.scalars import NS
 from angelx.domain.wire import NoAnswer, Response
 from angelx.venue.faults import Fault
 from tests.adapters.angelone_pair import PLACE, TOO_FAST, UNREACHABLE, Pair, approved, play
@@ -129,7 +130,34 @@ ANSWERS = [
     (envelope("AG7002", gateway=True), CallRefused),
     *[
         (envelope(code), CallRefused)
-        for code in ("AB1006", "AB1007", "AB1008", "AB1009", "AB1012", "AB1013", "AB1018", "AB2002", "AB4008", "AB9001")
+        for code in (
+            "AB1000",
+            "AB1001",
+            "AB1002",
+            "AB1003",
+            "AB1005",
+            "AB1006",
+            "AB1007",
+            "AB1008",
+            "AB1009",
+            "AB1012",
+            "AB1013",
+            "AB1014",
+            "AB1015",
+            "AB1016",
+            "AB1017",
+            "AB1018",
+            "AB1031",
+            "AB1032",
+            "AB1050",
+            "AB2002",
+            "AB4008",
+            "AB9000",
+            "AB9001",
+            "AB9005",
+            "AB9013",
+            "AG8004",
+        )
     ],
     (Response(500, {}, b"oops"), OrderFateUnknown),
     (Response(502, {}, b"<html>bad gateway</html>"), OrderFateUnknown),
@@ -418,6 +446,17 @@ def test_a_read_logs_in_again_once_and_a_limit_bars_its_category_only(tmp_path: 
             with pytest.raises(RateLimited):
                 await client.funds()
         assert pair.line.count("getRMS") == 1
+
+    play(tmp_path, scenario)
+
+
+def test_yesterdays_tokens_name_nothing(tmp_path: Path) -> None:
+    async def scenario(pair: Pair) -> None:
+        async with pair.running() as client:
+            pair.clock.wrong = 24 * 3600 * NS
+            with pytest.raises(OrderRejected, match="no_master"):
+                await client.place(approved())
+        assert pair.line.count(PLACE) == 0
 
     play(tmp_path, scenario)
 

@@ -157,6 +157,22 @@ def test_what_is_no_message_is_counted_and_the_books_are_read(tmp_path: Path) ->
     play(tmp_path, scenario)
 
 
+def test_a_message_may_end_the_session(tmp_path: Path) -> None:
+    async def scenario(pair: Pair) -> None:
+        async with pair.running() as client:
+            with pytest.raises(AuthExpired):
+                client.take_message('{"order-status":"AB00","status-code":"401","error-message":"bad token"}')
+            with pytest.raises(RateLimited):
+                client.take_message('{"order-status":"AB00","status-code":"429"}')
+            pair.floor.server.expire_tokens()
+            pair.line.memory.cut()
+            await asyncio.sleep(0.1)
+            await pair.until(lambda: pair.states[-1][0])
+            assert pair.line.count("generateTokens") == 1
+
+    play(tmp_path, scenario)
+
+
 def test_midnight_in_india_ends_the_session_and_a_new_one_begins(tmp_path: Path) -> None:
     async def scenario(pair: Pair) -> None:
         async with pair.running() as client:
@@ -166,7 +182,9 @@ def test_midnight_in_india_ends_the_session_and_a_new_one_begins(tmp_path: Path)
             assert client.session.jwt != jwt
             assert pair.line.count("loginByPassword") == logins + 1
             assert pair.line.count("generateTokens") >= 3  # every 240 minutes at the latest
+            assert len(pair.states) <= 3  # the stream lasts until midnight
             pair.floor.quote(100, 101)
+            await asyncio.sleep(300)
             await client.place(approved())
             await asyncio.sleep(0.1)
             assert "OrderFilled" in pair.kinds()

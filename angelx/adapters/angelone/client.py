@@ -64,6 +64,7 @@ POLL_S: Final = 15.0
 """While orders of ours work, the books are read this often too: the stream is known to forget some."""
 BOOKS_WAIT_S: Final = 30.0
 MASTER_TRIES: Final = 3
+MASTER_LOOK_S: Final = 300.0
 CARRY: Final = {Kind.OPTION: "CARRYFORWARD", Kind.EQUITY: "DELIVERY"}
 INTRADAY: Final = "INTRADAY"
 
@@ -101,6 +102,8 @@ class AngelOneClient:
         self.on_report: Callable[[Event], None] = _nothing
         self.on_state: Callable[[bool, str], None] = _nothing
         self.last_look: Callable[[OrderApproved], str] = _no_objection
+        self.on_master: list[Callable[[], None]] = []
+        """Called when another day's scrip master has replaced one: every token may mean something else."""
         self.capabilities = capabilities(self._day())
         self.caller = Caller(session, random, timeout_s=timeout_s)
         self.master: ScripMaster | None = None
@@ -144,7 +147,11 @@ class AngelOneClient:
         """
         day = self._day()
         if self.master is None or self.master.day != day:
+            is_another = self.master is not None
             self.master = self.merge.master = await self._load(day)
+            self.capabilities = capabilities(day)
+            for changed in self.on_master if is_another else ():
+                changed()
             if self.master.refused:
                 log.info("scrip_master_read", instruments=len(self.master.by_id), refused=self.master.refused)
         return [contract.instrument for contract in self.master.by_id.values()]
@@ -185,7 +192,10 @@ class AngelOneClient:
         raise BrokerUnreachable(f"scrip master: {why}")
 
     def _contract(self, instrument: str) -> Contract:
-        contract = None if self.master is None else self.master.by_id.get(instrument)
+        master = self.master
+        if master is None or master.day != self._day():
+            raise OrderRejected(f"no_master: {instrument} cannot be named without today's scrip master")
+        contract = master.by_id.get(instrument)
         if contract is None:
             raise OrderRejected(f"unknown_instrument: {instrument} is not in today's scrip master")
         return contract
@@ -211,6 +221,16 @@ class AngelOneClient:
             group.create_task(self.session.run())
             group.create_task(self._keeper.run())
             group.create_task(self._keep_books())
+            group.create_task(self._keep_master())
+
+    async def _keep_master(self) -> None:
+        """Have every day's scrip master, some minutes after its day began."""
+        while True:
+            await asyncio.sleep(MASTER_LOOK_S)
+            try:
+                await self.instruments()
+            except BrokerError as error:
+                log.warning("scrip_master_not_read", why=self.session.redacted(str(error)), action="retry")
 
     async def close(self) -> None:
         """Log out and release the connections. Orders and positions stay."""
@@ -240,23 +260,24 @@ class AngelOneClient:
     @staticmethod
     def _check_hello(hello: str | bytes) -> None:
         try:
-            frame = msgspec.json.decode(hello, type=Frame)
+            _check_code(msgspec.json.decode(hello, type=Frame))
         except JSON_ERRORS as error:
             raise StreamClosed(1003, f"no greeting: {error}") from error
-        code = str(frame.status_code)
-        if code in {"401", "403"}:
-            raise AuthExpired(f"order stream: {code} {frame.error_message or ''}")
-        if code == "429":
-            raise RateLimited("order stream: too many connections", 60.0)
 
     def take_message(self, message: str | bytes) -> None:
-        """One message of the order stream; what is not understood is counted, and the books are read instead."""
+        """One message of the order stream; what is not understood is counted, and the books are read instead.
+
+        Raises
+        ------
+        AuthExpired, RateLimited
+            The message says that nothing more will come.
+        """
         self._frame_at = asyncio.get_running_loop().time()
         try:
             frame = msgspec.json.decode(message, type=Frame)
-            if frame.order is None or not frame.order.orderid:
-                return
-            self.merge.on_frame(frame.order)
+            _check_code(frame)
+            if frame.order is not None and frame.order.orderid:
+                self.merge.on_frame(frame.order)
         except (*JSON_ERRORS, ValueError) as error:
             self.refused_frames[type(error).__name__] += 1
             self._resync.set()
@@ -459,6 +480,15 @@ class AngelOneClient:
         except ValueError as error:
             raise BrokerUnreachable(f"funds not understood: {error}") from error
         return FundsReport(net + used - spent - paid_out, net, net + used - paid_out + gain)
+
+
+def _check_code(frame: Frame) -> None:
+    """The order stream says in every message whether we are still welcome."""
+    code = str(frame.status_code)
+    if code in {"401", "403"}:
+        raise AuthExpired(f"order stream: {code} {frame.error_message or ''}")
+    if code == "429":
+        raise RateLimited("order stream: too many connections", 60.0)
 
 
 def _cost(row: PositionRow, quantity: int) -> int:

@@ -68,7 +68,7 @@ class _StreamError(msgspec.Struct, rename="camel"):
 
 
 class _Changed(Exception):
-    """Other instruments are asked for."""
+    """Other instruments are wanted."""
 
 
 class AngelOneFeed:
@@ -88,15 +88,17 @@ class AngelOneFeed:
         self.on_rows: Callable[[TickBatch], None] = _nothing
         self.on_state: Callable[[bool, str], None] = _nothing
         self.counts: Counter[str] = Counter()
-        """`packets`, `text`, `error_<code>`, `bad_quote`, `reopened`; and packets refused by reason (`refused`)."""
+        """`packets`, `text`, `error_<code>`, `bad_quote`, `delisted`, `reopened`; `refused` has packets not taken."""
         self._client = client
         self._transport = transport
         self._random = random
         self._mode = mode
         self._lines: list[_Line] = []
+        self._asked: tuple[InstrumentTable, Sequence[int]] | None = None
         self._changed = asyncio.Event()
         self._is_up = False
         self._last_at = 0
+        client.on_master.append(self._renew)
 
     # ------------------------------------------------------------ what is asked for
     async def subscribe(self, table: InstrumentTable, places: Sequence[int]) -> None:
@@ -107,14 +109,27 @@ class AngelOneFeed:
         InputInvalid
             Too many, or one is not in today's scrip master; nothing is changed.
         """
-        wanted = [self._contract(table[place].id, place) for place in dict.fromkeys(places)]
+        self._ask(table, [self._contract(table[place].id, place) for place in dict.fromkeys(places)])
+
+    def _ask(self, table: InstrumentTable, wanted: Sequence[tuple[int, Contract]]) -> None:
         if len(wanted) > MOST_STREAMS * MOST_TOKENS:
             raise InputInvalid(f"{len(wanted)} instruments: Angel One streams {MOST_STREAMS * MOST_TOKENS} at most")
+        self._asked = (table, [place for place, _ in wanted])
         self._lines = [
             _Line(self, wanted[first : first + MOST_TOKENS], len(table), first // MOST_TOKENS)
             for first in range(0, len(wanted), MOST_TOKENS)
         ]
         self._changed.set()
+
+    def _renew(self) -> None:
+        """Another day, other tokens; what is not listed any more is left out."""
+        if self._asked is None:
+            return
+        table, places = self._asked
+        master = self._client.master
+        found = [(place, master.by_id.get(table[place].id)) for place in places] if master else []
+        self.counts["delisted"] += sum(contract is None for _, contract in found)
+        self._ask(table, [(place, contract) for place, contract in found if contract is not None])
 
     def _contract(self, name: str, place: int) -> tuple[int, Contract]:
         master = self._client.master
@@ -131,13 +146,13 @@ class AngelOneFeed:
                 async with asyncio.TaskGroup() as group:
                     for line in self._lines:
                         group.create_task(line.run())
-                    await self._until_changed()
+                    group.create_task(self._until_changed())
             except* _Changed:
                 self.line_down("subscriptions changed")
 
     async def _until_changed(self) -> None:
         await self._changed.wait()
-        raise _Changed  # ends the lines
+        raise _Changed
 
     @property
     def refused(self) -> dict[str, int]:

@@ -119,7 +119,8 @@ class LiveStream:
     def __init__(self, stream: Stream, keeper: StreamKeeper) -> None:
         self._stream = stream
         self._keeper = keeper
-        self._heard_at = asyncio.get_running_loop().time()
+        self._time = asyncio.get_running_loop().time
+        self._heard_at = self._time()
         self.heard = asyncio.Event()
         """Set by the first message: an open stream may still be mute."""
 
@@ -129,23 +130,21 @@ class LiveStream:
 
     async def receive(self) -> str | bytes:
         """The next message that is no pong."""
-        loop, keeper = asyncio.get_running_loop(), self._keeper
         while True:
             message = await self._stream.receive()
-            self._heard_at = loop.time()
+            self._heard_at = self._time()
             self.heard.set()
             if message != "pong":
                 return message
-            keeper.is_answering = True
+            self._keeper.is_answering = True
 
     async def beat(self) -> None:
         """Ping, and raise `Mute` when nothing comes back."""
-        loop, keeper = asyncio.get_running_loop(), self._keeper
         while True:
             await self._stream.send("ping")
             await asyncio.sleep(PING_S)
-            silent_s = loop.time() - self._heard_at
-            if silent_s > MUTE_S and keeper.is_answering:
+            silent_s = self._time() - self._heard_at
+            if silent_s > MUTE_S and self._keeper.is_answering:
                 raise Mute(f"nothing heard for {silent_s:.1f} s")
 
 

@@ -149,6 +149,11 @@ class Logins:
         is_known = session.jwt in self._by_jwt
         return is_known and now < session.ends_at and india_date(now) == india_date(session.began_at)
 
+    @staticmethod
+    def is_of_today(session: Session, now: int) -> bool:
+        """Whether a stream of the session may go on: it was let in once, and lives until midnight in India."""
+        return india_date(now) == india_date(session.began_at)
+
     def void_all(self) -> None:
         """No JWT is known any more (fault menu); refresh tokens still are."""
         self._by_jwt.clear()

@@ -214,19 +214,19 @@ class AngelOneServer:
         return len(self._order_streams)
 
     async def serve(self, request: Request, stream: Stream) -> None:
-        """Work one WebSocket until it closes or its session ends."""
+        """Work one WebSocket until it closes or the day in India ends."""
         path = urlsplit(request.path).path
         session = self._stream_session(request)
         if session is None or self._streams(path, session.client_code) >= MOST_STREAMS:
             await stream.close(1008)
             return
         if path == MARKET_STREAM:
-            await self.market_stream.serve(stream, session.client_code, lambda: self._is_alive(session))
+            await self.market_stream.serve(stream, session.client_code, lambda: self._goes_on(session))
         else:
             await self._serve_orders(stream, session)
 
-    def _is_alive(self, session: Session) -> bool:
-        return self.logins.is_alive(session, self._now())
+    def _goes_on(self, session: Session) -> bool:
+        return self.logins.is_of_today(session, self._now())
 
     async def _serve_orders(self, stream: Stream, session: Session) -> None:
         connection = Connection(stream, session.client_code)
@@ -248,7 +248,7 @@ class AngelOneServer:
                 message = await connection.stream.receive()
             except StreamClosed:
                 return
-            if not self._is_alive(session):
+            if not self._goes_on(session):
                 await connection.stream.close(1008)
                 return
             if message == "ping":
