@@ -65,7 +65,7 @@ MERGES: Final = 10
 
 
 class _Doubt(msgspec.Struct):
-    """An order that may be live."""
+    """An order that may be live, or not as it is thought to be."""
 
     due_s: float
     """Loop time of the next look-up."""
@@ -291,9 +291,9 @@ class AlpacaClient:
             wanted = {gap.broker_order for gap in gaps}
             for missing in wanted - by_id.keys():
                 by_id[missing] = await self._order_by_id(missing)
-            first = min(map(_created, by_id.values()))
+            first = min(_created(by_id[name]) for name in wanted)
             fills: dict[str, list[WireFill]] = {}
-            for fill in await books.fills(self._rest, min(first, self._day_begins()) - TOLERANCE_NS):
+            for fill in await books.fills(self._rest, first - TOLERANCE_NS):
                 fills.setdefault(fill.order_id, []).append(fill)
             events, gaps = self._tracker.read(sorted(by_id.values(), key=_created), fills, self._now())
             self._emit(events)
@@ -472,6 +472,7 @@ class AlpacaClient:
         return OrderAccepted(at, order.order, wire.id)
 
     def _doubt(self, order: str) -> None:
+        """The broker is asked about an order soon, and again until it is found."""
         self._doubts[order] = _Doubt(asyncio.get_running_loop().time() + DOUBT_PAUSES_S[0])
         self._wake.set()
 
@@ -510,7 +511,7 @@ class AlpacaClient:
         try:
             await self._rest.send("DELETE", f"/v2/orders/{broker_order}", order=order, priority=Priority.EXIT)
         except (OrderFateUnknown, OrderRejected):
-            self._look_soon(order)
+            self._doubt(order)
             raise
 
     async def replace(self, order: str, *, quantity: int, limit: int) -> str:
@@ -533,10 +534,10 @@ class AlpacaClient:
             )
             wire = msgspec.json.decode(response.body, type=WireOrder)
         except (OrderFateUnknown, OrderRejected):
-            self._look_soon(order)
+            self._doubt(order)
             raise
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            self._look_soon(order)
+            self._doubt(order)
             raise OrderFateUnknown(order, f"the answer cannot be read: {error}") from error
         events, _ = self._tracker.read([wire], {}, self._now())
         self._emit(events)
@@ -552,11 +553,6 @@ class AlpacaClient:
         if wire is None:
             raise OrderRejected(f"order_not_found: no order {order}")
         return wire.id
-
-    def _look_soon(self, order: str) -> None:
-        """The books are asked about an order at once."""
-        if order in self._tracker.orders:
-            self._doubt(order)
 
     # ------------------------------------------------------------ the books
     async def order_book(self) -> Sequence[OrderReport]:

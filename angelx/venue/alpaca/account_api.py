@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -59,6 +60,10 @@ class AccountApi:
         self._equity: list[int] = []
         self.configuration = orders.configuration
         self._watchlists: dict[str, Json] = {}
+        self._counted = 0
+        """Fills that `_day_trades` has looked at, what they opened each day, and the orders that closed it again."""
+        self._opened: dict[tuple[str, date], int] = {}
+        self._closers: dict[str, date] = {}
 
     def routes(self, routes: Routes) -> None:
         """What this answers."""
@@ -116,16 +121,17 @@ class AccountApi:
 
     def _day_trades(self) -> int:
         """Orders of the last five days that closed what was opened on the same day."""
-        first = self._today() - timedelta(days=DAY_TRADE_DAYS + 2)
-        opened: dict[tuple[str, date], int] = {}
-        closers = set()
-        for fill in self._exchange.fills():
+        fills = self._exchange.fills()
+        for fill in fills[self._counted :]:
             key = (fill.instrument, day_of(fill.at))
             before = fill.position - fill.side * fill.quantity
-            if before * fill.side < 0 and opened.get(key, 0) * fill.side < 0 and key[1] >= first:
-                closers.add(fill.order)
-            opened[key] = opened.get(key, 0) + fill.side * fill.quantity
-        return len(closers)
+            opened = self._opened.get(key, 0)
+            if before * fill.side < 0 and opened * fill.side < 0:
+                self._closers[fill.order] = key[1]
+            self._opened[key] = opened + fill.side * fill.quantity
+        self._counted = len(fills)
+        first = self._today() - timedelta(days=DAY_TRADE_DAYS + 2)
+        return sum(day >= first for day in self._closers.values())
 
     def configure(self, call: Call) -> Answer:
         """PATCH /account/configurations."""
@@ -181,14 +187,7 @@ class AccountApi:
         raise not_found("position does not exist")
 
     def _position(self, held: Any) -> Json:
-        working = sum(
-            order.left
-            for order in self._exchange.orders()
-            if order.is_working
-            and order.request.instrument == held.instrument
-            and order.request.side * held.quantity < 0
-            and not order.parent
-        )
+        working = self._orders.closing(held.instrument, -1 if held.quantity > 0 else 1)
         return self._views.position(held, working)
 
     def exercise(self, call: Call) -> Answer:
@@ -202,26 +201,30 @@ class AccountApi:
     def activities(self, call: Call) -> Answer:
         """GET /account/activities, all or of some types."""
         kinds = call.where[0].split(",") if call.where else call.names("activity_types")
-        rows = [self._fill(fill, left) for fill, left in self._fills()] + self._fees()
         after, until = call.instant("after", -1), call.instant("until", 2**62)
-        on = call.text("date")
-        chosen = [
-            (at, row)
-            for at, row in sorted(rows, key=lambda pair: pair[1]["id"])
-            if (not kinds or row["activity_type"] in kinds)
-            and after < at <= until
-            and (not on or str(day_of(at)) == on[:10])
-        ]
+        on = call.text("date")[:10]
+        rows: list[tuple[int, str, Callable[[], Json]]] = []
+        if not kinds or "FILL" in kinds:
+            rows += [
+                (fill.at, _activity_id(fill.at, wire_id("fill", fill.execution)), partial(self._fill, fill, done))
+                for fill, done in self._fills()
+                if after < fill.at <= until and (not on or str(day_of(fill.at)) == on)
+            ]
+        if not kinds or "FEE" in kinds:
+            rows += [
+                (at, row["id"], partial(dict, row))
+                for at, row in self._fees()
+                if after < at <= until and (not on or str(day_of(at)) == on)
+            ]
+        rows.sort(key=lambda row: row[:2])
         if call.text("direction", "desc") != "asc":
-            chosen.reverse()
-        token = call.text("page_token")
-        start = 0
+            rows.reverse()
+        start, token = 0, call.text("page_token")
         if token:
-            places = [place for place, (_, row) in enumerate(chosen) if row["id"] == token]
-            if not places:
+            start = next((place + 1 for place, row in enumerate(rows) if row[1] == token), 0)
+            if not start:
                 raise unprocessable("invalid page_token")
-            start = places[0] + 1
-        return 200, [row for _, row in chosen[start : start + call.count("page_size", PAGE, PAGE)]]
+        return 200, [make() for _, _, make in rows[start : start + call.count("page_size", PAGE, PAGE)]]
 
     def _fills(self) -> list[tuple[Fill, int]]:
         """Fills in dollars, each with what its order had filled by then, units."""
@@ -235,13 +238,13 @@ class AccountApi:
                 found.append((fill, done[fill.order]))
         return found
 
-    def _fill(self, fill: Fill, done: int) -> tuple[int, Json]:
+    def _fill(self, fill: Fill, done: int) -> Json:
         order = self._exchange.order(fill.order)
         instrument = self._exchange.table.get(fill.instrument)
         assert order is not None
         assert instrument is not None
         unit, whole = each(instrument), order.request.quantity + order.carried
-        return fill.at, {
+        return {
             "id": _activity_id(fill.at, wire_id("fill", fill.execution)),
             "account_id": wire_id("account", self._name),
             "activity_type": "FILL",

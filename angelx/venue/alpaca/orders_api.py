@@ -1,5 +1,6 @@
 """Orders over REST: place, list, replace, cancel; positions are closed through them."""
 
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from random import Random
 from typing import Final
@@ -62,6 +63,10 @@ class OrdersApi:
             "max_options_trading_level": None,
         }
         """What the account's owner has set."""
+        self._seen: dict[str, VenueOrder] = {}
+        """Every order as it was last reported, by the exchange's id, oldest first."""
+        self._open: dict[str, dict[str, VenueOrder]] = {}
+        """Those that something may still happen to, by instrument."""
         self._ids: dict[str, str] = {}
         """The exchange's order id by ours."""
         self._used: set[str] = set()
@@ -78,9 +83,16 @@ class OrdersApi:
         routes.add("DELETE", "/v2/orders/{}", self.cancel)
 
     def saw(self, order: VenueOrder) -> None:
-        """An order that came in by any way can be asked for."""
-        self._ids[wire_id("order", order.id)] = order.id
-        self._used.add(order.request.client_id)
+        """An order came in, or changed."""
+        if order.id not in self._seen:
+            self._ids[wire_id("order", order.id)] = order.id
+            self._used.add(order.request.client_id)
+        self._seen[order.id] = order
+        waiting = self._open.setdefault(order.request.instrument, {})
+        if order.is_working:
+            waiting[order.id] = order
+        else:
+            waiting.pop(order.id, None)
 
     # ------------------------------------------------------------ place
     def place(self, call: Call) -> Answer:
@@ -139,11 +151,7 @@ class OrdersApi:
         held = self._exchange.position(request.instrument)
         if held * request.side >= 0:
             return
-        on_sale = sum(
-            order.left
-            for order in self._working(request.instrument)
-            if order.request.side == request.side and not order.parent
-        )
+        on_sale = self.closing(request.instrument, request.side)
         available = abs(held) - on_sale
         if request.quantity > available and (request.quantity > abs(held) or on_sale):
             raise self._short_of(request, available)
@@ -173,11 +181,15 @@ class OrdersApi:
                 raise wash_trade(wire_id("order", order.id))
 
     def _working(self, instrument: str) -> list[VenueOrder]:
-        return [
-            order
-            for order in self._exchange.orders()
-            if order.request.instrument == instrument and order.is_working and order.status != "held"
-        ]
+        return [order for order in self._open.get(instrument, {}).values() if order.status != "held"]
+
+    def closing(self, instrument: str, side: int) -> int:
+        """Units that orders on this side of an instrument still want, exits of entries left out."""
+        return sum(
+            order.left
+            for order in self._open.get(instrument, {}).values()
+            if order.request.side == side and not order.parent
+        )
 
     def _worded(self, refused: Refused, request: OrderRequest) -> Refusal:
         symbol = self._symbols.of.get(request.instrument, "")
@@ -202,31 +214,39 @@ class OrdersApi:
         after, until = call.instant("after", -1), call.instant("until", 2**62)
         limit = call.count("limit", FEW_ORDERS, MOST_ORDERS)
         side, symbols, nested = call.text("side"), call.names("symbols"), call.flag("nested")
-        found = []
-        for order, shown in self._everything(nested=nested):
-            is_open = order.is_working
-            if status != "all" and is_open != (status == "open"):
-                continue
-            if not after < order.created_at <= until or (nested and order.parent):
-                continue
-            if (side and shown["side"] != side) or (symbols and shown["symbol"] not in symbols):
-                continue
-            found.append(shown)
+        inside = self._combos.inside if nested else ()
+        found: list[tuple[int, VenueOrder, Json | None]] = [
+            (order.created_at, order, None) for order in self._chosen(status) if order.id not in inside
+        ]
+        combos = [(order.created_at, order, shown) for order, shown in self._combos.all()]
+        if combos:
+            found += [one for one in combos if status == "all" or one[1].is_working == (status == "open")]
+            found.sort(key=lambda one: one[0])
         if call.text("direction", "desc") != "asc":
             found.reverse()
-        return 200, found[:limit]
+        answers: list[Json] = []
+        for at, order, shown in found:
+            request = order.request
+            if not after < at <= until or (nested and order.parent) or (side and side_text(request.side) != side):
+                continue
+            if symbols and self._symbols.of[request.instrument] not in symbols:
+                continue
+            answers.append(shown or self._shown(order, nested=nested))
+            if len(answers) == limit:
+                break
+        return 200, answers
 
-    def _everything(self, *, nested: bool) -> list[tuple[VenueOrder, Json]]:
-        orders = [(order, self._shown(order, nested=nested)) for order in self._exchange.orders()
-                  if order.request.instrument in self._symbols.of]  # fmt: skip
-        combos = self._combos.all()
-        if combos:
-            inside = self._combos.inside
-            orders = [pair for pair in orders if not nested or pair[0].id not in inside] + combos
-            orders.sort(key=lambda pair: pair[0].created_at)
-        return orders
+    def _chosen(self, status: str) -> Iterable[VenueOrder]:
+        """Orders that are open, closed or any, oldest first."""
+        if status == "open":
+            waiting = (order for orders in self._open.values() for order in orders.values())
+            return sorted(waiting, key=lambda order: order.number)
+        if status == "all":
+            return self._seen.values()
+        return (order for order in self._seen.values() if not order.is_working)
 
     def _shown(self, order: VenueOrder, *, nested: bool) -> Json:
+        order = self._exchange.order(order.id) or order  # A trailing stop moves without a report.
         return self._views.order(order, self._legs(order) if nested else None)
 
     def _legs(self, order: VenueOrder) -> list[Json]:
@@ -316,7 +336,7 @@ class OrdersApi:
     def cancel_all(self, _: Call) -> Answer:
         """DELETE /orders."""
         answers: list[Json] = [{"id": name, "status": 200} for name in self._combos.cancel_all()]
-        waiting = [order for order in self._exchange.orders() if order.is_working and not order.parent]
+        waiting = [order for order in self._chosen("open") if not order.parent]
         answers.extend(map(self._cancelled, waiting))
         return 207, answers
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from angelx.domain.ticks import AT, EXCHANGE_AT, FIELDS, INSTRUMENT, LAST, VOLUME, Table, TickBatch
 
-MOST_ROWS: Final = 2_000_000
+MOST_ROWS: Final = 1_000_000
 _ROOM: Final = 1_024
 Integers = NDArray[np.int64]
 
