@@ -206,9 +206,13 @@ class AlpacaClient:
 
     async def run(self) -> None:
         """Keep the order stream alive until cancelled; see `on_report` and `on_state`."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow(), name="alpaca order stream")
-            tasks.create_task(self._watch(), name="alpaca books")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow(), name="alpaca order stream")
+                tasks.create_task(self._watch(), name="alpaca books")
+        finally:
+            self._is_up = False
+            await self._stream.close()
 
     async def close(self) -> None:
         """Release the connections; keys have no session to end, and orders stay."""

@@ -173,10 +173,13 @@ class AlpacaFeed:
 
     # ------------------------------------------------------------ the connection
     async def run(self) -> None:
-        """Keep the connection alive until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow(), name=f"alpaca {self.feed}")
-            tasks.create_task(self._watch(), name=f"alpaca {self.feed} watch")
+        """Keep the connection alive until cancelled; then it is closed."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow(), name=f"alpaca {self.feed}")
+                tasks.create_task(self._watch(), name=f"alpaca {self.feed} watch")
+        finally:
+            await self._hang_up()
 
     async def _follow(self) -> None:
         failures = 0
