@@ -635,7 +635,7 @@ def test_the_stock_stream(venue: LiveVenue) -> None:
         venue.quote("IBM", 300.01, 300.11, last=300.06, traded=7)
         venue.do(lambda: venue.market.wait(61))
         venue.quote("IBM", 300.02, 300.11, last=300.07, traded=9)
-        venue.do(lambda: venue.market.server.halt("US:IBM"))
+        venue.do(lambda: venue.market.exchange.halt("US:IBM"))
         venue.until(lambda: any(isinstance(message, TradingStatus) for message in seen))
     kinds = [type(message) for message in seen]
     assert kinds == [Quote, Trade, Quote, Trade, Bar, TradingStatus]

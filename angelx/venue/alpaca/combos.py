@@ -85,10 +85,11 @@ class Combos:
             if combo.status == "new":
                 self._try(combo)
 
-    def expire(self) -> None:
-        """The session is over."""
+    def expire(self, segment: str) -> None:
+        """The session of a segment is over."""
         for combo in self._combos.values():
-            self._end(combo, "expired")
+            if combo.legs[0].instrument.segment == segment:
+                self._end(combo, "expired")
 
     def _end(self, combo: _Combo, status: str) -> None:
         if combo.status not in ENDED:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from angelx.domain.instruments import Instrument
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import TickBatch
 from angelx.domain.timestamps import rfc3339
@@ -32,6 +33,9 @@ from angelx.venue.exchange import Exchange, Report
 
 STOCK_FEEDS: Final = ("iex", "sip", "delayed_sip", "boats", "overnight", "test")
 OPTION_FEEDS: Final = ("opra", "indicative")
+HALTED: Final = ("H", "Trading Halt", ("T1", "Halt News Pending"))
+RESUMED: Final = ("T", "Trading Resumption", ("", ""))
+"""Status code, message, and reason, as the tapes write them."""
 DATA_PREFIXES: Final = ("/v2/stocks", "/v1beta1/", "/v1/")
 
 
@@ -112,10 +116,12 @@ class AlpacaServer:
         self._done: dict[str, deque[int]] = {"trading": deque(), "data": deque()}
         self._random = random
         self._are_revoked = False
+        self._halted: set[str] = set()
         for order in exchange.orders():
             self._orders.saw(order)
         exchange.on_rows.append(self._rows)
         exchange.on_report.append(self._report)
+        exchange.on_phase.append(self._phase)
 
     def _limits(self, most: int) -> SlidingWindows:
         burst = [Limit(self.plan.burst_per_second, NS)] if self.plan.burst_per_second else []
@@ -245,21 +251,22 @@ class AlpacaServer:
         if are_revoked:
             self.expire_tokens()
 
-    def halt(self, instrument: str, reason: str = "T1") -> None:
-        """Halt a symbol at the exchange and say so."""
-        self.exchange.halt(instrument)
-        self._say_status(instrument, "H", "Trading Halt", (reason, "Halt News Pending"))
+    def _phase(self, name: str, phase: str) -> None:
+        """A segment or an instrument changed phase: halts and their ends are said, the end of a day ends what waits."""
+        table = self.exchange.table
+        if phase == "closed" and table.get(name) is None:
+            self._combos.expire(name)
+        for instrument in table:
+            if name in (instrument.id, instrument.segment):
+                self._say_halt(instrument, phase)
 
-    def resume(self, instrument: str) -> None:
-        """Let it trade again and say so."""
-        self.exchange.resume(instrument)
-        self._say_status(instrument, "T", "Trading Resumption", ("", ""))
-
-    def _say_status(self, name: str, code: str, message: str, reason: tuple[str, str]) -> None:
-        instrument = self.exchange.table.get(name)
-        if instrument is not None:
-            for stream in self.streams.values():
-                stream.status(instrument, code, message, reason)
+    def _say_halt(self, instrument: Instrument, phase: str) -> None:
+        if (phase == "halted") == (instrument.id in self._halted):
+            return
+        self._halted ^= {instrument.id}
+        said = HALTED if phase == "halted" else RESUMED
+        for stream in self.streams.values():
+            stream.status(instrument, *said)
 
     # ------------------------------------------------------------ time
     def _closes_at(self, segment: str, at: int) -> int:

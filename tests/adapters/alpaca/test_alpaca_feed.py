@@ -161,8 +161,8 @@ def test_a_refused_log_in_is_told(options: dict[str, object], words: str) -> Non
 def test_halts_and_their_ends_are_told_by_instrument() -> None:
     async def story(rig: Rig) -> None:
         await rig.start_feed(IBM)
-        rig.market.server.halt(IBM)
-        rig.market.server.resume(IBM)
+        rig.market.exchange.halt(IBM)
+        rig.market.exchange.resume(IBM)
         rig.market.server.streams["sip"].band(rig.market.exchange.table[0], 2_900_000, 3_100_000)
         await rig.until(lambda: len(rig.statuses) == 3)
         assert [(one.instrument, one.code) for one in rig.statuses] == [(IBM, "H"), (IBM, "T"), (IBM, "LULD")]
