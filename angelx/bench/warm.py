@@ -17,7 +17,13 @@ WARM_NS: Final = 600 * 1_000_000_000
 def warm_up() -> dict[str, float]:
     """Seconds that each part took; next to nothing where the cache was warm."""
     took: dict[str, float] = {}
-    for name, work in (("market", _market), ("stream", _stream), ("chains", _chains), ("wire", _wire), ("venue", _venue)):
+    for name, work in (
+        ("market", _market),
+        ("stream", _stream),
+        ("chains", _chains),
+        ("wire", _wire),
+        ("venue", _venue),
+    ):
         began = time.perf_counter()
         work()
         took[name] = round(time.perf_counter() - began, 3)

@@ -12,7 +12,7 @@ from angelx.market.freshness import Freshness
 from angelx.market.sessions import Sessions
 from angelx.services.filter_chain import FilterChain
 from angelx.services.guard import Unguarded
-from angelx.services.session_phases import SessionPhases
+from angelx.services.session_phases import Segment, SessionPhases
 from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Filter, Refusal, Scene
 from angelx.signals.filters.bias_strength import BiasStrengthFilter
 from angelx.signals.filters.oi_confirmation import OiConfirmationFilter
@@ -47,8 +47,9 @@ class Asked:
     def __init__(self, *filters: Filter, chains: FixedChains | None = None) -> None:
         self.bus = Bus()
         self.heard: list[Event] = []
-        phases = SessionPhases(self.bus, SESSIONS, {"NFO", "NSE", "OPRA"} & {"NFO", "NSE"})
-        phases.phases["OPRA"] = "closed"
+        phases = SessionPhases(self.bus, SESSIONS, ["NFO" if one.segment == "OPRA" else one.segment for one in TABLE])
+        known = zip(TABLE, phases.by_place, strict=True)
+        phases.by_place = tuple(Segment() if one.segment == "OPRA" else segment for one, segment in known)
         self.bus.advance(AT - NS)
         phases.start(self.bus.now)
         self.chain = FilterChain(
