@@ -32,7 +32,7 @@ from angelx.domain.events import (
     SessionStarted,
     SourceOpened,
 )
-from angelx.domain.ticks import Rows, TickBatch
+from angelx.domain.ticks import TickBatch
 from angelx.market.differential import Differential
 from angelx.market.sessions import Sessions
 from angelx.orders.states import State
@@ -168,11 +168,7 @@ class _Process:
         differential = Differential(len(self._source.instruments), tick_sizes(self._source))
         feed = DataFeed(self._bus, self._source, differential, clock=None, most_rows=1, ends_at=int)
         feed.on_gap = self._house.phases.skip_until
-        return feed.accepted(self._bus.row, self._warm)
-
-    def _warm(self, batch: TickBatch) -> None:
-        self._house.market.fold(Rows(batch, 0, batch.rows))
-        self._house.host.warm(batch)
+        return feed.accepted(self._bus.row, self._house.warm)
 
 
 class _Feeder:
