@@ -49,18 +49,23 @@ class Amending:
 
     def _amend(self, entry: Entry, wanted: OrderRequest, successor: Entry | None) -> Objection | None:
         floor, ticket, where, old = self._floor, entry.ticket, entry.where, entry.request
-        kept = ticket.quantity, ticket.limit, entry.stop
+        kept = ticket.quantity, ticket.limit, entry.stop, entry.is_triggered
         floor.unshelve(entry)
         entry.request, ticket.quantity = wanted, wanted.quantity + entry.carried
+        if wanted.kind != old.kind:  # What becomes a stop waits for its trigger, again if need be.
+            entry.stop, entry.is_triggered = 0, False
         if wanted.kind in (STOP, STOP_LIMIT):
             entry.stop = wanted.stop
-        elif wanted.kind == TRAILING_STOP and entry.best:
+        elif wanted.kind == TRAILING_STOP:
+            entry.best = entry.best or floor.last(entry.place, wanted.side)
             self._stops.trail(entry)
         objection, there = floor.objection(entry), floor.where(entry)
+        if wanted.kind == TRAILING_STOP and not entry.best:
+            objection = "no_quote", "there is no price to trail"
         if objection is None and there == BOOK and floor.engine.meets_own(ticket):
             objection = "self_trade", f"limit {ticket.limit} meets an order of ours"
         if objection is not None:
-            entry.request, (ticket.quantity, ticket.limit, entry.stop) = old, kept
+            entry.request, (ticket.quantity, ticket.limit, entry.stop, entry.is_triggered) = old, kept
             floor.put(entry, where, is_behind=False)
             return objection
         is_behind = ticket.limit != kept[1] or ticket.quantity > kept[0] or wanted.kind != old.kind

@@ -79,7 +79,7 @@ class BrokerDesk:
     def changed(self, entry: Entry, status: str) -> None:
         """It was changed where it waits; an empty status = as it was."""
         order = entry.order
-        order.request, order.stop = entry.request, entry.stop
+        order.request, order.stop, order.best = entry.request, entry.stop, entry.best
         if status:
             status = "partially_filled" if order.filled and status == "working" else status
             entry.before = order.status = status

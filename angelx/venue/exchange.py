@@ -183,12 +183,14 @@ class Exchange:
         limit: int | None = None,
         stop: int | None = None,
         trail: int | None = None,
+        trail_pct: float | None = None,
         kind: str | None = None,
         tif: str | None = None,
         client_id: str | None = None,
         keep_id: bool,
     ) -> VenueOrder:
-        """Change an order that waits. What is `None` stays as it is; `quantity` is the new total.
+        """Change an order that waits. What is `None` stays as it is; `quantity` is the new total, and a `trail` takes
+        the place of a `trail_pct` or the other way round.
 
         Where the price stays and the quantity does not grow, the order keeps its place in time.
 
@@ -202,7 +204,7 @@ class Exchange:
         Refused
             The order goes on unchanged.
         """
-        self._note(Replace(order, keep_id, quantity, limit, stop, trail, kind, tif, client_id))
+        self._note(Replace(order, keep_id, quantity, limit, stop, trail, kind, tif, client_id, trail_pct))
         entry = self._working(order)
         now = entry.order
         if now.status not in ("working", "partially_filled", "trigger_pending", "accepted"):
@@ -215,7 +217,8 @@ class Exchange:
             quantity=total,
             limit=0 if kind not in (LIMIT, STOP_LIMIT) else old.limit if limit is None else limit,
             stop=0 if kind not in (STOP, STOP_LIMIT) else old.stop if stop is None else stop,
-            trail=old.trail if trail is None else trail,
+            trail=trail if trail is not None else 0 if trail_pct is not None else old.trail,
+            trail_pct=trail_pct if trail_pct is not None else 0.0 if trail is not None else old.trail_pct,
             kind=kind,
             tif=tif or old.tif,
         )

@@ -188,6 +188,7 @@ class Replace(Call, frozen=True, tag="replace"):
     kind: str | None = None
     tif: str | None = None
     client_id: str | None = None
+    trail_pct: float | None = None
 
 
 class Halt(Call, frozen=True, tag="halt"):

@@ -174,3 +174,50 @@ def test_an_order_whose_price_changes_goes_behind_those_of_its_price() -> None:
     floor.exchange.replace(first.id, limit=95 * TICK, keep_id=True)
     floor.quote(94, 95, ask_size=10)
     assert floor.fills()[-1] == (second.id, 10, 95)
+
+
+def test_a_change_may_be_of_kind() -> None:
+    floor = Floor()
+    floor.quote(99, 100, last=100)
+    order = floor.send(1, 10, 96)
+    stop = floor.exchange.replace(order.id, kind="stop_limit", stop=103 * TICK, limit=104 * TICK, keep_id=True)
+    assert (stop.status, stop.stop, stop.request.limit) == ("trigger_pending", 103 * TICK, 104 * TICK)
+    floor.quote(96, 97, last=97)
+    assert floor.fills() == []
+    market = floor.exchange.replace(order.id, kind="market", keep_id=True)
+    assert (market.status, market.request.limit, market.stop) == ("filled", 0, 0)
+    assert floor.fills() == [(order.id, 10, 97)]
+
+    plain = floor.exchange.replace(
+        floor.send(-1, 10, kind="stop", stop=90 * TICK).id, kind="limit", limit=99 * TICK, keep_id=False
+    )
+    assert (plain.status, plain.stop) == ("working", 0)
+    again = floor.exchange.replace(plain.id, kind="stop", stop=95 * TICK, keep_id=False)
+    floor.quote(94, 96, last=95)
+    assert floor.status(again) == "filled"
+    assert floor.said(again)[-2:] == ["triggered", "fill"]
+
+
+def test_a_trail_may_be_changed() -> None:
+    floor = Floor()
+    floor.quote(99, 100, last=100)
+    floor.send(1, 20, 100)
+    trailing = floor.send(-1, 10, kind="trailing_stop", trail_pct=10.0)
+    assert trailing.stop == 90 * TICK
+    closer = floor.exchange.replace(trailing.id, trail=3 * TICK, keep_id=False)
+    assert (closer.stop, closer.best, closer.status) == (97 * TICK, 100 * TICK, "trigger_pending")
+    with pytest.raises(Refused, match="bad_stop"):
+        floor.send(-1, 10, kind="trailing_stop")
+    floor.quote(96, 98, last=97)
+    assert floor.status(closer) == "filled"
+
+
+def test_a_limit_order_may_become_one_that_trails() -> None:
+    floor = Floor()
+    floor.quote(99, 100, last=100)
+    floor.send(1, 10, 100)
+    order = floor.send(-1, 10, 110)
+    trailing = floor.exchange.replace(order.id, kind="trailing_stop", trail=4 * TICK, keep_id=True)
+    assert (trailing.status, trailing.stop, trailing.best) == ("trigger_pending", 96 * TICK, 100 * TICK)
+    floor.quote(95, 97, last=96)
+    assert floor.exchange.positions() == []
