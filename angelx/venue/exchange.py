@@ -223,8 +223,8 @@ class Exchange:
             tif=tif or old.tif,
         )
         check_form(wanted, self.table.get(old.instrument))
-        if total != old.quantity and (entry.parent is not None or entry.rivals):
-            raise Refused("linked", "the quantity of an exit follows its entry and its rival", order)
+        if (entry.parent is not None or entry.rivals) and (total != old.quantity or kind != old.kind):
+            raise Refused("linked", "the quantity of an exit follows its entry and its rival, its kind stays", order)
         if total <= now.filled:
             raise Refused("bad_quantity", f"quantity {total}, of which {now.filled} are filled", order)
         successor = None

@@ -221,3 +221,17 @@ def test_a_limit_order_may_become_one_that_trails() -> None:
     assert (trailing.status, trailing.stop, trailing.best) == ("trigger_pending", 96 * TICK, 100 * TICK)
     floor.quote(95, 97, last=96)
     assert floor.exchange.positions() == []
+
+
+def test_an_exit_keeps_its_quantity_and_kind() -> None:
+    floor = Floor()
+    floor.quote(99, 100, last=100)
+    entry = floor.send(1, 10, 100, take_profit=Exit(limit=110 * TICK), stop_loss=Exit(stop=90 * TICK))
+    profit, loss = entry.legs
+    with pytest.raises(Refused, match="linked"):  # Two limits in one book could trade in one instant, both.
+        floor.exchange.replace(loss, kind="limit", limit=105 * TICK, keep_id=True)
+    with pytest.raises(Refused, match="linked"):
+        floor.exchange.replace(profit, quantity=12, keep_id=True)
+    moved = floor.exchange.replace(profit, limit=104 * TICK, keep_id=False)
+    floor.quote(104, 105, last=104)
+    assert (floor.status(moved), floor.status(loss)) == ("filled", "cancelled")
