@@ -103,6 +103,22 @@ def test_the_gate_reopens_only_after_the_books_were_merged(tmp_path: Path) -> No
     play(tmp_path, scenario)
 
 
+def test_books_alone_do_not_open_the_gate(tmp_path: Path) -> None:
+    async def scenario(pair: Pair) -> None:
+        async with pair.running() as client:
+            pair.line.faults.extend([(STREAM, UNREACHABLE)] * 5)
+            pair.line.memory.cut()
+            await asyncio.sleep(0.1)
+            books = pair.line.count("getOrderBook")
+            client._resync.set()
+            await asyncio.sleep(3)
+            assert pair.line.count("getOrderBook") > books
+            assert [up for up, _ in pair.states] == [True, False]
+            await pair.until(lambda: pair.states[-1][0])
+
+    play(tmp_path, scenario)
+
+
 def test_the_wait_before_coming_back_grows_and_is_jittered(tmp_path: Path) -> None:
     async def scenario(pair: Pair) -> None:
         times: list[float] = []

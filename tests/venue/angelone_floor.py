@@ -20,6 +20,7 @@ from angelx.venue.angelone.logins import Credentials
 from angelx.venue.angelone.orders import OrderRules
 from angelx.venue.angelone.server import AngelOneServer
 from angelx.venue.exchange import Exchange, Policy
+from angelx.venue.hours import Hours
 
 EXPIRY = date(2025, 9, 2)
 START = int(datetime(2025, 8, 29, 4, 30, tzinfo=UTC).timestamp()) * NS
@@ -56,11 +57,12 @@ class AngelFloor:
 
     def __init__(
         self, *, rules: OrderRules | None = None, credentials: Credentials = CREDENTIALS, policy: Policy | None = None,
-        table: InstrumentTable = TABLE, cash: int = 10**6 * RUPEE, seed: int = 1,
+        table: InstrumentTable = TABLE, cash: int = 10**6 * RUPEE, seed: int = 1, hours: Hours | None = None,
     ) -> None:  # fmt: skip
         self.now = START
         self.exchange = Exchange(
             table, cash=cash, fee=lambda *_: 0, policy=policy, seed=seed, bands=Bands(), margin=Margin(),
+            hours=hours,
         )  # fmt: skip
         self.server = AngelOneServer(
             self.exchange, credentials=credentials, now=lambda: self.now, random=Random(seed), rules=rules,

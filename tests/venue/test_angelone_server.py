@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from angelx.domain.scalars import NS
 from angelx.venue.angelone.limits import ORDERS, RateWindows
 from angelx.venue.angelone.orders import ANYTHING_GOES
 from angelx.venue.exchange import Policy
-from tests.venue.angelone_floor import CALL, CREDENTIALS, EXPIRY, INDEX, LOGIN, PUT, RENEW, SHARE, AngelFloor
+from tests.venue.angelone_floor import CALL, CREDENTIALS, EXPIRY, INDEX, LOGIN, PUT, RENEW, SHARE, START, AngelFloor
 
 HOUR = 3600 * NS
 
@@ -183,6 +184,43 @@ async def test_a_stop_waits_triggers_and_fills() -> None:
     floor.quote(106, 107, last=106, traded=75)
     floor.quote(106, 107, last=106, traded=75)
     assert (await floor.row(placed))["status"] == "complete"
+
+
+class Opening:
+    """Hours of a market that opens at a time."""
+
+    def __init__(self, opens_at: int) -> None:
+        self.opens_at = opens_at
+
+    def phase(self, segment: str, at: int) -> str:
+        return "open" if at >= self.opens_at else "closed"
+
+    def next_change(self, segment: str, at: int) -> int:
+        return self.opens_at if at < self.opens_at else 1 << 62
+
+    def is_over(self, segment: str, at: int) -> bool:
+        return False
+
+
+async def test_an_order_after_hours_waits_for_the_market() -> None:
+    floor = AngelFloor(hours=Opening(START + HOUR))
+    frames: list[dict[str, Any]] = []
+    floor.server.desk.on_frame.append(lambda frame: frames.append(msgspec.json.decode(frame)))
+    await floor.log_in()
+    refused = await floor.row(await floor.place(95))
+    assert (refused["status"], refused["text"].partition(":")[0]) == ("rejected", "market_closed")
+    waits, goes = await floor.place(95, variety="AMO"), await floor.place(95, variety="AMO")
+    assert (await floor.row(waits))["status"] == "after market order req received"
+    changed = floor.order(96, variety="AMO", orderid=waits)
+    assert (await floor.post("order/v1/modifyOrder", changed))["status"]
+    assert (await floor.post("order/v1/cancelOrder", {"variety": "AMO", "orderid": goes}))["status"]
+    assert (await floor.row(goes))["status"] == "cancelled after market order"
+    floor.wait(HOUR)
+    floor.quote(100, 101)
+    assert (await floor.row(waits))["status"] == "open"
+    told = [(frame["orderData"]["orderid"], frame["order-status"]) for frame in frames]
+    assert [code for order, code in told if order == waits] == ["AB09", "AB06", "AB08", "AB01"]
+    assert [code for order, code in told if order == goes] == ["AB09", "AB06", "AB07"]
 
 
 async def test_an_order_under_way_goes_through_its_statuses() -> None:
