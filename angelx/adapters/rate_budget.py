@@ -1,9 +1,9 @@
 """Requests to a broker wait here until its rate limits have room: exits first, a reserve for look-ups (SPEC 6.7)."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from heapq import heappop, heappush
 from typing import Final
 
 from angelx.domain.errors import RateLimited
@@ -35,11 +35,19 @@ class RateBudget:
         Of each category; a category without limits never waits.
     reserve
         Places of each category's windows that entries and polls leave free for exits and look-ups.
+    poll_reserve
+        Places beside those that entries leave free for polls, so that a burst of entries cannot blind us.
     """
 
-    def __init__(self, limits: Mapping[str, Iterable[Limit]], *, reserve: Mapping[str, int] | None = None) -> None:
-        reserve = reserve or {}
-        self._lanes = {name: _Lane(name, rows, reserve.get(name, 0)) for name, rows in limits.items()}
+    def __init__(
+        self,
+        limits: Mapping[str, Iterable[Limit]],
+        *,
+        reserve: Mapping[str, int] | None = None,
+        poll_reserve: Mapping[str, int] | None = None,
+    ) -> None:
+        kept, polls = reserve or {}, poll_reserve or {}
+        self._lanes = {name: _Lane(name, rows, kept.get(name, 0), polls.get(name, 0)) for name, rows in limits.items()}
 
     async def take(self, category: str, priority: Priority, *, within_s: float | None = None) -> None:
         """Wait for a place, and use it.
@@ -68,37 +76,42 @@ class RateBudget:
 
     def waiting(self) -> dict[str, int]:
         """Requests that wait now, by category."""
-        return {name: len(lane.queue) for name, lane in self._lanes.items() if lane.queue}
+        return {name: lane.waiting for name, lane in self._lanes.items() if lane.waiting}
 
 
 class _Lane:
-    """One category: a queue by priority in front of its windows."""
+    """One category: a queue for each priority in front of its windows."""
 
-    def __init__(self, name: str, limits: Iterable[Limit], reserve: int) -> None:
+    def __init__(self, name: str, limits: Iterable[Limit], reserve: int, poll_reserve: int) -> None:
         self._name = name
         self._windows = SlidingWindows(limits)
-        self._reserve = reserve
+        self._spare = {
+            Priority.EXIT: 0, Priority.LOOKUP: 0, Priority.ENTRY: reserve + poll_reserve, Priority.POLL: reserve,
+        }  # fmt: skip
         self._held_until = self._exits_held_until = 0
-        self._ticket = 0
         self._timer: asyncio.TimerHandle | None = None
-        self.queue: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._queues: dict[Priority, deque[asyncio.Future[None]]] = {priority: deque() for priority in Priority}
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queues that somebody still waits for."""
+        return sum(not turn.done() for queue in self._queues.values() for turn in queue)
 
     async def take(self, priority: Priority, within_s: float | None) -> None:
         loop = asyncio.get_running_loop()
         now = _now(loop)
-        ahead = [entry for entry in self.queue if entry[0] <= priority]
-        if not ahead and not self._wait_ns(now, priority):
+        if not any(self._queues.values()) and not self._wait_ns(now, priority):
             self._windows.take(now)
             return
-        self._ticket += 1
         turn: asyncio.Future[None] = loop.create_future()
-        heappush(self.queue, (priority, self._ticket, turn))
-        self._arm(loop)
+        self._queues[priority].append(turn)
+        self._serve(loop)
         try:
             async with asyncio.timeout(within_s):
                 await turn
         except TimeoutError:
-            raise RateLimited(f"{self._name}: no room within {within_s:g} s", self._wait_ns(_now(loop)) / NS) from None
+            wait_s = self._wait_ns(_now(loop), priority) / NS
+            raise RateLimited(f"{self._name}: no room within {within_s:g} s", wait_s) from None
         finally:
             if not turn.done():
                 turn.cancel()
@@ -108,38 +121,33 @@ class _Lane:
         now = _now(loop)
         self._held_until = max(self._held_until, now + int(wait_s * NS))
         self._exits_held_until = max(self._exits_held_until, now + int(min(exits_s, wait_s) * NS))
-        self._arm(loop)
+        self._serve(loop)
 
-    def _wait_ns(self, now: int, priority: int = Priority.EXIT) -> int:
-        can_wait = priority >= Priority.ENTRY
-        wait = self._windows.wait_ns(now, self._reserve if can_wait else 0)
-        held_until = self._held_until if can_wait else self._exits_held_until
+    def _wait_ns(self, now: int, priority: Priority) -> int:
+        wait = self._windows.wait_ns(now, self._spare[priority])
+        held_until = self._held_until if priority >= Priority.ENTRY else self._exits_held_until
         return max(wait + MARGIN_NS if wait else 0, held_until - now, 0)
 
-    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look again when the first in the queue may go."""
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let go who may, the first priority first; then look again when the next one may.
+
+        Entries that have to leave a reserve do not stand in the way of polls that may use it.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self.queue and self.queue[0][2].done():
-            heappop(self.queue)
-        if self.queue:
-            wait = self._wait_ns(_now(loop), self.queue[0][0])
-            self._timer = loop.call_later(wait / NS, self._serve, loop)
-
-    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = _now(loop)
-        while self.queue:
-            priority, _, turn = self.queue[0]
-            if turn.done():
-                heappop(self.queue)
-                continue
-            if self._wait_ns(now, priority):
-                break
-            heappop(self.queue)
-            self._windows.take(now)
-            turn.set_result(None)
-        self._arm(loop)
+        now, next_ns = _now(loop), None
+        for priority, queue in self._queues.items():
+            wait = 0
+            while queue and (queue[0].done() or not (wait := self._wait_ns(now, priority))):
+                turn = queue.popleft()
+                if not turn.done():
+                    self._windows.take(now)
+                    turn.set_result(None)
+            if queue:
+                next_ns = wait if next_ns is None else min(next_ns, wait)
+        if next_ns is not None:
+            self._timer = loop.call_later(next_ns / NS, self._serve, loop)
 
 
 def _now(loop: asyncio.AbstractEventLoop) -> int:

@@ -122,3 +122,31 @@ def test_a_hold_may_let_exits_and_look_ups_go_sooner() -> None:
     exit_at, entry_at = simulate(scenario)
     assert exit_at == pytest.approx(1)
     assert entry_at == pytest.approx(60)
+
+
+def test_a_burst_of_entries_leaves_polls_their_reserve() -> None:
+    async def scenario() -> tuple[float, int]:
+        budget = RateBudget({"all": [Limit(10, MINUTE)]}, reserve={"all": 2}, poll_reserve={"all": 3})
+        loop = asyncio.get_running_loop()
+        entries = [loop.create_task(budget.take("all", Priority.ENTRY)) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        assert budget.waiting() == {"all": 15}
+        for _ in range(3):
+            await budget.take("all", Priority.POLL)
+        with pytest.raises(RateLimited):
+            await budget.take("all", Priority.POLL, within_s=1)
+        await budget.take("all", Priority.LOOKUP)
+        await budget.take("all", Priority.EXIT)
+        at = loop.time()
+        for entry in entries:
+            entry.cancel()
+        done = sum(not entry.cancelled() for entry in await asyncio.gather(*map(_quiet, entries)))
+        return at, done
+
+    async def _quiet(task: asyncio.Task[None]) -> asyncio.Task[None]:
+        await asyncio.wait([task])
+        return task
+
+    at, done = simulate(scenario)
+    assert at == pytest.approx(1.1)
+    assert done == 5
