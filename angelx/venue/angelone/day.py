@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import EXCHANGE_AT, INSTRUMENT, LAST, OI, VOLUME, Table, TickBatch
+from angelx.domain.ticks import EXCHANGE_AT, FIELDS, INSTRUMENT, LAST, OI, VOLUME, Table, TickBatch
 from angelx.market.state import Cells
 from angelx.venue.angelone.logins import INDIA
 
@@ -110,6 +110,9 @@ class DayBook:
         self._seen = np.zeros(len(table), np.int64)
         self._minutes: dict[int, NDArray[np.int64]] = {}
         self._places = len(table)
+        nothing, bar = np.zeros((FIELDS, 1), np.int64), np.zeros((1, _BAR), np.int64)
+        _fold_day(nothing, 0, 0, self._days)  # Compile or load now, not at the first tick.
+        _fold_bars(nothing, 0, 0, 0, bar, self._seen)
         for instrument_id, close in (closes or {}).items():
             place = table.index.get(instrument_id)
             if place is not None:
