@@ -64,15 +64,16 @@ class StreamKeeper:
     async def run(self) -> None:
         """Open, work, wait, again."""
         loop = asyncio.get_running_loop()
+        was_refused = False
         while True:
-            jwt, began, wait_s = self._session.jwt, loop.time(), 0.0
+            jwt, began, wait_s, is_refused = self._session.jwt, loop.time(), 0.0, False
             try:
                 await self._session.ensure()
                 jwt = self._session.jwt
                 await self._once()
                 why = "ended"
             except AuthExpired as error:
-                why = str(error)
+                why, is_refused = str(error), True
                 wait_s = await self._renew(jwt)
             except RateLimited as error:
                 why, wait_s = str(error), error.wait_s
@@ -80,7 +81,9 @@ class StreamKeeper:
                 why = str(error)
             if loop.time() - began > STEADY_S:
                 self._backoff.reset()
-            wait_s = max(wait_s, self._backoff.wait_s())
+            if not is_refused or was_refused or wait_s:  # With a new session at once, but only once.
+                wait_s = max(wait_s, self._backoff.wait_s())
+            was_refused = is_refused
             why = self._session.redacted(why)
             self._on_down(why)
             log.info("stream_down", stream=self._name, why=why, wait_ms=int(wait_s * 1000), action="reconnect")
