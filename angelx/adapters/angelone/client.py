@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
 from fractions import Fraction
 from random import Random
 from typing import Any, Final
@@ -15,8 +14,8 @@ from angelx.adapters.angelone.answers import CallRefused
 from angelx.adapters.angelone.backoff import Backoff
 from angelx.adapters.angelone.calls import Caller
 from angelx.adapters.angelone.capabilities import capabilities
-from angelx.adapters.angelone.limits import FUNDS, MASTER, ORDER_BOOK, POSITIONS, TRADE_BOOK
-from angelx.adapters.angelone.master import Contract, MasterStore, ScripMaster, read_master
+from angelx.adapters.angelone.limits import FUNDS, ORDER_BOOK, POSITIONS, TRADE_BOOK
+from angelx.adapters.angelone.master import MasterStore, ScripMaster
 from angelx.adapters.angelone.merge import Fee, Known, OrderMerge
 from angelx.adapters.angelone.rows import (
     JSON_ERRORS,
@@ -31,6 +30,7 @@ from angelx.adapters.angelone.rows import (
     rows_of,
     units,
 )
+from angelx.adapters.angelone.scrips import Scrips
 from angelx.adapters.angelone.session import AngelSession, india_date
 from angelx.adapters.angelone.stream import LiveStream, Mute, StreamKeeper
 from angelx.adapters.rate_budget import Priority
@@ -46,24 +46,20 @@ from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderFille
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.reports import FundsReport, OrderReport, PositionReport
 from angelx.domain.scalars import decimal_of
-from angelx.domain.wire import NoAnswer, StreamClosed, Transport
-from angelx.market import rules
+from angelx.domain.wire import StreamClosed, Transport
 
 log = structlog.get_logger()
 
 ORDER_STREAM: Final = "/smart-order-update"
-SCRIP_MASTER: Final = "/OpenAPI_File/files/OpenAPIScripMaster.json"
 PLACE: Final = "/order/v1/placeOrder"
 MODIFY: Final = "/order/v1/modifyOrder"
 CANCEL: Final = "/order/v1/cancelOrder"
 MOST_TAG: Final = 19
 TIMEOUT_S: Final = 7.0
-MASTER_TIMEOUT_S: Final = 120.0
 HELLO_S: Final = 10.0
 POLL_S: Final = 15.0
 """While orders of ours work, the books are read this often too: the stream is known to forget some."""
 BOOKS_WAIT_S: Final = 30.0
-MASTER_TRIES: Final = 3
 MASTER_LOOK_S: Final = 300.0
 CARRY: Final = {Kind.OPTION: "CARRYFORWARD", Kind.EQUITY: "DELIVERY"}
 INTRADAY: Final = "INTRADAY"
@@ -102,17 +98,13 @@ class AngelOneClient:
         self.on_report: Callable[[Event], None] = _nothing
         self.on_state: Callable[[bool, str], None] = _nothing
         self.last_look: Callable[[OrderApproved], str] = _no_objection
-        self.on_master: list[Callable[[], None]] = []
-        """Called when another day's scrip master has replaced one: every token may mean something else."""
-        self.capabilities = capabilities(self._day())
+        self.capabilities = capabilities(india_date(self.session.now()))
         self.caller = Caller(session, random, timeout_s=timeout_s)
-        self.master: ScripMaster | None = None
+        self.scrips = Scrips(session, master, store, random)
         self.merge = OrderMerge(fee, session.clock.now, self._report)
         self.refused_frames: Counter[str] = Counter()
         """Messages of the order stream that were not understood, by what was wrong."""
         self._hosts = (orders, master)
-        self._master_host = master
-        self._store = store
         self._intraday = intraday
         self._products: dict[str, str] = {}
         self._random = random
@@ -133,10 +125,12 @@ class AngelOneClient:
     def _report(self, event: Event) -> None:
         self.on_report(event)
 
-    def _day(self) -> date:
-        return india_date(self.session.now())
-
     # ------------------------------------------------------------ instruments
+    @property
+    def master(self) -> ScripMaster | None:
+        """The scrip master of the day, once it was read."""
+        return self.scrips.master
+
     async def instruments(self) -> Sequence[Instrument]:
         """Today's scrip master: from the store where it is there already, else from the broker.
 
@@ -145,60 +139,10 @@ class AngelOneClient:
         BrokerUnreachable
             It could not be had, or what came is none.
         """
-        day = self._day()
-        if self.master is None or self.master.day != day:
-            is_another = self.master is not None
-            self.master = self.merge.master = await self._load(day)
-            self.capabilities = capabilities(day)
-            for changed in self.on_master if is_another else ():
-                changed()
-            if self.master.refused:
-                log.info("scrip_master_read", instruments=len(self.master.by_id), refused=self.master.refused)
-        return [contract.instrument for contract in self.master.by_id.values()]
-
-    async def _load(self, day: date) -> ScripMaster:
-        loop = asyncio.get_running_loop()
-        raw = await loop.run_in_executor(None, self._store.load, day)
-        if raw is not None:
-            try:
-                return await loop.run_in_executor(None, read_master, raw, day, rules.freeze_quantity)
-            except ValueError as error:
-                log.warning("stored_scrip_master_unusable", why=str(error), action="fetch_again")
-        raw = await self._fetch()
-        try:
-            master = await loop.run_in_executor(None, read_master, raw, day, rules.freeze_quantity)
-        except ValueError as error:
-            raise BrokerUnreachable(str(error)) from error
-        await loop.run_in_executor(None, self._store.store, day, raw)
-        return master
-
-    async def _fetch(self) -> bytes:
-        """The file itself: no login, no envelope."""
-        backoff, why = Backoff(self._random), "no answer"
-        for number in range(MASTER_TRIES):
-            if number:
-                await asyncio.sleep(backoff.wait_s())
-            await self.session.budget.take(MASTER, Priority.POLL)
-            try:
-                answer = await self._master_host.request(
-                    "GET", SCRIP_MASTER, headers={"Accept": "application/json"}, timeout_s=MASTER_TIMEOUT_S
-                )
-            except (NoAnswer, BrokerUnreachable) as error:
-                why = str(error)
-                continue
-            if answer.status == 200:
-                return answer.body
-            why = f"HTTP {answer.status}"
-        raise BrokerUnreachable(f"scrip master: {why}")
-
-    def _contract(self, instrument: str) -> Contract:
-        master = self.master
-        if master is None or master.day != self._day():
-            raise OrderRejected(f"no_master: {instrument} cannot be named without today's scrip master")
-        contract = master.by_id.get(instrument)
-        if contract is None:
-            raise OrderRejected(f"unknown_instrument: {instrument} is not in today's scrip master")
-        return contract
+        master = await self.scrips.today()
+        if self.merge.master is not master:
+            self.merge.master, self.capabilities = master, capabilities(master.day)
+        return [contract.instrument for contract in master.by_id.values()]
 
     # ------------------------------------------------------------ life
     async def connect(self, table: InstrumentTable) -> None:
@@ -336,7 +280,7 @@ class AngelOneClient:
             raise OrderRejected(f"bad_order_id: {order.order!r} does not fit the order tag")
         if self.merge.was_sent(order.order):
             raise OrderRejected(f"duplicate_order: {order.order} was sent before")
-        contract = self._contract(order.instrument)
+        contract = self.scrips.contract(order.instrument)
         variety, kind = ("STOPLOSS", "STOPLOSS_LIMIT") if trigger else ("NORMAL", "LIMIT")
         product = self._product(contract.instrument, order.reduces)
         body = {
@@ -378,7 +322,7 @@ class AngelOneClient:
         As `place`.
         """
         known = await self._find(order)
-        contract = self._contract(known.instrument)
+        contract = self.scrips.contract(known.instrument)
         body = {
             "variety": known.variety, "orderid": known.broker_order, "ordertype": known.kind,
             "producttype": known.product, "duration": "DAY", "price": _price(limit), "quantity": str(quantity),
@@ -437,7 +381,7 @@ class AngelOneClient:
             trades = await self._rows("/order/v1/getTradeBook", TRADE_BOOK, TradeRow, priority)
             orders = await self._rows("/order/v1/getOrderBook", ORDER_BOOK, OrderRow, priority)
             try:
-                return self.merge.books(orders, trades, self._day())
+                return self.merge.books(orders, trades, india_date(self.session.now()))
             except ValueError as error:
                 raise BrokerUnreachable(f"books not understood: {error}") from error
 

@@ -98,7 +98,7 @@ class AngelOneFeed:
         self._changed = asyncio.Event()
         self._is_up = False
         self._last_at = 0
-        client.on_master.append(self._renew)
+        client.scrips.on_changed.append(self._renew)
 
     # ------------------------------------------------------------ what is asked for
     async def subscribe(self, table: InstrumentTable, places: Sequence[int]) -> None:
