@@ -59,6 +59,7 @@ IDLE_POLL_S: Final = 30.0
 """The books are looked at this often beside the stream: with orders at work, without."""
 MUTE_S: Final = 3.0
 """The stream has this long to say what the books said before."""
+LONGEST_CHAIN: Final = 20
 MERGE_PAUSE_S: Final = 0.5
 MERGES: Final = 10
 """The activities may come after the order: so often both books are read again before the connection is given up."""
@@ -266,6 +267,7 @@ class AlpacaClient:
                     self._look_at_once = True
                     self._wake.set()
                 except Gap as gap:
+                    self._emit(gap.events)
                     await self._fill_gap(gap)
 
     async def _fill_gap(self, gap: Gap) -> None:
@@ -280,7 +282,7 @@ class AlpacaClient:
         for attempt in range(MERGES):
             if attempt:
                 await asyncio.sleep(MERGE_PAUSE_S)
-            gaps = await self._merge([await self._order_by_id(gap.broker_order)])
+            gaps = await self._merge(await self._chain(gap.broker_order))
             if not gaps:
                 return
             gap = gaps[0]
@@ -305,6 +307,13 @@ class AlpacaClient:
 
     async def _order_by_id(self, broker_order: str) -> WireOrder:
         return await self._rest.get(f"/v2/orders/{broker_order}", answer=WireOrder)
+
+    async def _chain(self, broker_order: str) -> list[WireOrder]:
+        """An order and those it replaces, oldest first: a replacement counts what they had filled."""
+        chain = [await self._order_by_id(broker_order)]
+        while chain[0].replaces and len(chain) < LONGEST_CHAIN:
+            chain.insert(0, await self._order_by_id(chain[0].replaces))
+        return chain
 
     async def _all_orders(self) -> list[WireOrder]:
         """Today's orders, those still open from before, and those of ours that are in neither list."""

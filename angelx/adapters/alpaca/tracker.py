@@ -40,6 +40,8 @@ class Gap(Exception):
     def __init__(self, broker_order: str, what: str) -> None:
         super().__init__(f"order {broker_order}: {what}")
         self.broker_order = broker_order
+        self.events: list[Event] = []
+        """What the message said before it came to that: to be told."""
 
 
 class Unreadable(ValueError):
@@ -146,7 +148,11 @@ class Tracker:
             events = self._filled(link, update, at)
             if update.execution_id:
                 self._executions.add(update.execution_id)
-            return events + self._settle(link, update.order, at)
+            try:
+                return events + self._settle(link, update.order, at)
+            except Gap as gap:
+                gap.events = events
+                raise
         if update.event in ("trade_bust", "trade_correct"):
             self.counts[update.event] += 1
             return []
@@ -235,14 +241,14 @@ class Tracker:
             return []
         if link.status in TERMINAL:
             return []
+        is_latest = order.broker_order == wire.id
+        if wire.status == "replaced" and is_latest and wire.replaced_by and wire.replaced_by not in self._links:
+            raise Gap(wire.replaced_by, f"replaces {wire.id} and is not known")
         link.status = wire.status
         if wire.status == "rejected":
             return self._reject(link, wire, at)
         events = self._accept(order, wire.id, at)
         if wire.status == "replaced":
-            if order.broker_order == wire.id and wire.replaced_by and wire.replaced_by not in self._links:
-                link.status = ""
-                raise Gap(wire.replaced_by, f"replaces {wire.id} and is not known")
             return events
         return events + self._end(order, wire, at)
 

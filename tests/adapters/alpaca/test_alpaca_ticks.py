@@ -180,3 +180,16 @@ def test_many_rows_decode_as_one_by_one() -> None:
     together = whole.batch()
     assert together is not None
     assert (together.table == np.array(rows).T).all()
+
+
+def test_what_a_snapshot_contains_is_not_counted_again() -> None:
+    made = columns()
+    made.seed(0, {LAST: 3_000_000, VOLUME: 500, BID: 2_999_900}, quoted_at=AT_NS, traded_at=AT_NS)
+    made.take(encoded([quote(1.0, 2.0), trade(299.0, 40)], msgpack=True), 1, msgpack=True)
+    assert made.batch() is None
+    assert made.repeated == 2
+    later = {**trade(299.5, 40), "t": rfc3339(AT_NS + 1)}
+    made.take(msgspec.json.encode([later]), 2, msgpack=False)
+    batch = made.batch()
+    assert batch is not None
+    assert (batch.table[VOLUME, 0], batch.table[LAST, 0], batch.table[BID, 0]) == (540, 2_995_000, 2_999_900)
