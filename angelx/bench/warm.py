@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,22 @@ from typing import Final
 from angelx.domain.ticks import TickBatch
 
 KEPT_S: Final = 14 * 86_400.0
+DONE: Final = "warm"
+"""File in the kernels' directory: everything of these sources is compiled."""
 WARM_NS: Final = 600 * 1_000_000_000
+
+
+def ensure_warm(tell: Callable[[str], None]) -> None:
+    """Compile now what would otherwise compile in the middle of a session; nothing where it was done before.
+
+    A strategy whose first call had to wait for a compiler would be stopped for running too long.
+    """
+    cache = os.environ["NUMBA_CACHE_DIR"]
+    done = Path(cache, DONE)
+    if done.exists():
+        return
+    tell("compiling kernels; this is done once after an installation")
+    warm_up()
 
 
 def warm_up() -> dict[str, float]:
@@ -28,6 +44,8 @@ def warm_up() -> dict[str, float]:
         work()
         took[name] = round(time.perf_counter() - began, 3)
     _forget_old()
+    with suppress(OSError):  # A directory that cannot be written keeps no kernels either.
+        Path(os.environ["NUMBA_CACHE_DIR"], DONE).touch()
     return took
 
 

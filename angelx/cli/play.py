@@ -139,9 +139,6 @@ def run(
     """
 
     def body() -> int:
-        from angelx.bench.warm import warm_up
-
-        warm_up()  # Nothing compiles while quotes come in.
         overrides = {**_common(state_dir, None, speed, strategy), **settings_of(settings)}
         return _play("run", config or [None], overrides, {}, fresh, True, MOST_ROWS, json, override_freeze)
 
@@ -180,8 +177,10 @@ def _play(
     override: str = "",
 ) -> int:
     from angelx.adapters.terminal import open_progress
+    from angelx.bench.warm import ensure_warm
     from angelx.research.play import play
 
+    ensure_warm(lambda text: say(text, json=json))
     plans = [_plan(mode, file, overrides, bounds, fresh, batch_rows, override) for file in config_files]
     directories = [Path(plan.config.state_dir).expanduser().resolve() for plan in plans]
     if len(set(directories)) < len(directories):

@@ -1,30 +1,28 @@
 """One Alpaca account: orders out once, what became of them back once (docs/alpaca.md)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import date, datetime, time, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from angelx.adapters.alpaca import books
 from angelx.adapters.alpaca.capabilities import capabilities
 from angelx.adapters.alpaca.credentials import Credentials
+from angelx.adapters.alpaca.follower import TOLERANCE_NS, OrderFollower, today
 from angelx.adapters.alpaca.master import Kept, Listing, Master, listings_of, load, store
-from angelx.adapters.alpaca.messages import WireAccount, WireClock, WireFill, WireOrder, WirePosition
+from angelx.adapters.alpaca.messages import WireAccount, WireFill, WireOrder, WirePosition
 from angelx.adapters.alpaca.order_stream import OrderStream
 from angelx.adapters.alpaca.refusals import DUPLICATE_ID
 from angelx.adapters.alpaca.rest import Rest, budget
 from angelx.adapters.alpaca.tracker import (
     Fee,
-    Gap,
     Tracker,
-    Unreadable,
     foreign_id,
     multiplier,
     same_order,
@@ -32,45 +30,19 @@ from angelx.adapters.alpaca.tracker import (
 )
 from angelx.adapters.rate_budget import Priority, RateBudget
 from angelx.domain.errors import (
-    AuthExpired,
     BrokerError,
     BrokerUnreachable,
     OrderFateUnknown,
     OrderRejected,
-    RateLimited,
 )
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderFilled
 from angelx.domain.instruments import Instrument, InstrumentTable
 from angelx.domain.reports import FundsReport, OrderReport, PositionReport
-from angelx.domain.scalars import BUY, NS, SELL, decimal_of, price_of
+from angelx.domain.scalars import BUY, SELL, decimal_of, price_of
 from angelx.domain.timestamps import instant_of
 from angelx.domain.wire import Transport
 
-NEW_YORK: Final = ZoneInfo("America/New_York")
 TIMES_IN_FORCE: Final = {"DAY": "day", "GTC": "gtc", "IOC": "ioc", "FOK": "fok", "OPG": "opg", "CLS": "cls"}
-TOLERANCE_NS: Final = 5 * NS
-"""How far the two clocks may be apart where times have to agree."""
-DOUBT_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-"""Pauses before the look-ups of an order whose fate is not known; after the last one the order books decide."""
-BUSY_POLL_S: Final = 5.0
-LEAST_POLL_S: Final = 1.0
-"""After something on the stream could not be read they are looked at once, this often at most."""
-IDLE_POLL_S: Final = 30.0
-"""The books are looked at this often beside the stream: with orders at work, without."""
-MUTE_S: Final = 3.0
-"""The stream has this long to say what the books said before."""
-LONGEST_CHAIN: Final = 20
-MERGE_PAUSE_S: Final = 0.5
-MERGES: Final = 10
-"""The activities may come after the order: so often both books are read again before the connection is given up."""
-
-
-class _Doubt(msgspec.Struct):
-    """An order that may be live, or not as it is thought to be."""
-
-    due_s: float
-    """Loop time of the next look-up."""
-    looked: int = 0
 
 
 class AlpacaClient:
@@ -118,8 +90,8 @@ class AlpacaClient:
         self.on_report: Callable[[Event], None] = _nobody
         self.on_state: Callable[[bool, str], None] = _nobody
         self.last_look: Callable[[OrderApproved], str] = _no_objection
-        self._now, self._random = now, random
-        self.capabilities = capabilities(self._today())
+        self._now = now
+        self.capabilities = capabilities(today(self._now()))
         self._transport, self._cache = transport, cache
         self._underlyings, self._option_days = tuple(underlyings), option_days
         self._tif = TIMES_IN_FORCE[time_in_force]
@@ -129,18 +101,30 @@ class AlpacaClient:
         self.counts = self._tracker.counts
         """What was not acted on, by reason."""
         self.master: Master | None = None
-        self.offset_ns = 0
-        """Their clock less ours as `/v2/clock` said it at the last merge, ns."""
         self._table: InstrumentTable | None = None
-        self._doubts: dict[str, _Doubt] = {}
-        self._wake = asyncio.Event()
-        self._books = asyncio.Lock()
-        self._is_up = False
-        self._open_gap = ""
-        self._look_at_once = False
+        self._follower = OrderFollower(
+            self._rest,
+            self._stream,
+            self._tracker,
+            report=self._report,
+            state=self._state,
+            now=now,
+            random=random,
+        )
 
     def __repr__(self) -> str:
-        return f"AlpacaClient({'up' if self._is_up else 'down'})"
+        return f"AlpacaClient({'up' if self._follower.is_up else 'down'})"
+
+    def _report(self, event: Event) -> None:
+        self.on_report(event)
+
+    def _state(self, is_up: bool, why: str) -> None:
+        self.on_state(is_up, why)
+
+    @property
+    def offset_ns(self) -> int:
+        """Their clock less ours, as it was when the books were merged last, ns."""
+        return self._follower.offset_ns
 
     # ------------------------------------------------------------ instruments
     async def instruments(self) -> Sequence[Instrument]:
@@ -151,7 +135,7 @@ class AlpacaClient:
         BrokerUnreachable, AuthExpired, RateLimited
             They could not be read completely, and nothing was kept for this date.
         """
-        day = self._today()
+        day = today(self._now())
         if self.master is None or self.master.day != day:
             kept = None
             if self._cache is not None:
@@ -197,204 +181,16 @@ class AlpacaClient:
             raise BrokerError(f"the account may not trade: {account.status}, blocked {account.trading_blocked}")
         if account.trade_suspended_by_user:
             raise BrokerError("the account may not trade: suspended in its own configuration")
-        await self._read_clock()
-
-    async def _read_clock(self) -> None:
-        before = self._now()
-        clock = await self._rest.get("/v2/clock", answer=WireClock)
-        with suppress(ValueError):
-            self.offset_ns = instant_of(clock.timestamp) - (before + self._now()) // 2
+        await self._follower.read_clock()
 
     async def run(self) -> None:
         """Keep the order stream alive until cancelled; see `on_report` and `on_state`."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follow(), name="alpaca order stream")
-                tasks.create_task(self._watch(), name="alpaca books")
-        finally:
-            self._is_up = False
-            await self._stream.close()
+        await self._follower.run()
 
     async def close(self) -> None:
         """Release the connections; keys have no session to end, and orders stay."""
         await self._stream.close()
         await self._transport.close()
-
-    # ------------------------------------------------------------ the order stream
-    async def _follow(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._stream.open()
-                await self._resync()
-                failures = 0
-                await self._listen()
-            except (BrokerError, Gap) as error:
-                self._set_state(is_up=False, why=str(error))
-            await self._stream.close()
-            pause = min(30.0, 0.5 * 2**failures) * (0.5 + self._random.random())
-            failures = min(failures + 1, 10)
-            await asyncio.sleep(pause)
-
-    async def _resync(self) -> None:
-        """Both books into the tracker; nothing is relied on before they agree."""
-        await self._read_clock()
-        for attempt in range(MERGES):
-            if attempt:
-                await asyncio.sleep(MERGE_PAUSE_S)
-            async with self._books:
-                gaps = await self._merge(await self._all_orders())
-            if not gaps:
-                self._set_state(is_up=True, why="")
-                return
-            self._open_gap = gaps[0].broker_order
-        raise Gap(self._open_gap, "the books do not agree")
-
-    async def _listen(self) -> None:
-        while True:
-            malformed = self._stream.malformed
-            update = await self._stream.receive()
-            if update is None:
-                if self._stream.malformed != malformed:  # Whatever it was about, the books have it too.
-                    self._look_at_once = True
-                    self._wake.set()
-                continue
-            async with self._books:
-                try:
-                    self._emit(self._tracker.told(update, self._now()))
-                except Unreadable:
-                    self.counts["unreadable"] += 1
-                    self._look_at_once = True
-                    self._wake.set()
-                except Gap as gap:
-                    self._emit(gap.events)
-                    await self._fill_gap(gap)
-
-    async def _fill_gap(self, gap: Gap) -> None:
-        """Read what happened before; later messages wait.
-
-        Raises
-        ------
-        Gap
-            Even the books do not say.
-        """
-        self.counts["gap"] += 1
-        for attempt in range(MERGES):
-            if attempt:
-                await asyncio.sleep(MERGE_PAUSE_S)
-            gaps = await self._merge(await self._chain(gap.broker_order))
-            if not gaps:
-                return
-            gap = gaps[0]
-        raise gap
-
-    async def _merge(self, orders: list[WireOrder]) -> list[Gap]:
-        """Tell what these orders and their fills say beyond what was told."""
-        events, gaps = self._tracker.read(orders, {}, self._now())
-        self._emit(events)
-        if gaps:
-            by_id = {order.id: order for order in orders}
-            wanted = {gap.broker_order for gap in gaps}
-            for missing in wanted - by_id.keys():
-                by_id[missing] = await self._order_by_id(missing)
-            first = min(_created(by_id[name]) for name in wanted)
-            fills: dict[str, list[WireFill]] = {}
-            for fill in await books.fills(self._rest, first - TOLERANCE_NS):
-                fills.setdefault(fill.order_id, []).append(fill)
-            events, gaps = self._tracker.read(sorted(by_id.values(), key=_created), fills, self._now())
-            self._emit(events)
-        return gaps
-
-    async def _order_by_id(self, broker_order: str) -> WireOrder:
-        return await self._rest.get(f"/v2/orders/{broker_order}", answer=WireOrder)
-
-    async def _chain(self, broker_order: str) -> list[WireOrder]:
-        """An order and those it replaces, oldest first: a replacement counts what they had filled."""
-        chain = [await self._order_by_id(broker_order)]
-        while chain[0].replaces and len(chain) < LONGEST_CHAIN:
-            chain.insert(0, await self._order_by_id(chain[0].replaces))
-        return chain
-
-    async def _all_orders(self) -> list[WireOrder]:
-        """Today's orders, those still open from before, and those of ours that are in neither list."""
-        found = {order.id: order for order in await books.orders(self._rest, "open", 0)}
-        found |= {order.id: order for order in await books.orders(self._rest, "all", self._day_begins())}
-        for tracked in self._tracker.live():
-            if tracked.broker_order not in found:
-                found[tracked.broker_order] = await self._order_by_id(tracked.broker_order)
-        return sorted(found.values(), key=_created)
-
-    # ------------------------------------------------------------ beside the stream
-    async def _watch(self) -> None:
-        """Look-ups of orders in doubt, and a look at the books now and then: a mute stream is caught by it."""
-        loop = asyncio.get_running_loop()
-        polled = loop.time()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(min([self._poll_due(polled), *self._doubts_due()])):
-                    await self._wake.wait()
-            self._wake.clear()
-            try:
-                await self._resolve_doubts(loop.time())
-                if loop.time() >= self._poll_due(polled):
-                    polled = loop.time()
-                    if self._is_up:
-                        self._look_at_once = False
-                        await self._poll()
-            except (BrokerError, Gap) as error:
-                self.counts["poll_failed"] += 1
-                if isinstance(error, AuthExpired):
-                    await self._stream.close()
-
-    def _poll_due(self, polled: float) -> float:
-        if self._look_at_once:
-            return polled + LEAST_POLL_S
-        return polled + (BUSY_POLL_S if self._tracker.live() else IDLE_POLL_S)
-
-    def _doubts_due(self) -> list[float]:
-        return [doubt.due_s for doubt in self._doubts.values()]
-
-    async def _resolve_doubts(self, now_s: float) -> None:
-        for name, doubt in list(self._doubts.items()):
-            if doubt.due_s > now_s:
-                continue
-            doubt.looked += 1
-            doubt.due_s = now_s + DOUBT_PAUSES_S[min(doubt.looked, len(DOUBT_PAUSES_S) - 1)]
-            try:
-                wire = await self._by_client_id(name)
-            except (BrokerUnreachable, RateLimited, AuthExpired):
-                continue
-            if wire is not None:
-                self._doubts.pop(name, None)
-                async with self._books:
-                    await self._merge([wire])
-            elif doubt.looked >= len(DOUBT_PAUSES_S):
-                self._doubts.pop(name, None)
-
-    async def _poll(self) -> None:
-        """What the books know and the stream did not say soon after: then the stream is mute."""
-        before, told = self._stream.received, len(self._tracker.fills)
-        async with self._books:
-            orders = {order.id: order for order in await books.orders(self._rest, "open", 0, Priority.POLL)}
-            for tracked in self._tracker.live():
-                if tracked.broker_order not in orders:
-                    orders[tracked.broker_order] = await self._order_by_id(tracked.broker_order)
-            live = len(self._tracker.live())
-            await self._merge(sorted(orders.values(), key=_created))
-            is_news = len(self._tracker.fills) != told or len(self._tracker.live()) != live
-        if is_news and self._stream.received == before:
-            await asyncio.sleep(MUTE_S)
-            if self._stream.received == before:
-                self.counts["mute"] += 1
-                await self._stream.close()
-
-    def _set_state(self, *, is_up: bool, why: str) -> None:
-        self._is_up = is_up
-        self.on_state(is_up, why)
-
-    def _emit(self, events: Sequence[Event]) -> None:
-        for event in events:
-            self.on_report(event)
 
     # ------------------------------------------------------------ orders
     async def place(self, order: OrderApproved) -> OrderAccepted:
@@ -412,7 +208,7 @@ class AlpacaClient:
         listing = self.listing(order.instrument)
         if listing is None or (self._table is not None and self._table.get(order.instrument) is None):
             raise OrderRejected(f"unknown_instrument: {order.instrument} is not in the broker's list of today")
-        if order.order in self._doubts or order.order in self._tracker.orders:
+        if self._follower.is_in_doubt(order.order) or order.order in self._tracker.orders:
             raise OrderRejected(f"duplicate_order: {order.order} was sent before")
         contracts, rest = divmod(order.quantity, multiplier(listing.instrument))
         if rest or contracts <= 0:
@@ -429,10 +225,10 @@ class AlpacaClient:
             )
             wire = msgspec.json.decode(response.body, type=WireOrder)
         except (OrderFateUnknown, asyncio.CancelledError):
-            self._doubt(order.order)
+            self._follower.doubt(order.order)
             raise
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            self._doubt(order.order)
+            self._follower.doubt(order.order)
             raise OrderFateUnknown(order.order, f"the answer cannot be read: {error}") from error
         except OrderRejected as error:
             if not str(error).startswith(DUPLICATE_ID):
@@ -458,13 +254,13 @@ class AlpacaClient:
     async def _claim(self, order: OrderApproved, symbol: str, contracts: int, error: OrderRejected) -> WireOrder:
         """An order of this id is there already: ours, if symbol, side, quantity and time agree."""
         try:
-            wire = await self._by_client_id(order.order)
+            wire = await self._follower.by_client_id(order.order)
         except BrokerError as unread:
-            self._doubt(order.order)
+            self._follower.doubt(order.order)
             raise OrderFateUnknown(order.order, f"{error}; looking it up: {unread}") from unread
         slack = TOLERANCE_NS + abs(self.offset_ns)
         if wire is None:
-            self._doubt(order.order)
+            self._follower.doubt(order.order)
             raise OrderFateUnknown(order.order, f"{error}, and no order of that id is there yet")
         if not same_order(order, wire, contracts, symbol, order.at - slack, self._now() + slack):
             self._tracker.forget(order.order)
@@ -479,15 +275,10 @@ class AlpacaClient:
         if gaps:  # It has filled already: the stream will say, or the books.
             start = msgspec.structs.replace(wire, status="new", filled_qty=Decimal(0))
             events += self._tracker.read([start], {}, at)[0]
-        self._emit(events)
+        self._follower.emit(events)
         if wire.status == "rejected":
             raise OrderRejected(f"rejected: {wire.reject_reason or 'no reason given'}")
         return OrderAccepted(at, order.order, wire.id)
-
-    def _doubt(self, order: str) -> None:
-        """The broker is asked about an order soon, and again until it is found."""
-        self._doubts[order] = _Doubt(asyncio.get_running_loop().time() + DOUBT_PAUSES_S[0])
-        self._wake.set()
 
     async def look_up(self, order: str) -> OrderReport | None:
         """The order of a client id as the broker has it; `None`: not there, or not yet.
@@ -497,16 +288,8 @@ class AlpacaClient:
         BrokerError
             It could not be asked.
         """
-        wire = await self._by_client_id(order)
+        wire = await self._follower.by_client_id(order)
         return None if wire is None else self._tracker.report(wire)
-
-    async def _by_client_id(self, order: str) -> WireOrder | None:
-        try:
-            return await self._rest.get("/v2/orders:by_client_order_id", {"client_order_id": order}, answer=WireOrder)
-        except OrderRejected as error:
-            if "404" in str(error):
-                return None
-            raise
 
     async def cancel(self, order: str) -> None:
         """Ask for the end of an order; that it has ended comes by `on_report`.
@@ -524,7 +307,7 @@ class AlpacaClient:
         try:
             await self._rest.send("DELETE", f"/v2/orders/{broker_order}", order=order, priority=Priority.EXIT)
         except (OrderFateUnknown, OrderRejected):
-            self._doubt(order)
+            self._follower.doubt(order)
             raise
 
     async def replace(self, order: str, *, quantity: int, limit: int) -> str:
@@ -547,13 +330,13 @@ class AlpacaClient:
             )
             wire = msgspec.json.decode(response.body, type=WireOrder)
         except (OrderFateUnknown, OrderRejected):
-            self._doubt(order)
+            self._follower.doubt(order)
             raise
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            self._doubt(order)
+            self._follower.doubt(order)
             raise OrderFateUnknown(order, f"the answer cannot be read: {error}") from error
         events, _ = self._tracker.read([wire], {}, self._now())
-        self._emit(events)
+        self._follower.emit(events)
         if tracked is not None:
             tracked.quantity = quantity
         return wire.id
@@ -562,7 +345,7 @@ class AlpacaClient:
         tracked = self._tracker.orders.get(order)
         if tracked is not None and tracked.broker_order:
             return tracked.broker_order
-        wire = await self._by_client_id(order)
+        wire = await self._follower.by_client_id(order)
         if wire is None:
             raise OrderRejected(f"order_not_found: no order {order}")
         return wire.id
@@ -570,19 +353,15 @@ class AlpacaClient:
     # ------------------------------------------------------------ the books
     async def order_book(self) -> Sequence[OrderReport]:
         """Today's orders and those open from before, oldest first."""
-        return [self._tracker.report(order) for order in await self._all_orders()]
+        orders = await self._follower.all_orders()
+        with _reading("the order book"):
+            return [self._tracker.report(order) for order in orders]
 
     async def trade_book(self) -> Sequence[OrderFilled]:
         """Today's fills, oldest first; those of orders that are not ours have no client id."""
-        async with self._books:
-            orders = await self._all_orders()
-            fills = await books.fills(self._rest, self._day_begins())
-            by_order: dict[str, list[WireFill]] = {}
-            for fill in fills:
-                by_order.setdefault(fill.order_id, []).append(fill)
-            events, _ = self._tracker.read(orders, by_order, self._now())
-            self._emit(events)
-        return [self._trade(fill) for fill in fills]
+        fills = await self._follower.trade_book()
+        with _reading("the trade book"):
+            return [self._trade(fill) for fill in fills]
 
     def _trade(self, fill: WireFill) -> OrderFilled:
         instrument = self._known(fill.symbol)
@@ -603,30 +382,23 @@ class AlpacaClient:
     async def positions(self) -> Sequence[PositionReport]:
         """Positions that are not flat; fractions of a share are counted in `counts` and left out."""
         answered = await self._rest.get("/v2/positions", answer=list[WirePosition])
-        found = []
-        for line in answered:
-            instrument = self._known(line.symbol)
-            units = whole_units(line.qty) * (multiplier(instrument) if instrument is not None else 1)
-            if line.qty != int(line.qty):
-                self.counts["fractional"] += 1
-            name = instrument.id if instrument is not None else foreign_id(line.symbol)
-            sign = -1 if line.side == "short" or units < 0 else 1
-            if units:
-                found.append(PositionReport(name, sign * abs(units), sign * abs(price_of(line.cost_basis))))
-        return found
+        with _reading("the positions"):
+            return [position for line in answered if (position := self._position(line)) is not None]
+
+    def _position(self, line: WirePosition) -> PositionReport | None:
+        instrument = self._known(line.symbol)
+        units = whole_units(line.qty) * (multiplier(instrument) if instrument is not None else 1)
+        if line.qty != int(line.qty):
+            self.counts["fractional"] += 1
+        name = instrument.id if instrument is not None else foreign_id(line.symbol)
+        sign = -1 if line.side == "short" or units < 0 else 1
+        return PositionReport(name, sign * abs(units), sign * abs(price_of(line.cost_basis))) if units else None
 
     async def funds(self) -> FundsReport:
         """Money now; `available` is the account's buying power."""
         account = await self._rest.get("/v2/account", answer=WireAccount)
-        return FundsReport(price_of(account.cash), price_of(account.buying_power), price_of(account.equity))
-
-    # ------------------------------------------------------------ time
-    def _today(self) -> date:
-        return datetime.fromtimestamp(self._now() // NS, NEW_YORK).date()
-
-    def _day_begins(self) -> int:
-        """Midnight in New York, ns."""
-        return int(datetime.combine(self._today(), time(), NEW_YORK).timestamp()) * NS
+        with _reading("the account"):
+            return FundsReport(price_of(account.cash), price_of(account.buying_power), price_of(account.equity))
 
 
 def price_text(price: int) -> str:
@@ -634,8 +406,13 @@ def price_text(price: int) -> str:
     return f"{decimal_of(price).normalize():f}"
 
 
-def _created(order: WireOrder) -> int:
-    return _instant(order.created_at or order.submitted_at or "")
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Numbers that are none make an answer that cannot be used."""
+    try:
+        yield
+    except (ValueError, ArithmeticError) as error:
+        raise BrokerUnreachable(f"{what} cannot be read: {error}") from error
 
 
 def _instant(text: str) -> int:

@@ -3,23 +3,21 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
-from typing import Any, Final
+from datetime import UTC, date, datetime, time
+from typing import Final
 
 import msgspec
-import numpy as np
 
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS, SCALE, price_of
 from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, LAST, Table
-from angelx.domain.timestamps import rfc3339
 from angelx.venue.alpaca.account_api import NEW_YORK, day_of
 from angelx.venue.alpaca.call import Answer, Call, Routes
 from angelx.venue.alpaca.greeks import greeks, implied_volatility
-from angelx.venue.alpaca.names import Symbols, each, number
+from angelx.venue.alpaca.lines import bare, bars, quote_line, quotes, trade_line, trades, with_volume
+from angelx.venue.alpaca.names import Symbols
 from angelx.venue.alpaca.refusals import UNPROCESSABLE, Refusal, invalid
-from angelx.venue.alpaca.tape import Tape, times, traded
+from angelx.venue.alpaca.tape import Tape
 from angelx.venue.alpaca.views import Json
 from angelx.venue.exchange import Exchange
 
@@ -60,7 +58,11 @@ class DataApi:
 
     def routes(self, routes: Routes) -> None:
         """What this answers."""
-        history: tuple[tuple[str, Make], ...] = (("bars", self._bars), ("quotes", _quotes), ("trades", _trades))
+        history: tuple[tuple[str, Make], ...] = (
+            ("bars", self._bars),
+            ("quotes", lambda one, rows, _: quotes(one, rows)),
+            ("trades", lambda one, rows, _: trades(one, rows)),
+        )
         for family in ("/v2/stocks", "/v1beta1/options"):
             for name, make in history:
                 routes.add("GET", f"{family}/{name}", self._many(name, make))
@@ -110,7 +112,7 @@ class DataApi:
             table = rows.get(self._place(symbol))
             if table is None:
                 continue
-            lines = make(self._symbols.by_symbol[symbol], _with_volume(table), call)
+            lines = make(self._symbols.by_symbol[symbol], with_volume(table), call)
             lines = [line for line in lines if span[0] <= line["_at"] <= span[1]]
             if call.text("sort", "asc") == "desc":
                 lines.reverse()
@@ -154,8 +156,8 @@ class DataApi:
         if name == "trades":
             return self._trade(instrument)
         rows = self._tape.rows([self._place(symbol)]).get(self._place(symbol))
-        found = bars(instrument, _with_volume(rows), 1, "T") if rows is not None else []
-        return _bare(found[-1]) if found else None
+        found = bars(instrument, with_volume(rows), 1, "T") if rows is not None else []
+        return bare(found[-1]) if found else None
 
     def _quote(self, instrument: Instrument) -> Json | None:
         cells = self._exchange.market.of(self._exchange.table.index[instrument.id])
@@ -189,14 +191,14 @@ class DataApi:
     def _snapshot(self, instrument: Instrument) -> Json:
         place = self._exchange.table.index[instrument.id]
         rows = self._tape.rows([place]).get(place)
-        minutes = bars(instrument, _with_volume(rows), 1, "T") if rows is not None else []
-        days = bars(instrument, _with_volume(rows), 1, "D") if rows is not None else []
+        minutes = bars(instrument, with_volume(rows), 1, "T") if rows is not None else []
+        days = bars(instrument, with_volume(rows), 1, "D") if rows is not None else []
         return {
             "latestTrade": self._trade(instrument),
             "latestQuote": self._quote(instrument),
-            "minuteBar": _bare(minutes[-1]) if minutes else None,
-            "dailyBar": _bare(days[-1]) if days else None,
-            "prevDailyBar": _bare(days[-2]) if len(days) > 1 else None,
+            "minuteBar": bare(minutes[-1]) if minutes else None,
+            "dailyBar": bare(days[-1]) if days else None,
+            "prevDailyBar": bare(days[-2]) if len(days) > 1 else None,
         }
 
     # ------------------------------------------------------------ options
@@ -295,96 +297,6 @@ class DataApi:
 
     def _place(self, symbol: str) -> int:
         return self._exchange.table.index[self._symbols.by_symbol[symbol].id]
-
-
-# ---------------------------------------------------------------- lines
-def quote_line(instrument: Instrument, at: int, bid: int, ask: int, bid_size: int, ask_size: int) -> Json:
-    """One quote; an option's has one condition as text and no tape."""
-    unit = each(instrument)
-    line: Json = {
-        "t": rfc3339(at), "ax": VENUE if ask > 0 else " ", "ap": number(max(ask, 0)), "as": ask_size // unit,
-        "bx": VENUE if bid > 0 else " ", "bp": number(max(bid, 0)), "bs": bid_size // unit,
-    }  # fmt: skip
-    return line | ({"c": "A"} if instrument.kind is Kind.OPTION else {"c": ["R"], "z": TAPE})
-
-
-def trade_line(instrument: Instrument, at: int, price: int, size: int, count: int) -> Json:
-    """One trade."""
-    line: Json = {"t": rfc3339(at), "x": VENUE, "p": number(price), "s": size // each(instrument)}
-    return line | ({"c": "a"} if instrument.kind is Kind.OPTION else {"i": count, "c": ["@"], "z": TAPE})
-
-
-def _quotes(instrument: Instrument, rows: Table, _: Call) -> list[Json]:
-    touch = rows[[BID, ASK, BID_SIZE, ASK_SIZE]]
-    is_new = np.ones(rows.shape[1], np.bool_)
-    is_new[1:] = (touch[:, 1:] != touch[:, :-1]).any(axis=0)
-    is_new &= (rows[BID] > 0) | (rows[ASK] > 0)
-    columns = (times(rows)[is_new].tolist(), *touch[:, is_new].tolist())
-    return [
-        {"_at": at, **quote_line(instrument, at, bid, ask, bid_size, ask_size)}
-        for at, bid, ask, bid_size, ask_size in zip(*columns, strict=True)
-    ]
-
-
-def _trades(instrument: Instrument, rows: Table, _: Call) -> list[Json]:
-    sizes = rows[-1]
-    chosen = sizes > 0
-    columns = (times(rows)[chosen].tolist(), rows[LAST][chosen].tolist(), sizes[chosen].tolist())
-    return [
-        {"_at": at, **trade_line(instrument, at, price, size, count)}
-        for count, (at, price, size) in enumerate(zip(*columns, strict=True), 1)
-    ]
-
-
-def bars(instrument: Instrument, rows: Table, count: int, unit: str) -> list[Json]:
-    """Bars of what traded, labelled by their start; `unit` is T (minutes), H, D, W or M."""
-    sizes = rows[-1]
-    chosen = sizes > 0
-    prices, sizes, at = rows[LAST][chosen], sizes[chosen], times(rows)[chosen]
-    if not len(at):
-        return []
-    starts = _starts(at, count, unit)
-    edges = [0, *(np.flatnonzero(np.diff(starts)) + 1).tolist(), len(starts)]
-    found = []
-    for first, last in pairwise(edges):
-        price, size = prices[first:last], sizes[first:last]
-        start, volume = int(starts[first]), int(size.sum())
-        found.append(
-            {
-                "_at": start, "t": rfc3339(start), "o": number(int(price[0])), "h": number(int(price.max())),
-                "l": number(int(price.min())), "c": number(int(price[-1])), "v": volume // each(instrument),
-                "n": last - first, "vw": round(float((price * (size / volume)).sum()) / SCALE, 6),
-            }
-        )  # fmt: skip
-    return found
-
-
-def _starts(at: "np.ndarray[Any, np.dtype[np.int64]]", count: int, unit: str) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    if unit in ("T", "H"):
-        step = count * MINUTE * (60 if unit == "H" else 1)
-        return at // step * step
-    labels: dict[int, int] = {}
-    hours = at // (60 * MINUTE)
-    for hour in np.unique(hours).tolist():
-        labels[hour] = _day_start(day_of(hour * 60 * MINUTE), count, unit)
-    return np.array([labels[hour] for hour in hours.tolist()], np.int64)
-
-
-def _day_start(day: date, count: int, unit: str) -> int:
-    if unit == "W":
-        day -= timedelta(days=day.weekday())
-    elif unit == "M":
-        day = day.replace(month=(day.month - 1) // count * count + 1, day=1)
-    return int(datetime.combine(day, time(), NEW_YORK).timestamp()) * NS
-
-
-def _with_volume(rows: Table) -> Table:
-    """The rows with what each traded as a last line."""
-    return np.vstack([rows, traded(rows)])
-
-
-def _bare(line: Json) -> Json:
-    return {name: value for name, value in line.items() if name != "_at"}
 
 
 # ---------------------------------------------------------------- page tokens

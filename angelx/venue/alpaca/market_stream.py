@@ -5,16 +5,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, INSTRUMENT, LAST, TickBatch
 from angelx.domain.timestamps import instant_of, rfc3339
 from angelx.domain.wire import Request, Stream, StreamClosed
-from angelx.venue.alpaca.data_api import bars, quote_line, trade_line
+from angelx.venue.alpaca.lines import bars, quote_line, trade_line, with_volume
 from angelx.venue.alpaca.names import Symbols, number
-from angelx.venue.alpaca.tape import Tape, traded
+from angelx.venue.alpaca.tape import Tape
 from angelx.venue.alpaca.updates import MSGPACK
 from angelx.venue.alpaca.views import Json
 from angelx.venue.exchange import Exchange
@@ -155,7 +154,7 @@ class MarketStream:
             return
         rows = self._tape.rows([place])[place]
 
-        whole = np.vstack([rows, traded(rows)])
+        whole = with_volume(rows)
         for name, kind, unit in (("bars", "b", "T"), ("dailyBars", "d", "D")):
             if name in wanted:
                 found = [bar for bar in bars(instrument, whole, 1, unit) if bar["_at"] <= before * MINUTE]
