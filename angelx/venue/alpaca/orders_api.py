@@ -1,7 +1,7 @@
 """Orders over REST: place, list, replace, cancel; positions are closed through them."""
 
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from random import Random
 from typing import Final
 from uuid import UUID
@@ -26,11 +26,10 @@ from angelx.venue.alpaca.refusals import (
 )
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange
-from angelx.venue.requests import LIMIT, MARKET, STOP_LIMIT, OrderRequest, Refused, VenueOrder
+from angelx.venue.requests import LIMIT, STOP_LIMIT, OrderRequest, Refused, VenueOrder
 
 MOST_ORDERS: Final = 500
 FEW_ORDERS: Final = 50
-HUNDRED: Final = 100
 _NOTHING_YET: Final = {"filled_qty": "0", "filled_avg_price": None, "filled_at": None, "canceled_at": None}
 
 
@@ -98,15 +97,15 @@ class OrdersApi:
     def place(self, call: Call) -> Answer:
         """POST /orders."""
         form = read(call.body)
-        client_id = form.client_order_id or self._uuid()
+        client_id = form.client_order_id or self.new_id()
         self._check_unused(client_id)
         if form.order_class == "mleg":
             legs = legs_of(form, self._symbols)
             assert form.qty is not None
             limit = None if form.limit_price is None else price_of(form.limit_price)
             self._used.add(client_id)
-            return 200, self._combos.place(client_id, legs, int(form.qty), limit, self._uuid)
-        request = request_of(form, self._symbols, client_id, (self._uuid(), self._uuid()))
+            return 200, self._combos.place(client_id, legs, int(form.qty), limit, self.new_id)
+        request = request_of(form, self._symbols, client_id, (self.new_id(), self.new_id()))
         return 200, self.enter(request)
 
     def enter(self, request: OrderRequest) -> Json:
@@ -284,7 +283,7 @@ class OrdersApi:
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise malformed() from error
         instrument = self._instrument(order.request.instrument)
-        client_id = form.client_order_id or self._uuid()
+        client_id = form.client_order_id or self.new_id()
         self._check_unused(client_id)
         if form.time_in_force is not None and form.time_in_force not in TIFS:
             raise invalid(f"invalid time_in_force: {form.time_in_force!r}")
@@ -368,67 +367,14 @@ class OrdersApi:
             raise not_found(f"order not found for {name[:64]}")
         return order
 
-    # ------------------------------------------------------------ closing positions
-    def close_all(self, call: Call) -> Answer:
-        """DELETE /positions."""
-        if call.flag("cancel_orders"):
-            self.cancel_all(call)
-        answers = []
-        for held in self._exchange.positions():
-            symbol = self._symbols.of.get(held.instrument)
-            if symbol is None:
-                continue
-            try:
-                answers.append(
-                    {"symbol": symbol, "status": 200, "body": self._close(held.instrument, abs(held.quantity))}
-                )
-            except Refusal as refusal:
-                answers.append({"symbol": symbol, "status": refusal.status, "body": refusal.body})
-        return 207, answers
-
-    def close(self, call: Call) -> Answer:
-        """DELETE /positions/{symbol}."""
-        instrument = self._symbols.by_symbol.get(call.where[0])
-        held = abs(self._exchange.position(instrument.id)) if instrument is not None else 0
-        if instrument is None or not held:
-            raise not_found("position does not exist")
-        unit = each(instrument)
-        quantity, percentage = call.text("qty"), call.text("percentage")
-        if quantity and percentage:
-            raise invalid("only one of qty or percentage is accepted")
-        try:
-            units = int(Decimal(quantity)) * unit if quantity else held
-            if percentage:
-                share = Decimal(percentage)
-                if not 0 < share <= HUNDRED:
-                    raise invalid("percentage must be > 0 and at most 100")
-                units = int(share * held / HUNDRED) // unit * unit
-        except (InvalidOperation, ValueError, OverflowError) as error:
-            raise invalid("qty and percentage are numbers") from error
-        if units <= 0:
-            raise invalid("qty must be > 0")
-        return 200, self._close(instrument.id, units)
-
-    def _close(self, instrument: str, units: int) -> Json:
-        side = -1 if self._exchange.position(instrument) > 0 else 1
-        return self.enter(
-            OrderRequest(
-                client_id=self._uuid(),
-                instrument=instrument,
-                side=side,
-                quantity=units,
-                kind=MARKET,
-                tag=f"{side_text(side)}_to_close",
-            )
-        )
-
     # ------------------------------------------------------------ small things
     def _instrument(self, name: str) -> Instrument:
         instrument = self._exchange.table.get(name)
         assert instrument is not None
         return instrument
 
-    def _uuid(self) -> str:
+    def new_id(self) -> str:
+        """A client order id of our own."""
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
 

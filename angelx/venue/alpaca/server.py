@@ -19,6 +19,7 @@ from angelx.market.sessions import Session, Sessions
 from angelx.orders.windows import MINUTE, Limit, SlidingWindows
 from angelx.venue.alpaca.account_api import AccountApi
 from angelx.venue.alpaca.call import Call, Routes
+from angelx.venue.alpaca.closing_api import ClosingApi
 from angelx.venue.alpaca.combos import Combos
 from angelx.venue.alpaca.data_api import DataApi
 from angelx.venue.alpaca.market_stream import MarketStream
@@ -104,6 +105,7 @@ class AlpacaServer:
         for part in (
             self._orders,
             self._account,
+            ClosingApi(exchange, self.symbols, self._orders),
             ReferenceApi(exchange, self.symbols, self._views, self._sessions, now),
             DataApi(exchange, self.symbols, self.tape, self.plan.feeds, now),
         ):
