@@ -16,6 +16,8 @@ _FORM: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\
 
 _seconds: dict[str, int] = {}
 """Texts to the second already parsed: the ticks of one second share theirs."""
+_texts: dict[int, str] = {}
+"""And those already written."""
 
 
 def instant_of(text: str) -> int:
@@ -43,11 +45,21 @@ def rfc3339(at: int) -> str:
         The year is not 1 to 9999.
     """
     seconds, fraction = divmod(at, NS)
+    text = _texts.get(seconds)
+    if text is None:
+        text = _written(seconds)
+    return f"{text}.{fraction:09d}".rstrip("0") + "Z" if fraction else text + "Z"
+
+
+def _written(seconds: int) -> str:
     try:
         text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     except (OverflowError, OSError) as error:
-        raise ValueError(f"no date: {at} ns") from error
-    return f"{text}.{fraction:09d}".rstrip("0") + "Z" if fraction else text + "Z"
+        raise ValueError(f"no date: {seconds} s") from error
+    if len(_texts) >= _KEPT:
+        _texts.clear()
+    _texts[seconds] = text
+    return text
 
 
 def _slowly(text: str) -> int:

@@ -171,6 +171,14 @@ class TickColumns:
         self._since = np.zeros((2, len(self.cells)), np.int64)
         self._json = msgspec.json.Decoder(list[wire.AnyMessage])
         self._msgpack = msgspec.msgpack.Decoder(list[wire.AnyMessage])
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Compile or load the kernels now, not at the first tick."""
+        nothing = np.empty((FIELDS, 0), np.int64)
+        _scale(self._numbers, 0, self._prices)
+        _apply(self._words, self._numbers, self._prices, self._units, self._since, self.cells, nothing)
+        _kept(nothing, 0)
 
     # ------------------------------------------------------------ frames in
     def take(self, frame: str | bytes, at: int, *, msgpack: bool) -> Sequence[wire.Message]:

@@ -11,6 +11,7 @@ import msgspec
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS, SCALE, price_of
 from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, LAST, Table
+from angelx.domain.timestamps import rfc3339
 from angelx.venue.alpaca.account_api import NEW_YORK, day_of
 from angelx.venue.alpaca.call import Answer, Call, Routes
 from angelx.venue.alpaca.greeks import greeks, implied_volatility
@@ -164,14 +165,14 @@ class DataApi:
         if cells[BID] <= 0 and cells[ASK] <= 0:
             return None
         at = cells[EXCHANGE_AT] or cells[AT]
-        return quote_line(instrument, at, cells[BID], cells[ASK], cells[BID_SIZE], cells[ASK_SIZE])
+        return quote_line(instrument, rfc3339(at), cells[BID], cells[ASK], cells[BID_SIZE], cells[ASK_SIZE])
 
     def _trade(self, instrument: Instrument) -> Json | None:
         place = self._exchange.table.index[instrument.id]
         price, at = self._exchange.market.of(place)[LAST], int(self._tape.traded_at[place])
         if price <= 0 or not at:
             return None
-        return trade_line(instrument, at, price, int(self._tape.size[place]), int(self._tape.count[place]))
+        return trade_line(instrument, rfc3339(at), price, int(self._tape.size[place]), int(self._tape.count[place]))
 
     # ------------------------------------------------------------ snapshots
     def snapshots(self, call: Call) -> Answer:

@@ -1,10 +1,12 @@
 """Rows of the tape as bars, quotes and trades. A line's `_at` is its time in ns, for choosing; it is not sent."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
+from datetime import time as clock
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+from msgspec.msgpack import Ext
 
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS, SCALE
@@ -19,21 +21,23 @@ MINUTE: Final = 60 * NS
 VENUE: Final = "V"
 """Exchange code of everything here."""
 TAPE: Final = "A"
+Time = str | Ext
+"""RFC 3339 text, or msgpack's Timestamp."""
 
 
-def quote_line(instrument: Instrument, at: int, bid: int, ask: int, bid_size: int, ask_size: int) -> Json:
+def quote_line(instrument: Instrument, time: Time, bid: int, ask: int, bid_size: int, ask_size: int) -> Json:
     """One quote; an option's has one condition as text and no tape."""
     unit = each(instrument)
     line: Json = {
-        "t": rfc3339(at), "ax": VENUE if ask > 0 else " ", "ap": number(max(ask, 0)), "as": ask_size // unit,
+        "t": time, "ax": VENUE if ask > 0 else " ", "ap": number(max(ask, 0)), "as": ask_size // unit,
         "bx": VENUE if bid > 0 else " ", "bp": number(max(bid, 0)), "bs": bid_size // unit,
     }  # fmt: skip
     return line | ({"c": "A"} if instrument.kind is Kind.OPTION else {"c": ["R"], "z": TAPE})
 
 
-def trade_line(instrument: Instrument, at: int, price: int, size: int, count: int) -> Json:
+def trade_line(instrument: Instrument, time: Time, price: int, size: int, count: int) -> Json:
     """One trade."""
-    line: Json = {"t": rfc3339(at), "x": VENUE, "p": number(price), "s": size // each(instrument)}
+    line: Json = {"t": time, "x": VENUE, "p": number(price), "s": size // each(instrument)}
     return line | ({"c": "a"} if instrument.kind is Kind.OPTION else {"i": count, "c": ["@"], "z": TAPE})
 
 
@@ -45,7 +49,7 @@ def quotes(instrument: Instrument, rows: Table) -> list[Json]:
     is_new &= (rows[BID] > 0) | (rows[ASK] > 0)
     columns = (times(rows)[is_new].tolist(), *touch[:, is_new].tolist())
     return [
-        {"_at": at, **quote_line(instrument, at, bid, ask, bid_size, ask_size)}
+        {"_at": at, **quote_line(instrument, rfc3339(at), bid, ask, bid_size, ask_size)}
         for at, bid, ask, bid_size, ask_size in zip(*columns, strict=True)
     ]
 
@@ -56,7 +60,7 @@ def trades(instrument: Instrument, rows: Table) -> list[Json]:
     chosen = sizes > 0
     columns = (times(rows)[chosen].tolist(), rows[LAST][chosen].tolist(), sizes[chosen].tolist())
     return [
-        {"_at": at, **trade_line(instrument, at, price, size, count)}
+        {"_at": at, **trade_line(instrument, rfc3339(at), price, size, count)}
         for count, (at, price, size) in enumerate(zip(*columns, strict=True), 1)
     ]
 
@@ -100,7 +104,7 @@ def _day_start(day: date, count: int, unit: str) -> int:
         day -= timedelta(days=day.weekday())
     elif unit == "M":
         day = day.replace(month=(day.month - 1) // count * count + 1, day=1)
-    return int(datetime.combine(day, time(), NEW_YORK).timestamp()) * NS
+    return int(datetime.combine(day, clock(), NEW_YORK).timestamp()) * NS
 
 
 def with_volume(rows: Table) -> Table:

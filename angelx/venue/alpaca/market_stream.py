@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, INSTRUMENT, LAST, TickBatch
-from angelx.domain.timestamps import instant_of, rfc3339
+from angelx.domain.timestamps import rfc3339
 from angelx.domain.wire import Request, Stream, StreamClosed
-from angelx.venue.alpaca.lines import bars, quote_line, trade_line, with_volume
+from angelx.venue.alpaca.lines import Time, bare, bars, quote_line, trade_line, with_volume
 from angelx.venue.alpaca.names import Symbols, number
 from angelx.venue.alpaca.tape import Tape
 from angelx.venue.alpaca.updates import MSGPACK
@@ -65,7 +65,7 @@ class Client:
 
     def say(self, message: Json) -> None:
         """An answer."""
-        self.put(_packed(message) if self.is_msgpack else msgspec.json.encode(message))
+        self.put(msgspec.msgpack.encode(message) if self.is_msgpack else msgspec.json.encode(message))
 
     def error(self, code: int) -> None:
         """A refusal."""
@@ -135,12 +135,17 @@ class MarketStream:
         quote = (view[BID, row], view[ASK, row], view[BID_SIZE, row], view[ASK_SIZE, row])
         if quote != self._quotes.get(place) and (quote[0] > 0 or quote[1] > 0):
             self._quotes[place] = quote
-            self._send("quotes", symbol, lambda: {"T": "q", "S": symbol, **quote_line(instrument, at, *quote)})
+            self._send(
+                "quotes", symbol, at, lambda time: {"T": "q", "S": symbol, **quote_line(instrument, time, *quote)}
+            )
         if size:
             price = view[LAST, row]
             count = int(self._tape.count[place])
             self._send(
-                "trades", symbol, lambda: {"T": "t", "S": symbol, **trade_line(instrument, at, price, size, count)}
+                "trades",
+                symbol,
+                at,
+                lambda time: {"T": "t", "S": symbol, **trade_line(instrument, time, price, size, count)},
             )
             self._bar(place, instrument, symbol, at)
 
@@ -158,37 +163,35 @@ class MarketStream:
         for name, kind, unit in (("bars", "b", "T"), ("dailyBars", "d", "D")):
             if name in wanted:
                 found = [bar for bar in bars(instrument, whole, 1, unit) if bar["_at"] <= before * MINUTE]
-                line = {key: value for key, value in found[-1].items() if key != "_at"} if found else {}
-                if line:
-                    self._send(name, symbol, lambda kind=kind, line=line: {"T": kind, "S": symbol, **line})  # type: ignore[misc]
+                if found:
+                    self._send_bar(name, kind, symbol, found[-1])
+
+    def _send_bar(self, channel: str, kind: str, symbol: str, bar: Json) -> None:
+        self._send(channel, symbol, bar["_at"], lambda time: {"T": kind, "S": symbol, **bare(bar), "t": time})
 
     def status(self, instrument: Instrument, code: str, message: str, reason: tuple[str, str] = ("", "")) -> None:
         """A symbol was halted or resumed."""
         symbol = self._symbols.of.get(instrument.id, "")
-        line = {
-            "T": "s", "S": symbol, "sc": code, "sm": message, "rc": reason[0], "rm": reason[1],
-            "t": rfc3339(self._exchange.now), "z": "A",
-        }  # fmt: skip
-        self._send("statuses", symbol, lambda: line)
+        line = {"T": "s", "S": symbol, "sc": code, "sm": message, "rc": reason[0], "rm": reason[1], "z": "A"}
+        self._send("statuses", symbol, self._exchange.now, lambda time: {**line, "t": time})
 
     def band(self, instrument: Instrument, low: int, high: int) -> None:
         """The limit-up-limit-down band of a symbol moved."""
         symbol = self._symbols.of.get(instrument.id, "")
-        line = {
-            "T": "l", "S": symbol, "u": number(high), "d": number(low), "i": "B", "t": rfc3339(self._exchange.now),
-            "z": "A",
-        }  # fmt: skip
-        self._send("lulds", symbol, lambda: line)
+        line = {"T": "l", "S": symbol, "u": number(high), "d": number(low), "i": "B", "z": "A"}
+        self._send("lulds", symbol, self._exchange.now, lambda time: {**line, "t": time})
 
-    def _send(self, channel: str, symbol: str, make: Callable[[], Json]) -> None:
+    def _send(self, channel: str, symbol: str, at: int, make: Callable[[Time], Json]) -> None:
+        """Send a message to whom it is for, made once for each encoding."""
         encoded: dict[bool, bytes] = {}
         for client in self._clients:
             if client.wants(channel, symbol):
-                if client.is_msgpack not in encoded:
+                is_msgpack = client.is_msgpack
+                if is_msgpack not in encoded:
                     self.counts += 1
-                    line = make()
-                    encoded[client.is_msgpack] = _packed(line) if client.is_msgpack else msgspec.json.encode(line)
-                client.put(encoded[client.is_msgpack])
+                    line = make(timestamp(at) if is_msgpack else rfc3339(at))
+                    encoded[is_msgpack] = msgspec.msgpack.encode(line) if is_msgpack else msgspec.json.encode(line)
+                client.put(encoded[is_msgpack])
 
     # ------------------------------------------------------------ a connection
     async def serve(self, request: Request, stream: Stream) -> None:
@@ -325,7 +328,8 @@ class MarketStream:
         """The test stream trades one symbol around the clock."""
         for count in range(1, 2**31):
             await asyncio.sleep(1.0)
-            at, price = self._exchange.now, 1_340_000 + count % 7 * 100
+            price = 1_340_000 + count % 7 * 100
+            at = timestamp(self._exchange.now) if client.is_msgpack else rfc3339(self._exchange.now)
             share = Instrument(
                 id="US:FAKEPACA", symbol=TEST_SYMBOL, segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100
             )
@@ -340,12 +344,6 @@ class MarketStream:
             client.error(402)
             client.is_over = True
             client.wake.set()
-
-
-def _packed(message: Json) -> bytes:
-    """As msgpack, `t` as Timestamp extension with its nanoseconds."""
-    text: Any = message.get("t")
-    return msgspec.msgpack.encode(message if text is None else {**message, "t": timestamp(instant_of(text))})
 
 
 def timestamp(at: int) -> msgspec.msgpack.Ext:

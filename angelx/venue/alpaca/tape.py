@@ -56,6 +56,8 @@ class Tape:
         self.sizes = np.zeros(_ROOM, np.int64)
         """What each row of the last call of `take` traded, units; valid until the next one."""
         self._volume = np.full(instruments, -1, np.int64)
+        nothing = TickBatch.empty()  # Compiles or loads now, not at the first row.
+        _note(nothing.table, 0, 0, self._volume, self.size, self.traded_at, self.count, self.sizes)
 
     def take(self, batch: TickBatch, start: int, stop: int) -> None:
         """Rows [start, stop) came."""
