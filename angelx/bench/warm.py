@@ -37,6 +37,7 @@ def warm_up() -> dict[str, float]:
         ("market", _market),
         ("stream", _stream),
         ("chains", _chains),
+        ("analytics", _chain),
         ("wire", _wire),
         ("venue", _venue),
     ):
@@ -70,6 +71,24 @@ def _market() -> None:
         seed=1, session=session.day, opens_at=session.opens_at, closes_at=session.closes_at, expiries=1, strikes=2
     )
     next(iter(market.batches()))
+
+
+def _chain() -> None:
+    """Every kernel of the chain engine, on a second of the smallest market."""
+    from angelx.app.config import load_config
+    from angelx.app.sources import Bounds, open_source
+    from angelx.bench.chain_greeks import warm_up as analytics
+    from angelx.market.sessions import Sessions
+    from angelx.research.chain_picture import expiry_of, picture
+    from angelx.research.chain_play import ChainPlay, underlying_of
+
+    analytics()
+    config = load_config(None, {"market.expiries": 2, "market.strikes": 6}, environ={})
+    sessions = Sessions.load()
+    source = open_source(config, sessions, Bounds())
+    played = ChainPlay(source, config, sessions).until(source.first_at + 10_000_000_000, _quietly)
+    name = underlying_of(played.chains, "")
+    picture(played, name, expiry_of(played, name, None))
 
 
 def _stream() -> None:
@@ -156,3 +175,7 @@ def _venue() -> None:
     )
     batch = next(iter(market.batches()))
     Exchange(market.instruments, cash=1, fee=lambda *_: 0).feed(batch, 0, batch.rows)
+
+
+def _quietly(now: int) -> None:
+    """Nobody waits for progress."""

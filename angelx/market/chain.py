@@ -15,10 +15,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from angelx.domain.instruments import Kind
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, AT, BID, EXCHANGE_AT, Rows, Table
 from angelx.market.analytics_cache import AnalyticsCache
 from angelx.market.black76 import (
+    DEFINED,
     DELTA,
     NO_QUOTE,
     REASONS,
@@ -27,6 +29,7 @@ from angelx.market.black76 import (
     Floats,
     Reasons,
 )
+from angelx.market.chain_american import AmericanAnswer
 from angelx.market.chain_kernels import (
     C_APPEARED,
     C_RETURNED,
@@ -158,6 +161,8 @@ class OptionChains:
         self._waits = 0
         """Contracts that wait after the last step."""
         self._cells = market.view
+        self._is_american = [_is_american(market, one) for one in layout.expiries]
+        self._american = AmericanAnswer(self.settings.rate)
         self._expiry_of: list[int] = layout.expiry_of.tolist()
         self._lots: list[float] = layout.lots.tolist()
         self._term_keys: list[bytes] = []
@@ -329,8 +334,13 @@ class OptionChains:
             self.terms, self._versions, self.quotes, self._touched, self._counts, self._used, self.greeks,
             self.reasons, self._waited,
         )  # fmt: skip
-        iv, delta, gamma, vega, theta, rho = self.greeks[n, :TIME_VALUE].tolist()
-        return Contract(int(self.quotes[n, Q_AT]), iv, delta, gamma, vega, theta, rho, REASONS[self.reasons[n]])
+        line, reason = self.greeks[n], self.reasons[n]
+        if self._is_american[self._expiry_of[n]] and self.quotes[n, Q_STATE] == DEFINED:
+            tree = self._american
+            tree.ask(self.contracts[n], self.terms[self._expiry_of[n]], line)
+            line, reason = tree.greeks[0], tree.reasons[0]
+        iv, delta, gamma, vega, theta, rho = line[:TIME_VALUE].tolist()
+        return Contract(int(self.quotes[n, Q_AT]), iv, delta, gamma, vega, theta, rho, REASONS[reason])
 
     def deltas(self, places: Table) -> Floats:
         """Deltas of the options at these places as last computed; 0.0 where undefined."""
@@ -359,6 +369,12 @@ class OptionChains:
             for reason, count in summary.counts.items():
                 found[reason] = found.get(reason, 0) + count
         return {reason: count for reason, count in found.items() if count}
+
+
+def _is_american(market: MarketState, one: ExpiryLine) -> bool:
+    """Options on US stocks may be exercised early; those on indices, and all of NSE, may not."""
+    underlying = market.table.get(one.underlying)
+    return one.segment == "OPRA" and underlying is not None and underlying.kind is Kind.EQUITY
 
 
 def _legs(expiries: Sequence[ExpiryLine]) -> tuple[Table, tuple[Table, Table]]:

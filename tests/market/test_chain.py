@@ -1,5 +1,6 @@
 """Chains: what is computed differentially is what a full recompute says; bad input is named and never used."""
 
+from datetime import date
 from math import isfinite
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from angelx.domain.instruments import Instrument, InstrumentTable, Kind, Right
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import BID
+from angelx.domain.ticks import BID, Rows
+from angelx.market.american import american_value, workspace
 from angelx.market.black76 import REASONS
-from angelx.market.chain import ChainSettings
+from angelx.market.chain import ChainSettings, OptionChains
 from angelx.market.chain_view import Contract, Flow
-from tests.market.small_chain import EXPIRIES, LOT, OPENS_AT, PLACES, STRIKES, TABLE, Desk, fair, row, snapshot
+from angelx.market.state import MarketState
+from tests.market.small_chain import EXPIRIES, LOT, OPENS_AT, PLACES, STRIKES, TABLE, Desk, batch, fair, row, snapshot
 
 EVERYTHING = ChainSettings(budget=10_000, slack=0.0)
 
@@ -291,3 +295,36 @@ def test_flows_of_the_front_are_in_lots() -> None:
     assert view.flow_since == OPENS_AT + 60_000 * 1_000_000 - 300 * NS
     assert view.open_interest == 10 * 100 + 10
     assert view.pcr_oi == pytest.approx(506 / 504)
+
+
+def test_an_option_on_a_stock_is_answered_by_the_tree() -> None:
+    """A put deep in the money, worth what the tree says at 30 %: Black's formula has another volatility, or none."""
+    stock = Instrument(id="US:X", symbol="X", segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100)
+    expiry = date(2026, 4, 17)
+    options = [
+        Instrument(
+            id=f"OPRA:X:{strike}:{right}", symbol="x", segment="OPRA", kind=Kind.OPTION, currency="USD", tick_size=100,
+            lot_size=100, underlying="US:X", expiry=expiry, strike=strike * 10_000, right=right,
+        )
+        for strike in (95, 100, 105, 120) for right in (Right.CALL, Right.PUT)
+    ]  # fmt: skip
+    market = MarketState(InstrumentTable([stock, *options]))
+    years, now = 0.25, OPENS_AT
+    settings = ChainSettings(rate=0.08, summary_ns=1)
+    chains = OptionChains(market, lambda one: now + round(years * 365 * 86_400) * NS, lambda: now, settings)
+    work, none = workspace(), np.zeros((0, 2))
+    rows = [row(0, 0, 0, last=1_000_000)]
+    for place, option in enumerate(options, 1):
+        side = 1.0 if option.right is Right.CALL else -1.0
+        price = american_value(side, 100.0, option.strike / 10_000, years, 0.08, 0.08, 0.3, none, work)[0]
+        rows.append({"place": place, "at": now, "bid": round(price * 10_000), "ask": round(price * 10_000)})
+    run = Rows(batch(rows), 0, len(rows))
+    market.fold(run)
+    chains.fold(run)
+    chains.step(now, 60 * NS)
+
+    put = chains.contract(6)  # strike 105
+    assert put is not None
+    assert put.reason == "defined"
+    european = chains.greeks[int(chains.layout.lines[6]), 0]
+    assert abs(put.iv - 0.3) < 0.005 < abs(european - 0.3)
