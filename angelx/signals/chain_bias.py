@@ -23,13 +23,13 @@ from typing import ClassVar, Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
 from angelx.domain.instruments import Right
 from angelx.domain.scalars import NS, SCALE
-from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, OI
+from angelx.domain.ticks import ASK, BID
 from angelx.market.chain_view import ChainView
+from angelx.signals.contract_choice import nearest
 from angelx.signals.strategy import Strategy
 
 ENTRIES_EVERY: Final = 5 * NS
@@ -195,30 +195,23 @@ class ChainBias(Strategy):
         places = self._legs.get((expiry, right))
         if places is None:
             return None
-        cells = self.desk.market.columns[:, places]
-        deltas = np.abs(self._chains.deltas(places))
-        fits = self._are_liquid(cells, places) & (deltas >= self._delta_least)
-        low, high = self._deltas
-        away = np.maximum(np.maximum(low - deltas, deltas - high), 0.0).round(6)
-        width = (cells[ASK] - cells[BID]) / np.maximum(cells[ASK] + cells[BID], 1)
-        for number in np.lexsort((places, width, away)):
-            if fits[number] and self._is_defined(int(places[number])):
-                return int(places[number])
-        return None
+        deltas, columns = self._chains.deltas(places), self.desk.market.columns
+        while True:
+            number = nearest(
+                places, columns, self._lots, self._ticks, deltas, self._deltas, self._delta_least, self._max_premium,
+                (self._spread, self._spread_ticks), self._least_lots, self._least_oi,
+            )  # fmt: skip
+            if number < 0:
+                return None
+            place = int(places[number])
+            if self._is_defined(place):
+                return place
+            deltas[number] = 0.0  # Not by its present quote: the next one.
 
     def _is_defined(self, place: int) -> bool:
         """Whether the contract still has analytics, by its present quote, and delta enough."""
         contract = self._chains.contract(place)
         return contract is not None and contract.reason == DEFINED and abs(contract.delta) >= self._delta_least
-
-    def _are_liquid(self, cells: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of the quotes are two-sided, narrow, large, cheap, and held by others."""
-        bid, ask, lots = cells[BID], cells[ASK], self._lots[places]
-        widest = np.maximum(self._spread * (bid + ask) / 2, self._spread_ticks * self._ticks[places])
-        size = np.minimum(cells[BID_SIZE], cells[ASK_SIZE])
-        quoted = (bid > 0) & (bid <= ask) & (ask <= self._max_premium) & (ask - bid <= widest)
-        liquid: NDArray[np.bool_] = quoted & (size >= self._least_lots * lots) & (cells[OI] >= self._least_oi * lots)
-        return liquid
 
     # ------------------------------------------------------------ out
     def _exit(self, place: int, holding: Holding, view: ChainView) -> str:
