@@ -235,6 +235,7 @@ class TradingSession:
         """
         plan = self.plan
         self.house.host.start()
+        self._capture()
         batches = self._batches()
         first = next(batches, None)
         if self.live is not None:
@@ -269,13 +270,16 @@ class TradingSession:
             self._halt_on(error)
             raise
 
+    def _capture(self) -> None:
+        """Have every batch recorded, from the first on."""
+        if self._captures:
+            directory, source = self._capture_directory(), self.source
+            capture = self.capture = CaptureWriter(directory, source.instruments, scope=source.scope)
+            self.feed.received = lambda batch, row: capture.append(batch, 0, batch.rows, row)
+
     def _begin(self) -> None:
         bus, plan, config = self.bus, self.plan, self.plan.config
         self.feed.on_breath = self._breathe
-        if self._captures:
-            self.capture = CaptureWriter(self._capture_directory(), self.source.instruments, scope=self.source.scope)
-            capture = self.capture
-            self.feed.received = lambda batch, row: capture.append(batch, 0, batch.rows, row)
         bus.publish(
             SessionStarted(
                 bus.now, self.house.parts.run, plan.mode, frozen_json(config), config_hash(config), __version__,
