@@ -22,8 +22,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
-SMALL = ("--set", "market.expiries=2", "--set", "market.strikes=6")
-"""A market of 25 instruments and some 260,000 ticks, traded in two seconds."""
+SMALL = ("--set", "market.expiries=2", "--set", "market.strikes=6", "--set", "chain.step_ms=1000")
+"""A market of 25 instruments and some 260,000 ticks, traded in a few seconds."""
 UNREPORTED = ("--set", "report.enabled=false")
 PRELOAD = (
     "angelx.adapters.recorded",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.program import SHARED, SMALL, UNREPORTED, angelx
 
-AT = "2026-10-21 09:40"
+AT = "2026-10-21 09:20"
 DAY = SHARED / "nifty-options" / "chain_quotes_20250829_NIFTY.parquet"
 REFERENCE = SHARED / "reference" / "parity_forward_derived_20250829_NIFTY.parquet"
 
@@ -53,9 +53,11 @@ def test_people_see_calls_left_and_puts_right(tmp_path: Path) -> None:
 
 def test_a_capture_shows_what_the_market_showed(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    capture = ("--set", "capture.enabled=true")
-    angelx("paper", "--state-dir", state, "--no-view", *SMALL, *UNREPORTED, *capture, cwd=tmp_path).succeeded()
-    captured, live = shown(tmp_path, state / "capture", "--at", AT), shown(tmp_path, "--at", AT, *SMALL)
+    capture = ("--set", "capture.enabled=true", "--set", "chain.enabled=never", "--strategy", "ema_cross")
+    angelx(
+        "paper", "--state-dir", state, "--no-view", *SMALL, *UNREPORTED, *capture, "--set", "filters=[]", cwd=tmp_path
+    ).succeeded()
+    captured, live = shown(tmp_path, state / "capture", "--at", AT, *SMALL), shown(tmp_path, "--at", AT, *SMALL)
 
     for name in ("strikes", "expiries", "view", "forward", "at", "rows"):
         assert captured[name] == live[name], name
