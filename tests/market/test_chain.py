@@ -328,3 +328,14 @@ def test_an_option_on_a_stock_is_answered_by_the_tree() -> None:
     assert put.reason == "defined"
     european = chains.greeks[int(chains.layout.lines[6]), 0]
     assert abs(put.iv - 0.3) < 0.005 < abs(european - 0.3)
+
+
+def test_a_quote_grows_stale_between_two_steps_too() -> None:
+    desk = Desk().feed(snapshot()).step(250)
+    before = desk.chains.contract(5)
+    desk.now = OPENS_AT + 61 * NS
+    after = desk.chains.contract(5)
+
+    assert before is not None
+    assert after is not None
+    assert (before.reason, after.reason) == ("defined", "stale")
