@@ -1,6 +1,6 @@
 """Brokers put together: transports, session, client and feed, and the instruments chosen from the broker's master."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -9,12 +9,15 @@ import msgspec
 import structlog
 
 from angelx.adapters.http_transport import HttpTransport
+from angelx.adapters.journal import JournalReader
 from angelx.app.config import Config
 from angelx.app.live import Live
-from angelx.app.session import fee_of
+from angelx.app.session import JOURNAL, fee_of
 from angelx.bus.clock import PacedClock, PacingClock, SystemClock
 from angelx.domain.errors import BrokerUnreachable, ConfigInvalid
+from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
+from angelx.domain.scalars import NS
 from angelx.domain.wire import NoAnswer, Transport
 from angelx.market.sessions import Sessions
 
@@ -35,6 +38,7 @@ ALPACA: Final = {
     "data": "https://data.alpaca.markets",
     "stream": "https://stream.data.alpaca.markets",
 }
+DAY: Final = 24 * 3600 * NS
 MASTERS: Final = "instruments"
 """Folder of instrument masters in the state directory."""
 
@@ -125,12 +129,28 @@ async def _angelone(config: Config, state: Path) -> Live:
         )  # fmt: skip
         feed = AngelOneFeed(client, ways.to(ANGELONE["market"]), random)
         table = InstrumentTable(await _chain(config, await client.instruments(), feed))
+        client.recall(_recorded(state, clock.now() - DAY))
         await client.connect(table)
     except BaseException:
         await ways.close()
         raise
     log.info("broker_connected", broker="angelone", instruments=len(table))
     return Live("angelone", client, feed, table, range(len(table)), clock, "nbbo", ways.close)
+
+
+def _recorded(state: Path, since: int) -> Iterator[Event]:
+    """What an earlier process was told of its orders: a fill is then named as it was named before."""
+    path = state / JOURNAL
+    if not path.exists():
+        return
+    reader = JournalReader(path)
+    try:
+        for record in reader.records():
+            event = record.event
+            if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded) and event.at >= since:
+                yield event
+    finally:
+        reader.close()
 
 
 async def _chain(config: Config, master: Sequence[Instrument], feed: "AngelOneFeed") -> list[Instrument]:

@@ -150,6 +150,7 @@ class House:
         self.host = StrategyHost(bus, self.market, table, parts.strategies, guard, self.chains)
         self.router = OrderRouter(bus, journal, link or self.broker, bars or LatchedSends(latch))
         self.book = Book(parts.capital, parts.limits, self.router.orders)
+        self.router.on_adopted = self.book.readmit
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
         self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, self.router.orders, _reference(table))
         self.safe_exit = SafeExit(

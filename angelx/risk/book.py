@@ -88,11 +88,14 @@ class Book:
     # ------------------------------------------------------------ folds
     def reserve(self, order: OrderApproved) -> None:
         """Count an approved order as exposure from now on."""
-        name = order.order
-        if name in self._known:
-            return
+        if order.order not in self._known:
+            self.readmit(order)
+            self.sent.append(order.at)
+
+    def readmit(self, order: OrderApproved) -> None:
+        """Count an order as exposure that nobody counts: a new one, or one that was given up and has arrived."""
         line = self.lines.get(order.instrument) or self.line(order.instrument)
-        self.orders[name] = OpenOrder(order, line)
+        self.orders[order.order] = OpenOrder(order, line)
         quantity = order.quantity
         if order.side > 0:
             line.buying += quantity
@@ -102,7 +105,6 @@ class Book:
             value = quantity * order.limit
             self.reserved += value
             line.reserved += value
-        self.sent.append(order.at)
 
     def move(self, event: PositionChanged) -> None:
         """A fill moved a position: take it over, and release what was reserved for the filled part."""

@@ -1,6 +1,6 @@
 """Order router: makes the intent durable, looks at the kill switch, sends once, and keeps every order's state."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
@@ -58,6 +58,8 @@ class OrderRouter:
         self.orders: dict[str, Order] = {}
         self.live: dict[str, Order] = {}
         """Approved and not ended."""
+        self.on_adopted: Callable[[OrderApproved], None] = _nothing
+        """Called with an order that was given up for absent and has arrived: it is exposure again."""
 
     @property
     def unanswered(self) -> dict[str, Order]:
@@ -115,6 +117,7 @@ class OrderRouter:
         """An order that was given up for absent has arrived: it is ours, and an entry is taken back (SPEC 6.2)."""
         name = order.approved.order
         self.live[name] = order
+        self.on_adopted(order.approved)
         self._report(at, f"order {name} arrived after it was absent")
         if not order.approved.reduces:
             self._bus.publish(CancelRequested(at, name, "arrived after it was absent"))
@@ -184,6 +187,8 @@ class OrderRouter:
                 order.state = after(order.state, "request_cancel")
             return None
         order.answered = True
+        if isinstance(event, OrderAccepted) and order.state == State.ABSENT:
+            self.on_adopted(order.approved)
         if isinstance(event, PositionChanged):
             order.filled += abs(event.units)
             order.state = after_fill(order.state, order.approved.quantity, order.filled)
@@ -193,3 +198,7 @@ class OrderRouter:
         if order.state in LIVE:
             self.live[event.order] = order
         return self._closed(event.at, order) if was_live and order.state in ENDED else None
+
+
+def _nothing(order: OrderApproved) -> None:
+    """Nobody counts exposure."""

@@ -203,3 +203,17 @@ def test_sizes_are_whole_lots_within_every_cap(price: int, stop: int, cash: int,
         or one_more * price > min(full.max_order, cash, most)
         or one_more > kind.largest_order
     ), bound
+
+
+def test_an_order_that_was_given_up_and_arrives_is_exposure_again() -> None:
+    full = book()
+    order = approved("late", quantity=150, limit=1_000_000)
+    full.reserve(order)
+    full.close(OrderClosed(NOW, "late", 1, "s", "O", 1, "absent", 0, 150))
+    assert (full.reserved, full.line("O").buying) == (0, 0)
+    full.readmit(order)
+    assert (full.reserved, full.line("O").buying) == (150 * 1_000_000, 150)
+    full.move(PositionChanged(NOW, "O", "s", 75, 75_000_000, 0, "late", "x", 75, 75_000_000))
+    assert (full.reserved, full.line("O").buying, full.entries) == (75 * 1_000_000, 75, 1)
+    full.close(OrderClosed(NOW, "late", 1, "s", "O", 1, "cancelled", 75, 75))
+    assert (full.reserved, full.line("O").buying, full.line("O").net) == (0, 0, 75)

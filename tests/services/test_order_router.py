@@ -42,9 +42,11 @@ def test_an_absent_order_that_arrives_is_adopted_and_an_entry_is_taken_back(redu
     bus.publish(approved(reduces=reduces))
     bus.publish(OrderEnded(2, "a", State.ABSENT, "absent", "not at the broker twice"))
     assert not router.live
+    adopted: list[OrderApproved] = []
+    router.on_adopted = adopted.append
     bus.publish(OrderAccepted(3, "a", "B1"))
 
-    assert list(router.live) == ["a"]
+    assert list(router.live) == [one.order for one in adopted] == ["a"]
     assert len(incidents) == 1
     assert broker.sent == ["a"], "never sent again"
     assert broker.cancelled == ([] if reduces else ["a"])
