@@ -22,9 +22,8 @@ def ensure_warm(tell: Callable[[str], None]) -> None:
 
     A strategy whose first call had to wait for a compiler would be stopped for running too long.
     """
-    cache = os.environ["NUMBA_CACHE_DIR"]
-    done = Path(cache, DONE)
-    if done.exists():
+    cache = os.environ.get("NUMBA_CACHE_DIR")
+    if cache is None or Path(cache, DONE).exists():
         return
     tell("compiling kernels; this is done once after an installation")
     warm_up()

@@ -54,6 +54,8 @@ class SessionFacts:
         self.timeline: list[Incident] = []
         """Commands, levels, health and phases, in order."""
         self.incidents: list[Incident] = []
+        self.books_read = 0
+        """How often a real broker's books were compared with ours."""
         """What went wrong: strategies that failed, orders rejected or absent, fills without an order."""
         self.by_strategy: dict[str, Tally] = {}
         self.by_hour: dict[str, Tally] = {}
@@ -95,6 +97,7 @@ class SessionFacts:
             ev.WorkDone: self._on_work_done,
             ev.WorkFailed: self._on_work_failed,
             ev.TuningLearned: self._on_learned,
+            ev.BooksRead: self._on_books,
         }
 
     @classmethod
@@ -319,6 +322,9 @@ class SessionFacts:
 
     def _on_incident(self, event: ev.IncidentReported) -> None:
         self.incidents.append(Incident(event.at, "incident", event.service, event.what))
+
+    def _on_books(self, event: ev.BooksRead) -> None:
+        self.books_read += 1
 
     # ------------------------------------------------------------ what it learns from
     def _on_scored(self, event: ev.ForecastScored) -> None:

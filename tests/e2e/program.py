@@ -90,8 +90,9 @@ def _main(words: Sequence[str], cwd: str, out: str, err: str, limit: int) -> Non
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     os.chdir(cwd)
+    wanted = environment()
     os.environ.clear()
-    os.environ.update(environment())
+    os.environ.update(wanted)
     if limit:
         import resource
 

@@ -181,6 +181,7 @@ class Tracker:
         """
         events: list[Event] = []
         gaps: list[Gap] = []
+        known: list[tuple[_Link, WireOrder]] = []
         for order in orders:
             try:
                 link = self._link(order)
@@ -190,9 +191,20 @@ class Tracker:
                     cumulative, units = self._units(link, fill.cum_qty), self._units(link, fill.qty)
                     when = _instant(fill.transaction_time, at)
                     events += self._fill(link, order, cumulative, units, _price(fill.price), at, when)
+                known.append((link, order))
+            except Gap as gap:
+                gaps.append(gap)
+            except Unreadable:
+                self.counts["unreadable"] += 1
+        doubtful: set[str] = set()
+        for link, order in known:  # Nothing ends before a fill of what it replaced was told.
+            if link.order.name in doubtful:
+                continue
+            try:
                 events += self._settle(link, order, at)
             except Gap as gap:
                 gaps.append(gap)
+                doubtful.add(link.order.name)
             except Unreadable:
                 self.counts["unreadable"] += 1
         return events, gaps
