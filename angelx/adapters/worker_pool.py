@@ -116,7 +116,7 @@ class WorkerPool:
         process = context.Process(target=_child, args=(theirs, work.timeout_s), daemon=True)
         try:
             process.start()
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from starting, somebody waits for the answer
             return Answer("died", f"could not start: {type(error).__name__}: {error}")
         theirs.close()
         with self._lock:

@@ -76,7 +76,7 @@ def angelx(*arguments: object, cwd: Path, timeout_s: float = 60, limit: int = 0)
     with tempfile.TemporaryDirectory() as kept:
         out, err = Path(kept, "out"), Path(kept, "err")
         words = [str(argument) for argument in arguments]
-        process = _forks.Process(target=_main, args=(words, str(cwd), str(out), str(err), limit), daemon=True)
+        process = _forks.Process(target=_main, args=(words, str(cwd), str(out), str(err), limit))
         process.start()
         process.join(timeout_s)
         if process.exitcode is None:
