@@ -4,7 +4,7 @@ A row is seen by the step at the next multiple of `step_ns`. Where no row comes 
 `IDLE` only, in which nothing is read: a source of pages a minute apart costs some steps a page.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
 from itertools import pairwise
@@ -19,6 +19,7 @@ from angelx.domain.ticks import AT, Rows, TickBatch
 from angelx.market.chain import OptionChains
 from angelx.market.freshness import Freshness
 from angelx.market.sessions import Sessions
+from angelx.market.smile import IvHistory
 
 OPEN: Final = "open"
 IDLE: Final = 5 * NS
@@ -49,6 +50,8 @@ class ChainEngine:
         self._working: dict[str, str] = {}
         self._due = 0
         """When the next step is due, ns; 0 = none is."""
+        self.on_session_end: Callable[[Mapping[str, IvHistory]], None] = _nobody
+        """Called with the volatilities at the closes so far, to keep them, when a session ends."""
         self._warmed = 0
         """The step up to which rows of before a restart were taken, ns."""
 
@@ -102,6 +105,7 @@ class ChainEngine:
             self._open.discard(event.segment)
             if not self._open and was_open:
                 self.chains.end_session(date.fromisoformat(event.session))
+                self.on_session_end(self.chains.histories)
             return
         if not self._open and not self._is_of(event.segment, event.session):
             self.chains.new_session()
@@ -169,3 +173,7 @@ class ChainEngine:
             while at < to:
                 self.chains.step(at, self._freshness.max_age_ns)
                 at = self._after(at)
+
+
+def _nobody(histories: Mapping[str, IvHistory]) -> None:
+    """Nobody keeps them."""
