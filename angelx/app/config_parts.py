@@ -50,7 +50,7 @@ class ChainConfig(Section):
     enabled: Literal["auto", "always", "never"] = Field(
         default="auto", description="auto: where the source has options and a strategy or filter uses chains."
     )
-    step_ms: int = Field(default=250, ge=10, le=2_000, description="Stream time between two steps of the engine.")
+    step_ms: int = Field(default=1_000, ge=10, le=2_000, description="Stream time between two steps of the engine.")
     budget_us: float = Field(default=150.0, ge=0, le=1e6, description="Work of one step on contracts; see contract_us.")
     contract_us: float = Field(
         default=0.4,

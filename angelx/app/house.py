@@ -33,7 +33,9 @@ from angelx.domain.ticks import Rows, TickBatch
 from angelx.market.chain import ChainSettings, OptionChains
 from angelx.market.expiry_time import Settlements
 from angelx.market.freshness import Freshness
+from angelx.market.iv_closes import IvCloses
 from angelx.market.sessions import Sessions
+from angelx.market.smile import IvHistory
 from angelx.market.state import MarketState
 from angelx.orders.ledger import Ledger
 from angelx.risk.book import Book
@@ -108,6 +110,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     waits: bool = True
     """At full speed the stream waits for slow work at its place."""
     tuning: Tuning = Tuning()
+    iv_closes: IvCloses = IvCloses()
+    """Of sessions before this one."""
     tunes: bool = True
     """What a session taught applies from the next one on."""
 
@@ -207,7 +211,9 @@ class House:
 
     def _chain_engine(self, settings: ChainSettings) -> ChainEngine:
         parts, bus = self.parts, self.bus
-        chains = chains_of(self.market, parts.sessions, lambda: bus.now, settings, self.memories)
+        chains = chains_of(
+            self.market, parts.sessions, lambda: bus.now, settings, self.memories, parts.iv_closes.histories()
+        )
         return ChainEngine(bus, chains, self.freshness, parts.sessions)
 
     def warm(self, batch: TickBatch) -> None:
@@ -317,6 +323,7 @@ def chains_of(
     now: Callable[[], int],
     settings: ChainSettings,
     memories: Mapping[str, ChainMemory],
+    histories: Mapping[str, IvHistory] | None = None,
 ) -> OptionChains:
     """The chains of a market, with settlements and auctions by the calendar, judged."""
     settlements, table = Settlements(sessions), market.table
@@ -328,7 +335,7 @@ def chains_of(
 
     return OptionChains(
         market, lambda one: settlements.of(one.segment, one.expiry).at, now, settings,
-        judge=lambda view: judge(view, memories[view.underlying]), spot_is_open=spot_is_open,
+        judge=lambda view: judge(view, memories[view.underlying]), histories=histories, spot_is_open=spot_is_open,
     )  # fmt: skip
 
 

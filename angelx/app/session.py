@@ -1,6 +1,7 @@
 """One session: from a configuration and a state directory to a journal, continued where an earlier process left it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,9 @@ from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.ports import TickSource
 from angelx.domain.scalars import NS, price_of
 from angelx.market.chain import ChainSettings
+from angelx.market.iv_closes import IvCloses, iv_closes_of
 from angelx.market.sessions import Sessions
+from angelx.market.smile import IvHistory
 from angelx.orders.fees import FeeSchedule
 from angelx.risk.limits import BENCH, Limits, ppm
 from angelx.services.isolation import Pool
@@ -31,6 +34,7 @@ JOURNAL: Final = "journal.db"
 HEAD: Final = "journal.head"
 ARCHIVE: Final = "archive"
 TUNING: Final = "tuning.json"
+IV_CLOSES: Final = "iv_closes.json"
 SOURCE_ENDED: Final = "source ended"
 RATES: Final[Mapping[str, float]] = {"INR": 0.065, "USD": 0.045}
 """Continuous rate a year that implied discounts are held against, where the configuration gives none: roughly what
@@ -191,6 +195,7 @@ def parts_of(
     run: str,
     *,
     tuning: Tuning | None = None,
+    iv_closes: IvCloses | None = None,
     pool: Pool | None = None,
     waits: bool = True,
 ) -> Parts:
@@ -219,6 +224,7 @@ def parts_of(
         pool=pool,
         waits=waits,
         tuning=tuning or Tuning(),
+        iv_closes=iv_closes or IvCloses(),
         tunes=config.tuning.apply == "next_session",
         chain=chain_settings(config) if _uses_chains(config, source, strategies, filters) else None,
     )
@@ -269,6 +275,34 @@ def keep_tuning(path: Path, tuning: Tuning) -> None:
     """Keep what a session taught, unless a later session taught something already."""
     if tuning.learned_at > kept_tuning(path).learned_at:
         durable_write(path / TUNING, tuning.to_json().encode())
+
+
+def kept_iv_closes(path: Path) -> IvCloses:
+    """The volatilities at the closes of sessions, as kept in a state directory.
+
+    Raises
+    ------
+    InputInvalid
+        The file cannot be read or is no such state.
+    """
+    file = path / IV_CLOSES
+    try:
+        return iv_closes_of(file.read_bytes(), str(file)) if file.exists() else IvCloses()
+    except OSError as error:
+        raise InputInvalid(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def iv_closes_before(path: Path, first_at: int) -> IvCloses:
+    """Those of days before the one of `first_at`, ns; raises as `kept_iv_closes`."""
+    return kept_iv_closes(path).before(datetime.fromtimestamp(first_at // NS, UTC).date())
+
+
+def keep_iv_closes(path: Path, histories: Mapping[str, IvHistory]) -> None:
+    """Keep the closes of a run beside those of others."""
+    kept = kept_iv_closes(path)
+    now = kept.plus(histories)
+    if now != kept:
+        durable_write(path / IV_CLOSES, now.to_json().encode())
 
 
 def tick_sizes(source: TickSource) -> list[int]:

@@ -31,7 +31,9 @@ from angelx.app.session import (
     JOURNAL,
     Left,
     archive,
+    iv_closes_before,
     journal_key,
+    keep_iv_closes,
     keep_tuning,
     left_in,
     parts_of,
@@ -50,6 +52,7 @@ from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, TickBatch
 from angelx.health.latency import LatencyHistogram
 from angelx.market.differential import Differential
+from angelx.market.iv_closes import IvCloses, iv_closes_of
 from angelx.market.sessions import Sessions
 from angelx.services.broker_link import BrokerLink
 from angelx.services.data_feed import DataFeed
@@ -119,12 +122,13 @@ class TradingSession:
             freeze(state.path, config, day, at=SystemClock().now(), reason=plan.override)
         self.left = self._left()
         self.bus = Bus()
-        self.tuning = self._tuning()
-        run = self.left.started.run if self.left else _instance(plan, self.source, self.tuning)
+        self.tuning, self.iv_closes = self._tuning(), self._iv_closes()
+        run = self.left.started.run if self.left else _instance(plan, self.source, self.tuning, self.iv_closes)
         self.pool = WorkerPool()
         parts = parts_of(
-            config, self.source, self.sessions, run, tuning=self.tuning, pool=self.pool, waits=not plan.speed
-        )
+            config, self.source, self.sessions, run, tuning=self.tuning, iv_closes=self.iv_closes, pool=self.pool,
+            waits=not plan.speed,
+        )  # fmt: skip
         self.journal = SqliteJournal(
             self.bus,
             state.path / JOURNAL,
@@ -135,6 +139,8 @@ class TradingSession:
         self.link = BrokerLink(self.bus, live.client, LatchedSends(self.latch)) if live else None
         self.house = House(self.bus, parts, self.journal, self.latch, self.guard, link=self.link)
         self.house.learner.on_learned = lambda tuning: keep_tuning(state.path, tuning)
+        if self.house.chain_engine is not None:
+            self.house.chain_engine.on_session_end = lambda histories: keep_iv_closes(state.path, histories)
         self.differential = Differential(len(self.source.instruments), tick_sizes(self.source))
         self.feed = self._feed()
         self.feed.on_gap = self.house.phases.skip_until
@@ -203,6 +209,12 @@ class TradingSession:
         applies = self.plan.config.tuning.apply == "next_session"
         first_at = self.source.first_at or SystemClock().now()
         return tuning_before(self.state.path, first_at, applies=applies)
+
+    def _iv_closes(self) -> IvCloses:
+        """The same of the volatilities at earlier closes."""
+        if self.left is not None:
+            return iv_closes_of(self.left.started.iv_closes, str(self.state.path / JOURNAL))
+        return iv_closes_before(self.state.path, self.source.first_at or SystemClock().now())
 
     def _batches(self) -> Iterator[TickBatch]:
         """Restore what was left, then the rows that are still to come."""
@@ -285,6 +297,7 @@ class TradingSession:
                 bus.now, self.house.parts.run, plan.mode, frozen_json(config), config_hash(config), __version__,
                 config.seed, config.capital_money, config.currency, self.left is not None, _plugins(config),
                 self.tuning.to_json() if self.tuning.version else "",
+                self.iv_closes.to_json() if self.iv_closes.closes else "",
             )
         )  # fmt: skip
         bus.publish(
@@ -489,13 +502,15 @@ class TradingSession:
                 self.state.close()
 
 
-def _instance(plan: Plan, source: TickSource, tuning: Tuning) -> str:
+def _instance(plan: Plan, source: TickSource, tuning: Tuning, iv_closes: IvCloses) -> str:
     """Name of a new journal: for replays the same for the same input, else unique for life."""
     if plan.mode == "run":
         return secrets.token_hex(8)
     seed = f"{plan.mode}\0{config_hash(plan.config)}\0{source.digest}\0{_plugins(plan.config)}"
     if tuning.version:
         seed = f"{seed}\0{tuning.digest}"
+    if iv_closes.closes:
+        seed = f"{seed}\0{iv_closes.digest}"
     return hashlib.sha256(seed.encode()).hexdigest()[:16]
 
 

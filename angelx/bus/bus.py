@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Final
 
 from angelx.domain.events import Event
 from angelx.domain.ticks import AT, Rows, TickBatch
@@ -14,6 +14,8 @@ Probe = Callable[[TickBatch, int, int], int]
 """`probe(batch, start, stop)` answers the row after the first one in [start, stop) at which it would decide, else
 `stop`. It changes no state that a fold reads."""
 Timer = Callable[[], None]
+FIRST: Final = 1 << 62
+"""Taken from the ticket of a timer that comes first: more than there will ever be."""
 
 
 class Bus:
@@ -100,10 +102,12 @@ class Bus:
                 handler(event)
 
     # ------------------------------------------------------------ timers
-    def at(self, due: int, timer: Timer) -> None:
-        """Call `timer` at time `due`, before any row that arrives later; equal times in order of asking."""
+    def at(self, due: int, timer: Timer, *, first: bool = False) -> None:
+        """Call `timer` at time `due`, before any row that arrives later; equal times in order of asking, those asked
+        for as `first` before the others.
+        """
         self._ticket += 1
-        heappush(self._timers, (due, self._ticket, timer))
+        heappush(self._timers, (due, self._ticket - FIRST if first else self._ticket, timer))
 
     @property
     def next_due(self) -> int | None:

@@ -41,6 +41,9 @@ def chain(
     expiry: Annotated[str | None, typer.Option(help="Which expiry, 2025-09-02; else the nearest.")] = None,
     strikes: Annotated[int, typer.Option(min=1, help="Strikes shown on each side of the money.")] = SHOWN,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures of smile and open interest.")] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Read IV rank from the closes that sessions with this state directory kept.")
+    ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     json: Json = False,
@@ -56,6 +59,7 @@ def chain(
 
     def body() -> int:
         from angelx.app.config import load_config
+        from angelx.app.session import iv_closes_before
         from angelx.app.sources import Bounds, open_source
         from angelx.market.sessions import Sessions
         from angelx.research.chain_picture import expiry_of, picture
@@ -73,7 +77,8 @@ def chain(
         else:
             begin, end = _day_of(until or source.last_at, zone)
             source = open_source(chosen, sessions, Bounds(begin, end))
-        play = ChainPlay(source, chosen, sessions)
+        closes = iv_closes_before(state_dir, source.first_at) if state_dir is not None else None
+        play = ChainPlay(source, chosen, sessions, closes)
         played = play.until(until, _Progress(zone, json=json))
         name = underlying_of(played.chains, underlying)
         data = picture(played, name, expiry_of(played, name, day))

@@ -52,7 +52,8 @@ def _summary(data: dict[str, Any], formats: Formats) -> Any:
         ("max pain", _strike(view["max_pain"]), "walls: put, call", walls),
         ("bias", _number(view["bias"], 3, signed=True), "its strength", _number(view["bias_strength"], 2)),
         ("trap upward", _number(view["trap_up"], 2), "trap downward", _number(view["trap_down"], 2)),
-        ("regime", view["regime"], "IV rank, noise", f"{_number(view['iv_rank'], 2)}, {_number(view['iv_noise'], 2)}"),
+        ("regime", view["regime"], "IV rank, closes, noise",
+         f"{_number(view['iv_rank'], 2)}, {view['sessions']}, {_number(view['iv_noise'], 2)}"),
         ("flows since", formats.stamp(view["flow_since"]), "front expiry", data["front"] or DASH),
         ("call flow, lots", flows[0], "put flow, lots", flows[1]),
     ]  # fmt: skip

@@ -38,6 +38,8 @@ class SessionStarted(Event, frozen=True):
     """sha256 of every file that strategies or filters were loaded from, by name, as JSON."""
     tuning: str = ""
     """What was learned before this session and applies in it, as JSON (`angelx.signals.tuning`); empty = nothing."""
+    iv_closes: str = ""
+    """Volatilities at earlier closes, as JSON (`angelx.market.iv_closes`); empty = none."""
 
 
 class SourceOpened(Event, frozen=True):

@@ -1,13 +1,15 @@
 """The chain engine's state: every option of a run in columns, computed when its inputs changed, never before.
 
-Rows only mark (`fold`). At fixed steps of stream time `step` reads the quotes, fits the forwards that were touched,
-chooses what to compute (`angelx.market.priority`) and brings the views up to date. Between two steps `contract` answers
-exactly: from the present quote and the terms (forward, discount, time) of the last step. So nothing depends on how the
-stream is cut into batches, nor on the speed of the host.
+Rows only mark (`fold`). At fixed steps of stream time `step` reads the quotes that were marked, fits the forwards they
+touch, chooses what to compute (`angelx.market.priority`) and brings the views up to date; where no row came and time
+changes nothing, it only says so. Between two steps `contract` answers exactly: it reads what came of the contract's
+expiry since, fits its forward and computes the contract. So nothing depends on how the stream is cut into batches, nor
+on the speed of the host.
 
 All summary numbers of a view (ratios, max pain, walls, flows, volume) are of its front expiry.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Final
@@ -26,6 +28,7 @@ from angelx.market.black76 import (
     REASONS,
     TIME_VALUE,
     WIDTH,
+    YEARS,
     Floats,
     Reasons,
 )
@@ -34,9 +37,11 @@ from angelx.market.chain_kernels import (
     C_APPEARED,
     C_RETURNED,
     C_STATES,
+    NEVER,
     Q_AT,
     Q_STATE,
     QUOTE_COLUMNS,
+    TIME_SHARE,
     WITH_COLUMNS,
     bring_up_to_date,
     compute,
@@ -47,6 +52,7 @@ from angelx.market.chain_kernels import (
     median_width,
     read_quotes,
     read_smiles,
+    refresh,
 )
 from angelx.market.chain_layout import ChainLayout, ExpiryLine
 from angelx.market.chain_summary import ChainSummary
@@ -57,6 +63,9 @@ from angelx.market.priority import Deferral, Turns, choose
 from angelx.market.smile import SMILE_WIDTH, IvHistory
 from angelx.market.state import MarketState
 
+FAR: Final = 2
+"""Expiries from this one on, counted from the front, are summed up every `FAR_NS` only."""
+FAR_NS: Final = 5 * NS
 SETTLING_IN: Final = 300 * NS
 """After this much of a session what is quoted for the first time has appeared in mid-day."""
 
@@ -67,7 +76,7 @@ Judge = Callable[[ChainView], None]
 class ChainSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the engine works; every number is part of what a replay repeats."""
 
-    step_ns: int = NS // 4
+    step_ns: int = NS
     """Stream time between two steps."""
     budget: int = 400
     """Contracts a step should compute."""
@@ -96,6 +105,33 @@ class Work(msgspec.Struct):
     def avoided(self) -> float | None:
         """Share of a full recompute's work that was not done; `None` before there was any."""
         return 1.0 - (self.computed + self.asked) / self.full if self.full else None
+
+
+class _Pace(msgspec.Struct):
+    """What one step leaves for the next; times in ns."""
+
+    began: int = 0
+    """First row of the session."""
+    stepped: int = 0
+    """Last step."""
+    folds: int = 0
+    """Runs of rows so far."""
+    moved: bool = False
+    """Rows came since the last step."""
+    waits: int = 0
+    """Contracts that wait after it."""
+    oldest: int = 0
+    """No usable quote's exchange time is before this."""
+    settlement: int = 0
+    """The first one after the last step that read quotes."""
+    quiet_until: int = 0
+    """When time alone changes something."""
+    changed: bool = False
+    """Quotes were read since the last summary."""
+    summed: int = -1
+    far_changed: bool = False
+    """The same for expiries beyond the front."""
+    far_summed: int = -1
 
 
 class OptionChains:
@@ -141,13 +177,11 @@ class OptionChains:
         self._used: Floats = np.full((n, WITH_COLUMNS), -1.0)
         self._smiles: Floats = np.zeros((m, SMILE_WIDTH))
         self._versions: Table = np.zeros(m, np.int64)
-        self._touched = np.zeros(m, np.int8)
-        self._found = np.full(m, NO_PAIR, np.int8)
-        self._fitted = np.zeros(m)
-        self._spots = np.zeros(m)
+        self._touched, self._found = np.zeros(m, np.int8), np.full(m, NO_PAIR, np.int8)
+        self._fitted, self._spots = np.zeros(m), np.zeros(m)
+        self._settlements = sorted({settles(one) for one in layout.expiries})
         self._settles: Table = np.array([settles(one) for one in layout.expiries], np.int64)
-        self._waiting = np.zeros(n, np.int8)
-        self._held = np.zeros(n, np.int32)
+        self._waiting, self._held = np.zeros(n, np.int8), np.zeros(n, np.int32)
         self._distance: Table = np.zeros(n, np.int64)
         self._chosen, self._shelf, self._one = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(1, np.int64)
         self._counts: Table = np.zeros(C_STATES + len(REASONS), np.int64)
@@ -155,18 +189,18 @@ class OptionChains:
         self._sizes, self._legs = _legs(layout.expiries)
         self._scratch = workspace(int(self._sizes.max(initial=0)))
         self._turns = Turns(self.settings.step_ns)
-        self._began = self._stepped = 0
-        self._summed = -1
-        self._moved = False
-        self._waits = 0
-        """Contracts that wait after the last step."""
+        self._pace = _Pace()
+        self.is_busy = False
+        """The last step saw rows, or left something to do."""
+        self._fresh: list[tuple[int, int]] = [(-1, -1)] * m
+        """By expiry: how many runs of rows had come, and the number of the step, when its quotes were read."""
         self._cells = market.view
         self._is_american = [_is_american(market, one) for one in layout.expiries]
         self._american = AmericanAnswer(self.settings.rate)
         self._expiry_of: list[int] = layout.expiry_of.tolist()
         self._lots: list[float] = layout.lots.tolist()
-        self._term_keys: list[bytes] = []
-        """By expiry its terms as bytes: part of the key of every answer."""
+        self._term_keys: dict[int, tuple[int, float]] = {}
+        """By expiry its version and years: part of the key of every answer."""
         self._lines: memoryview[int] = layout.lines.data
         self.flow = OiFlow(layout.lines, n, self.settings.flow_window_ns)
         self.cache: AnalyticsCache[Contract] = AnalyticsCache(now)
@@ -178,15 +212,18 @@ class OptionChains:
             ChainSummary(self, self.views[name], lines, market, self._settles, (histories or {}).get(name))
             for name, lines in layout.by_underlying.items()
         ]
+        self._summary_of = [summary for summary in self._summaries for _ in summary.lines]
+        self._spots_seen: list[float] = [-1.0] * len(self._summaries)
 
     # ------------------------------------------------------------ rows
     def fold(self, rows: Rows) -> None:
         """Mark what rows changed; nothing is computed."""
         mark(rows.batch.table, rows.start, rows.stop, self.layout.lines, self.quotes)
         self.flow.fold(rows)
-        self._moved = True
-        if not self._began:
-            self._began = rows.batch.view[AT, rows.start]
+        self._pace.moved = True
+        self._pace.folds += 1
+        if not self._pace.began:
+            self._pace.began = rows.batch.view[AT, rows.start]
 
     def hold(self, place: int, change: int) -> None:
         """Something is held or works in a contract (`change` 1) or no longer (-1)."""
@@ -197,7 +234,7 @@ class OptionChains:
     def new_session(self) -> None:
         """A session opens: flows begin anew."""
         self.flow.new_session()
-        self._began = 0
+        self._pace.began = 0
 
     def end_session(self, day: date) -> None:
         """The session of that day closed: its last volatility is history."""
@@ -220,44 +257,60 @@ class OptionChains:
         max_age_ns
             Oldest exchange time that counts as fresh, ns before now.
         """
-        turn = self._turns.at(now)
-        moved, self._moved = self._moved, False
-        if not moved and not self._waits and turn:  # Time itself is looked at once in a turn.
-            return
-        self.max_age_ns = max_age_ns
-        self._stepped = now
-        self._read(now)
+        self.max_age_ns, self._pace.stepped = max_age_ns, now
+        self.work.steps += 1
         self.cache.new_batch()
+        moved, self._pace.moved = self._pace.moved, False
+        other_spot = self._read_spots(now)
+        if moved or other_spot or self._pace.waits or now >= self._pace.quiet_until:
+            self._advance(now, moved=moved)
+        self.is_busy = moved or self._pace.waits > 0
+        if now // self.settings.summary_ns != self._pace.summed:
+            self._publish(now)
+
+    def _advance(self, now: int, *, moved: bool) -> None:
+        """What rows and time changed."""
+        self._read(now)
         waiting, usable = look(
             now, self.layout.expiry_of, self.contracts, self.terms, self._versions, self.quotes, self._used,
             self.greeks, self.settings.slack, self._waiting,
         )  # fmt: skip
-        self.work.steps += 1
         self.work.full += usable if moved else 0
-        self._waits = waiting - (self._work(now, turn) if waiting else 0)
-        if now // self.settings.summary_ns != self._summed:
-            self._publish(now)
+        self._pace.waits = waiting - (self._work(now, self._turns.at(now)) if waiting else 0)
 
     def settle(self, now: int, max_age_ns: int) -> None:
         """Compute everything that differs from its inputs, whatever it costs: a full picture on demand."""
-        self.max_age_ns, self._stepped = max_age_ns, now
+        self.max_age_ns, self._pace.stepped = max_age_ns, now
         self._touched[:] = 1
+        self._pace.oldest = 0
+        self._read_spots(now)
         self._read(now)
         chosen = [n for n in range(len(self.layout)) if self._differs(n)]
         self._compute(np.array(chosen, np.int64), now)
         self.work.asked += len(chosen)
+        self._pace.far_summed = -1
         self._publish(now)
 
+    def _read_spots(self, now: int) -> bool:
+        """The present spots; True where one is another than at the step before."""
+        spots = [self._spot(summary, now) for summary in self._summaries]
+        changed, self._spots_seen = spots != self._spots_seen, spots
+        return changed
+
+    def _spot(self, summary: ChainSummary, now: int) -> float:
+        is_open = self._spot_is_open is None or self._spot_is_open(summary.view.underlying)
+        return summary.read_spot(now - self.max_age_ns, is_open=is_open)
+
     def _read(self, now: int) -> None:
-        """Quotes, time, spots and forwards."""
-        late = int(0 < self._began < now - SETTLING_IN)
-        read_quotes(
-            0, len(self.layout), now, now - self.max_age_ns, late, self._settles, self.layout.places,
+        """Quotes, time and forwards."""
+        oldest = now - self.max_age_ns
+        scan = self._pace.oldest < oldest or now >= self._pace.settlement
+        least = read_quotes(
+            0, len(self.layout), scan, now, oldest, self._late(now), self._settles, self.layout.places,
             self.market.columns, self.contracts, self.quotes, self._touched, self._counts,
         )  # fmt: skip
-        for summary in self._summaries:
-            is_open = self._spot_is_open is None or self._spot_is_open(summary.view.underlying)
-            spot = summary.read_spot(now - self.max_age_ns, is_open=is_open)
+        self._pace.oldest = least if scan else min(self._pace.oldest, least)
+        for summary, spot in zip(self._summaries, self._spots_seen, strict=True):
             self._spots[summary.first : summary.stop] = spot
         self.work.forwards += fit_forwards(
             now, self._settles, self._touched, self._spots, self._legs[0], self._legs[1], self._sizes, self.contracts,
@@ -265,6 +318,19 @@ class OptionChains:
         )  # fmt: skip
         self._touched[:] = 0
         self._term_keys.clear()
+        self._fresh = [(self._pace.folds, now // self.settings.step_ns)] * len(self._fresh)
+        self._pace.changed = self._pace.far_changed = True
+        self._pace.settlement = self._next_settlement(now)
+        passing = int((self._pace.settlement - now) * TIME_SHARE)
+        self._pace.quiet_until = min(self._pace.oldest + self.max_age_ns + 1, self._pace.settlement, now + passing)
+
+    def _late(self, now: int) -> int:
+        return int(0 < self._pace.began < now - SETTLING_IN)
+
+    def _next_settlement(self, now: int) -> int:
+        """Of the expiries that have not passed, ns."""
+        place = bisect_right(self._settlements, now)
+        return self._settlements[place] if place < len(self._settlements) else NEVER
 
     def _work(self, now: int, turn: int) -> int:
         """Compute what the budget, the hand and what is held ask for; how many."""
@@ -280,7 +346,7 @@ class OptionChains:
 
     def recompute(self, contracts: Table) -> None:
         """Compute these contracts anew, whatever their analytics are of."""
-        self._compute(contracts, self._stepped)
+        self._compute(contracts, self._pace.stepped)
 
     def _compute(self, chosen: Table, now: int) -> None:
         compute(
@@ -289,15 +355,24 @@ class OptionChains:
         )  # fmt: skip
 
     def _publish(self, now: int) -> None:
-        self._summed = now // self.settings.summary_ns
-        read_smiles(
-            self._legs[0], self._legs[1], self._sizes, self.contracts, self.terms, self.greeks, self.reasons,
-            self._smiles,
-        )  # fmt: skip
+        self._pace.summed, changed, self._pace.changed = now // self.settings.summary_ns, self._pace.changed, False
+        whole = self._pace.far_changed and now // FAR_NS != self._pace.far_summed
+        if whole:
+            self._pace.far_summed, self._pace.far_changed = now // FAR_NS, False
         for summary in self._summaries:
-            summary.update(now, self.terms, self._found, self._smiles)
+            if changed or whole:
+                self._summarise(summary, now, whole=whole)
+            summary.tick(now)
             if self._judge is not None:
                 self._judge(summary.view)
+
+    def _summarise(self, summary: ChainSummary, now: int, *, whole: bool) -> None:
+        first, stop = summary.window(now, FAR) if not whole else (summary.first, summary.stop)
+        read_smiles(
+            first, stop, self._legs[0], self._legs[1], self._sizes, self.contracts, self.terms, self.greeks,
+            self.reasons, self._smiles,
+        )  # fmt: skip
+        summary.update(now, first, stop, self.terms, self._found, self._smiles)
 
     def _differs(self, n: int) -> bool:
         return bool(differs(n, self.contracts, self.terms, self._versions, self.quotes, self._used))
@@ -318,13 +393,30 @@ class OptionChains:
         n = self._lines[place]
         if n < 0:
             return None
-        cells = self._cells
+        now, cells, expiry = self._now(), self._cells, self._expiry_of[n]
+        fresh = self._pace.folds, now // self.settings.step_ns
+        if self._fresh[expiry] != fresh:
+            self._fresh[expiry] = fresh
+            self._refresh(expiry, now)
+        terms = self._term_keys.get(expiry)
+        if terms is None:
+            terms = self._term_keys[expiry] = int(self._versions[expiry]), float(self.terms[expiry, YEARS])
         quoted_at = cells[EXCHANGE_AT, place]
-        is_stale = quoted_at < self._now() - self.max_age_ns
-        if not self._term_keys:
-            self._term_keys = [line.tobytes() for line in self.terms]
-        key = (cells[BID, place], cells[ASK, place], quoted_at, is_stale, self._term_keys[self._expiry_of[n]])
+        key = (cells[BID, place], cells[ASK, place], quoted_at, quoted_at < now - self.max_age_ns, terms)
         return self.cache.get(n, key, self._answer)
+
+    def _refresh(self, expiry: int, now: int) -> None:
+        """What came of an expiry since it was read, and its forward."""
+        one = self.layout.expiries[expiry]
+        self._spots[expiry] = self._spot(self._summary_of[expiry], now)
+        least = refresh(
+            one.first, one.stop, now, now - self.max_age_ns, self._late(now), self._settles, self.layout.places,
+            self.market.columns, self.contracts, self.quotes, self._touched, self._counts, self._spots,
+            self._legs[0], self._legs[1], self._sizes, self.terms, self._versions, self._found, self._fitted,
+            self.settings.rate, self._scratch,
+        )  # fmt: skip
+        self._pace.oldest = min(self._pace.oldest, least)
+        self._term_keys.pop(expiry, None)
 
     def _answer(self, n: int) -> Contract:
         now, one = self._now(), self._one

@@ -23,6 +23,7 @@ from angelx.market.black76 import (
     SPOT,
     SPREAD,
     STALE,
+    TICK,
     WIDTH,
     YEARS,
     Floats,
@@ -48,18 +49,26 @@ Q_DIFFERS: Final = 4
 """1: the quote is another one than the analytics are of."""
 Q_SINCE: Final = 5
 """When an input first differed, ns; 0 = nothing waits."""
-QUOTE_COLUMNS: Final = 6
+Q_DIRTY: Final = 6
+"""1: a row came since the quote was read."""
+QUOTE_COLUMNS: Final = 7
 
 # Columns of what the analytics were computed with.
 W_VERSION: Final = 0
 """Of the expiry's terms: forward, discount, spot and carry are one version as long as none of them changes."""
 W_FORWARD: Final = 1
 W_YEARS: Final = 2
-WITH_COLUMNS: Final = 3
+W_DISCOUNT: Final = 3
+WITH_COLUMNS: Final = 4
+
+IMMATERIAL: Final = 0.1
+"""Ticks: terms that move a premium by less say nothing that a quote on the grid could."""
 
 TIME_SHARE: Final = 1e-3
 """Time has passed when it is this share of what is left: half of it in volatility."""
 _TOUCH: Final = 1 << BID | 1 << ASK
+
+NEVER: Final = 1 << 62
 
 # Places in the counters.
 C_APPEARED: Final = 0
@@ -72,11 +81,16 @@ C_STATES: Final = 2
 
 @nb.njit(cache=True, nogil=True)
 def mark(table: Table, start: int, stop: int, lines: Table, quotes: Table) -> int:
-    """Note since when contracts wait for the touch of rows [start, stop); how many rows changed one."""
+    """Note which contracts the rows [start, stop) are of, and since when they wait where the touch changed; how many
+    rows changed one.
+    """
     changed = 0
     for row in range(start, stop):
         line = lines[table[INSTRUMENT, row]]
-        if line >= 0 and table[CHANGED, row] & _TOUCH:
+        if line < 0:
+            continue
+        quotes[line, Q_DIRTY] = 1
+        if table[CHANGED, row] & _TOUCH:
             changed += 1
             if quotes[line, Q_SINCE] == 0:
                 quotes[line, Q_SINCE] = table[AT, row]
@@ -98,13 +112,15 @@ def _state(bid: int, ask: int, exchange_at: int, seen: int, oldest: int, over: b
 
 @nb.njit(cache=True, nogil=True)
 def read_quotes(
-    first: int, stop: int, now: int, oldest: int, late: int, settles: Table, places: Table, columns: Table,
+    first: int, stop: int, scan: bool, now: int, oldest: int, late: int, settles: Table, places: Table, columns: Table,
     contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table,
 ) -> int:  # fmt: skip
     """Read the quotes of contracts [first, stop) from the market's last state.
 
     Parameters
     ----------
+    scan
+        False: only those of which rows came. None of the others may have grown stale, nor its expiry have passed.
     now
         Stream time, ns.
     oldest
@@ -119,17 +135,22 @@ def read_quotes(
     Returns
     -------
     int
-        How many quotes differ.
+        Oldest exchange time of the usable quotes that were read, ns.
     """
-    differ = 0
+    least = NEVER
     for n in range(first, stop):
-        place = places[n]
         quote = quotes[n]
+        if not scan and quote[Q_DIRTY] == 0:
+            continue
+        place = places[n]
+        quote[Q_DIRTY] = 0
         expiry = int(contracts[n, EXPIRY])
         bid, ask, exchange_at = columns[BID, place], columns[ASK, place], columns[EXCHANGE_AT, place]
         state = _state(bid, ask, exchange_at, columns[AT, place], oldest, settles[expiry] <= now)
         before, known = quote[Q_STATE], quote[Q_AT]
         quote[Q_AT] = exchange_at
+        if state == DEFINED:
+            least = min(least, exchange_at)
         if bid == quote[Q_BID] and ask == quote[Q_ASK] and state == quote[Q_STATE]:
             continue
         if state != before:
@@ -143,8 +164,7 @@ def read_quotes(
         if quote[Q_SINCE] == 0:
             quote[Q_SINCE] = now
         touched[expiry] = 1
-        differ += 1
-    return differ
+    return least
 
 
 @nb.njit(cache=True, nogil=True)
@@ -178,20 +198,33 @@ def fit_forwards(
     """
     changed = 0
     for e in range(touched.shape[0]):
-        terms = expiries[e]
-        terms[YEARS] = max(settles[e] // NS - now // NS, 0) / YEAR_S  # as `expiry_time.years_until`
-        passed = abs(fitted[e] - terms[YEARS]) > TIME_SHARE * terms[YEARS]
-        if touched[e] == 0 and terms[SPOT] == spots[e] and not passed:
-            continue
-        fitted[e] = terms[YEARS]
-        forward, discount, spot, carry = terms[FORWARD], terms[DISCOUNT], terms[SPOT], terms[CARRY]
-        terms[SPOT] = spots[e]
-        size = sizes[e]
-        found[e] = fit(calls[e, :size], puts[e, :size], contracts, terms, curve, RATE_BAND, WINDOW, work)
-        if forward != terms[FORWARD] or discount != terms[DISCOUNT] or spot != terms[SPOT] or carry != terms[CARRY]:
-            versions[e] += 1
-            changed += 1
+        changed += _fit_one(
+            e, now, settles, touched, spots, calls, puts, sizes, contracts, expiries, versions, found, fitted, curve,
+            work,
+        )  # fmt: skip
     return changed
+
+
+@nb.njit(cache=True, nogil=True)
+def _fit_one(
+    e: int, now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, calls: Table, puts: Table,
+    sizes: Table, contracts: Floats, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
+    curve: float, work: Floats,
+) -> int:  # fmt: skip
+    terms = expiries[e]
+    terms[YEARS] = max(settles[e] // NS - now // NS, 0) / YEAR_S  # as `expiry_time.years_until`
+    passed = abs(fitted[e] - terms[YEARS]) > TIME_SHARE * terms[YEARS]
+    if touched[e] == 0 and terms[SPOT] == spots[e] and not passed:
+        return 0
+    fitted[e] = terms[YEARS]
+    forward, discount, spot, carry = terms[FORWARD], terms[DISCOUNT], terms[SPOT], terms[CARRY]
+    terms[SPOT] = spots[e]
+    size = sizes[e]
+    found[e] = fit(calls[e, :size], puts[e, :size], contracts, terms, curve, RATE_BAND, WINDOW, work)
+    if forward == terms[FORWARD] and discount == terms[DISCOUNT] and spot == terms[SPOT] and carry == terms[CARRY]:
+        return 0
+    versions[e] += 1
+    return 1
 
 
 @nb.njit(cache=True, nogil=True)
@@ -201,8 +234,9 @@ def look(
 ) -> tuple[int, int]:  # fmt: skip
     """Fill `waiting`: whether the analytics of each contract are of its present inputs; note since when not.
 
-    A contract is `URGENT` where its quote differs, time has passed, or the forward moved its premium by more than
-    `slack` of its spread; `DRIFTED` where it moved by less; else `SETTLED`.
+    A contract is `URGENT` where its quote differs, time has passed, or the terms moved its premium by more than
+    `slack` of its spread; `DRIFTED` where they moved it by less; else, and where by less than `IMMATERIAL` ticks,
+    `SETTLED`.
 
     Returns
     -------
@@ -221,8 +255,11 @@ def look(
             elif versions[expiry] != used[n, W_VERSION]:
                 delta, then, forward = abs(greeks[n, DELTA]), used[n, W_FORWARD], expiries[expiry, FORWARD]
                 moved = abs(forward - then) * (delta if delta > 0.0 else 1.0)
-                known = then > 0.0 and forward > 0.0
-                standing = DRIFTED if known and moved <= slack * contracts[n, SPREAD] else URGENT
+                moved += abs(expiries[expiry, DISCOUNT] - used[n, W_DISCOUNT]) * contracts[n, MID]
+                if not (then > 0.0 and forward > 0.0) or moved > slack * contracts[n, SPREAD]:
+                    standing = URGENT
+                elif moved > IMMATERIAL * contracts[n, TICK]:
+                    standing = DRIFTED
         if quotes[n, Q_DIFFERS] != 0:
             standing = URGENT
         waiting[n] = standing
@@ -263,6 +300,7 @@ def compute(
                 greeks[n, column] = 0.0
         used[n, W_VERSION] = versions[expiry]
         used[n, W_FORWARD], used[n, W_YEARS] = expiries[expiry, FORWARD], expiries[expiry, YEARS]
+        used[n, W_DISCOUNT] = expiries[expiry, DISCOUNT]
         if quote[Q_SINCE] != 0:
             age = now - quote[Q_SINCE]
             waited[0] += 1
@@ -273,6 +311,25 @@ def compute(
 
 
 @nb.njit(cache=True, nogil=True)
+def refresh(
+    first: int, stop: int, now: int, oldest: int, late: int, settles: Table, places: Table, columns: Table,
+    contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table, spots: Floats, calls: Table,
+    puts: Table, sizes: Table, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
+    curve: float, work: Floats,
+) -> int:  # fmt: skip
+    """Read those of one expiry's contracts [first, stop) of which rows came, and fit its forward; as `read_quotes`."""
+    e = int(contracts[first, EXPIRY])
+    least = read_quotes(
+        first, stop, False, now, oldest, late, settles, places, columns, contracts, quotes, touched, counts
+    )
+    _fit_one(
+        e, now, settles, touched, spots, calls, puts, sizes, contracts, expiries, versions, found, fitted, curve, work
+    )
+    touched[e] = 0
+    return least
+
+
+@nb.njit(cache=True, nogil=True)
 def bring_up_to_date(
     one: Table, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats, terms: Floats,
     versions: Table, quotes: Table, touched: NDArray[np.int8], counts: Table, used: Floats, greeks: Floats,
@@ -280,7 +337,7 @@ def bring_up_to_date(
 ) -> bool:  # fmt: skip
     """Read the quote of one contract, `one` of shape (1,), and compute it where an input differs; True where so."""
     n = one[0]
-    read_quotes(n, n + 1, now, oldest, 0, settles, places, columns, contracts, quotes, touched, counts)
+    read_quotes(n, n + 1, True, now, oldest, 0, settles, places, columns, contracts, quotes, touched, counts)
     if not differs(n, contracts, terms, versions, quotes, used):
         return False
     compute(one, now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
@@ -301,10 +358,10 @@ def median_width(first: int, stop: int, atm: int, around: int, steps: Table, con
 
 @nb.njit(cache=True, nogil=True)
 def read_smiles(
-    calls: Table, puts: Table, sizes: Table, contracts: Floats, expiries: Floats, greeks: Floats, reasons: Reasons,
-    smiles: Floats,
+    first: int, stop: int, calls: Table, puts: Table, sizes: Table, contracts: Floats, expiries: Floats,
+    greeks: Floats, reasons: Reasons, smiles: Floats,
 ) -> None:  # fmt: skip
-    """ATM_IV, PUT_WING and CALL_WING of every expiry, as `smile.read_smile` writes them."""
-    for e in range(sizes.shape[0]):
+    """ATM_IV, PUT_WING and CALL_WING of the expiries [first, stop), as `smile.read_smile` writes them."""
+    for e in range(first, stop):
         size = sizes[e]
         read_smile(calls[e, :size], puts[e, :size], contracts, expiries[e, FORWARD], greeks, reasons, smiles[e])

@@ -1,6 +1,6 @@
 """What a view says of one underlying: brought up to date after each step from the columns of its expiries."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -71,7 +71,7 @@ class ChainSummary:
         self._noise = IvNoise()
         self._sampled = 0
         self._chains, self._market = chains, market
-        self._settles = settles[self.first : self.stop]
+        self._settles: list[int] = settles[self.first : self.stop].tolist()
         self._spot_place = market.table.index.get(view.underlying, -1)
         self._spot_state = ""
         self._atm = [-1] * len(lines)
@@ -95,47 +95,57 @@ class ChainSummary:
         return self.view.spot or 0.0
 
     # ------------------------------------------------------------ the view
-    def update(self, now: int, expiries: Floats, found: NDArray[np.int8], smiles: Floats) -> None:
-        """Everything of the view that steps keep."""
-        view = self.view
-        terms = expiries[self.first : self.stop]
-        self._expiries(terms[:, _TERMS].tolist(), found[self.first : self.stop].tolist())
-        self._smiles(smiles[self.first : self.stop].tolist())
-        front = int(self._settles.searchsorted(now, side="right"))
+    def window(self, now: int, count: int) -> tuple[int, int]:
+        """The first expiries that have not settled, `count` at most, as lines [first, stop) of the run's expiries."""
+        front = self._front(now)
+        return self.first + front, min(self.first + front + count, self.stop)
+
+    def _front(self, now: int) -> int:
+        return bisect_right(self._settles, now)
+
+    def update(
+        self, now: int, first: int, stop: int, expiries: Floats, found: NDArray[np.int8], smiles: Floats
+    ) -> None:
+        """Everything of the view that steps keep, of its expiries those of lines [first, stop)."""
+        of = zip(expiries[first:stop].tolist(), found[first:stop].tolist(), smiles[first:stop].tolist(), strict=True)
+        for number, (terms, answer, smile) in enumerate(of, first - self.first):
+            self._expiry(number, terms, answer, smile)
+        view, front = self.view, self._front(now)
         view.front = self.lines[front].expiry if front < len(self.lines) else None
         if view.front is None:
             self._nothing()
         else:
             self._of_front(self.lines[front], self._views[front].forward or 0.0)
-            self._volatility(now, self._views[front].atm_iv)
-        view.at = now
 
-    def _expiries(self, terms: Sequence[Sequence[float]], found: Sequence[int]) -> None:
-        """Forward, discount and money of every expiry."""
-        for number, (years, forward, discount) in enumerate(terms):
-            view = self._views[number]
-            view.years = years
-            view.forward_reason = FORWARD_REASONS[found[number]]
-            if forward <= 0.0:
-                view.forward = view.discount = None
-                view.atm_strike = 0
-                continue
-            view.discount = discount
+    def tick(self, now: int) -> None:
+        """It is `now`, and the view is of now."""
+        self._volatility(now)
+        self.view.at = now
+
+    def _expiry(self, number: int, terms: Sequence[float], answer: int, smile: Sequence[float]) -> None:
+        """Forward, discount and money of an expiry, its volatility at the money and skew."""
+        view = self._views[number]
+        view.years, forward = terms[YEARS], terms[FORWARD]
+        view.forward_reason = FORWARD_REASONS[answer]
+        if forward <= 0.0:
+            view.forward = view.discount = None
+            view.atm_strike = 0
+        else:
+            view.discount = terms[DISCOUNT]
             if forward != view.forward:
                 view.forward = forward
                 self._money(number, forward)
+        at_the_money, put_wing, call_wing = smile
+        view.atm_iv = at_the_money or None
+        view.skew = put_wing - call_wing if put_wing > 0.0 and call_wing > 0.0 else None
 
-    def _smiles(self, smiles: Sequence[Sequence[float]]) -> None:
-        """Volatility at the money and skew of every expiry."""
-        for view, (at_the_money, put_wing, call_wing) in zip(self._views, smiles, strict=True):
-            view.atm_iv = at_the_money or None
-            view.skew = put_wing - call_wing if put_wing > 0.0 and call_wing > 0.0 else None
-
-    def _volatility(self, now: int, front: float | None) -> None:
+    def _volatility(self, now: int) -> None:
         """Noise, rank and percentile: once a minute."""
         if now // MINUTE == self._sampled:
             return
         self._sampled = now // MINUTE
+        number = self._front(now)
+        front = self._views[number].atm_iv if number < len(self._views) else None
         if front is not None:
             self._noise.sample(front)
         view, level = self.view, self.level
@@ -187,6 +197,3 @@ class ChainSummary:
         view.open_interest = (got[CALL_OI] + got[PUT_OI]) / lot or None
         view.volume = (got[CALL_VOLUME] + got[PUT_VOLUME]) / lot or None
         view.spread = self._chains.width_near(one, self._atm[one.rank], AROUND)
-
-
-_TERMS: Final = [YEARS, FORWARD, DISCOUNT]

@@ -19,6 +19,7 @@ from angelx.market.chain import OptionChains
 from angelx.market.differential import Differential
 from angelx.market.expiry_time import Settlements
 from angelx.market.freshness import Freshness
+from angelx.market.iv_closes import IvCloses
 from angelx.market.sessions import Sessions
 from angelx.market.state import MarketState
 from angelx.services.chain_engine import ChainEngine
@@ -49,13 +50,20 @@ class Played(msgspec.Struct):
 class ChainPlay:
     """Plays a source through the daemon's own chain engine, without strategies and orders.
 
+    Parameters
+    ----------
+    iv_closes
+        Of sessions before the first of the source.
+
     Raises
     ------
     InputInvalid
         The source has no options.
     """
 
-    def __init__(self, source: TickSource, config: Config, sessions: Sessions) -> None:
+    def __init__(
+        self, source: TickSource, config: Config, sessions: Sessions, iv_closes: IvCloses | None = None
+    ) -> None:
         table = source.instruments
         if not any(instrument.kind is Kind.OPTION for instrument in table):
             raise InputInvalid(f"{config.market.source}: there are no options in it")
@@ -64,7 +72,10 @@ class ChainPlay:
         self.market = MarketState(table)
         self.freshness = Freshness(source.kind, int(config.watchdog.stale_feed_s * NS))
         self._phases = SessionPhases(self.bus, sessions, (instrument.segment for instrument in table))
-        self.chains = chains_of(self.market, sessions, lambda: self.bus.now, chain_settings(config), memories_of(table))
+        self.chains = chains_of(
+            self.market, sessions, lambda: self.bus.now, chain_settings(config), memories_of(table),
+            (iv_closes or IvCloses()).histories(),
+        )  # fmt: skip
         self.differential = Differential(len(table), tick_sizes(source))
         self._settlements = Settlements(sessions)
         engine = ChainEngine(self.bus, self.chains, self.freshness, sessions)

@@ -34,6 +34,7 @@ from angelx.domain.events import (
 )
 from angelx.domain.ticks import TickBatch
 from angelx.market.differential import Differential
+from angelx.market.iv_closes import iv_closes_of
 from angelx.market.sessions import Sessions
 from angelx.orders.states import State
 from angelx.services.broker_link import BARRED_LATE, RecordedLink
@@ -125,7 +126,9 @@ class _Process:
         self._journal = MemoryJournal(self._bus)
         parts = parts_of(
             config, self._source, self._sessions, started.run,
-            tuning=tuning_of(started.tuning, "the journal"), pool=RecordedPool(record.event for record in records),
+            tuning=tuning_of(started.tuning, "the journal"),
+            iv_closes=iv_closes_of(started.iv_closes, "the journal"),
+            pool=RecordedPool(record.event for record in records),
         )  # fmt: skip
         guard = DeadlineGuard(config.watchdog.strategy_budget_ms / 1000)
         self._guard = guard

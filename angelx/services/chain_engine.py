@@ -1,7 +1,12 @@
-"""Chain engine: keeps option chains up to date in steps of stream time (`angelx.market.chain`)."""
+"""Chain engine: keeps option chains up to date in steps of stream time (`angelx.market.chain`).
 
-from collections.abc import Iterable
+A row is seen by the step at the next multiple of `step_ns`. Where no row comes and nothing waits there is a step every
+`IDLE` only, in which nothing is read: a source of pages a minute apart costs some steps a page.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
@@ -14,8 +19,11 @@ from angelx.domain.ticks import AT, Rows, TickBatch
 from angelx.market.chain import OptionChains
 from angelx.market.freshness import Freshness
 from angelx.market.sessions import Sessions
+from angelx.market.smile import IvHistory
 
 OPEN: Final = "open"
+IDLE: Final = 5 * NS
+"""Stream time between two steps while nothing happens."""
 NIGHT: Final = 6 * 3600 * NS
 """Rows so far apart are of two sessions."""
 
@@ -35,17 +43,21 @@ class ChainEngine:
         self._index = chains.market.table.index
         self._segments = frozenset(one.segment for one in chains.layout.expiries)
         self._segment = min(self._segments, default="")
+        self._step_ns = chains.settings.step_ns
+        self._idle = max(IDLE // self._step_ns, 1) * self._step_ns
         self._open: set[str] = set()
         self._held: dict[tuple[str, str], bool] = {}
         self._working: dict[str, str] = {}
         self._due = 0
         """When the next step is due, ns; 0 = none is."""
+        self.on_session_end: Callable[[Mapping[str, IvHistory]], None] = _nobody
+        """Called with the volatilities at the closes so far, to keep them, when a session ends."""
         self._warmed = 0
         """The step up to which rows of before a restart were taken, ns."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Rows, what is held and works, and phases."""
-        yield Rows, self.chains.fold
+        yield Rows, self.on_rows
         yield PositionChanged, self.on_position
         yield OrderApproved, self.on_approved
         yield OrderClosed, self.on_closed
@@ -93,33 +105,56 @@ class ChainEngine:
             self._open.discard(event.segment)
             if not self._open and was_open:
                 self.chains.end_session(date.fromisoformat(event.session))
+                self.on_session_end(self.chains.histories)
             return
         if not self._open and not self._is_of(event.segment, event.session):
             self.chains.new_session()
         self._open.add(event.segment)
         if not self._due:
-            self._next()
+            self._step_at(self._after(self._bus.now))
 
     def _is_of(self, segment: str, session: str) -> bool:
         """True where rows of before a restart were of this very session: it goes on."""
         return bool(self._warmed) and self._sessions.day_of(segment, self._warmed).isoformat() == session
 
-    def _next(self) -> None:
-        step = self.chains.settings.step_ns
-        self._due = (self._bus.now // step + 1) * step
-        self._bus.at(self._due, self._step)
+    def probe(self, batch: TickBatch, start: int, stop: int) -> int:
+        """The first row after a quiet while asks for the step that sees it."""
+        return start + 1 if self._grid(batch.view[AT, start]) < self._due else stop
 
-    def _step(self) -> None:
+    def on_rows(self, rows: Rows) -> None:
+        """Mark what changed."""
+        self.chains.fold(rows)
+        due = self._grid(self._bus.row_at)
+        if due < self._due:
+            self._step_at(due)
+
+    def _grid(self, at: Any) -> Any:
+        """The step that sees a row: the first at or after it."""
+        step = self._step_ns
+        return -(-at // step) * step
+
+    def _after(self, now: int) -> int:
+        """The step after the one at `now`."""
+        every = self._step_ns if self.chains.is_busy else self._idle
+        return (now // every + 1) * every
+
+    def _step_at(self, due: int) -> None:
+        self._due = due
+        self._bus.at(due, partial(self._step, due), first=True)
+
+    def _step(self, due: int) -> None:
+        if due != self._due:  # A row asked for an earlier one.
+            return
         self._due = 0
         if self._open:
             self.chains.step(self._bus.now, self._freshness.max_age_ns)
-            self._next()
+            self._step_at(self._after(self._bus.now))
 
     # ------------------------------------------------------------ after a restart
     def warm(self, batch: TickBatch) -> None:
         """Rows of before a restart, with the steps between them; they are folded into the market here."""
-        step, chains = self.chains.settings.step_ns, self.chains
-        due = -(-batch.table[AT] // step) * step  # The step that sees a row is the first at or after it.
+        chains = self.chains
+        due = self._grid(batch.table[AT])
         starts = [0, *(np.flatnonzero(np.diff(due)) + 1).tolist(), batch.rows]
         for start, stop in pairwise(starts):
             self._catch_up(int(due[start]))
@@ -134,5 +169,11 @@ class ChainEngine:
             self.chains.end_session(self._sessions.day_of(self._segment, self._warmed))
             self.chains.new_session()
         elif self._warmed:
-            for at in range(self._warmed, to, self.chains.settings.step_ns):
+            at = self._warmed
+            while at < to:
                 self.chains.step(at, self._freshness.max_age_ns)
+                at = self._after(at)
+
+
+def _nobody(histories: Mapping[str, IvHistory]) -> None:
+    """Nobody keeps them."""

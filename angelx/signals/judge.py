@@ -4,9 +4,11 @@ Deterministic: what `judge` fills depends on the views it was shown and their ti
 one likes; it remembers one sample per `SAMPLE_NS`, some `WINDOW_NS` of them, of one session and one front expiry.
 """
 
+from bisect import bisect_left
 from collections import deque
 from datetime import date
 from math import log, sqrt
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -37,6 +39,7 @@ GAP_NS: Final = 30 * 60 * NS
 LEAST: Final = 0.5
 """Part of a window that must have been seen before anything is said of it."""
 LEAST_STEPS: Final = 5
+_at: Final = attrgetter("at")
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -144,7 +147,8 @@ def _sample(view: ChainView, front: ExpiryView, forward: float) -> Sample:
 
 
 def _oldest(samples: deque[Sample], since: int) -> Sample | None:
-    return next((one for one in samples if one.at >= since), None)
+    place = bisect_left(samples, since, key=_at)
+    return samples[place] if place < len(samples) else None
 
 
 # ---------------------------------------------------------------- bias

@@ -1,7 +1,7 @@
 """The chain engine in the house: the same answers whatever the batches and after a restart; no reader, no cost."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, ClassVar
 
 import msgspec
@@ -13,11 +13,12 @@ from angelx.app.house import House, Paper, Parts, no_fee
 from angelx.app.session import parts_of
 from angelx.app.sources import Bounds, open_source
 from angelx.bus.bus import Bus
-from angelx.domain.events import OrderFilled
+from angelx.domain.events import OrderFilled, PhaseChanged
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, TickBatch
 from angelx.market.chain import ChainSettings
 from angelx.market.differential import Differential
+from angelx.market.iv_closes import IvCloses
 from angelx.market.sessions import Session, Sessions
 from angelx.market.simulated import SimulatedMarket
 from angelx.risk.limits import BENCH
@@ -170,3 +171,25 @@ def test_nobody_pays_for_chains_that_nobody_reads(enabled: str, reads: bool, wir
     bus = Bus()
     house = House(bus, parts, MemoryJournal(bus), MemoryLatch(), Unguarded())
     assert (house.chains is not None) == wired
+
+
+def test_the_rank_is_read_from_the_closes_of_earlier_sessions_and_the_close_is_told() -> None:
+    """They are part of what a house is made of, and what a session adds is told when it ends."""
+    closes = [(DAY - timedelta(days), 0.05 + 0.001 * days) for days in range(70, 0, -1)]
+    config = load_config(None, {"filters": []}, environ={})
+    parts = parts_of(config, SOURCE, SESSIONS, "x", iv_closes=IvCloses(closes={"NSE:NIFTY": closes}))
+    house = House(Bus(), parts, MemoryJournal(Bus()), MemoryLatch(), Unguarded())
+    told: list[dict[str, Any]] = []
+    assert house.chain_engine is not None
+    house.chain_engine.on_session_end = lambda histories: told.append({**histories})
+    house.host.start()
+    batch = rows()
+    house.bus.advance(batch.view[AT, 0])
+    house.start()
+    house.bus.feed(batch, 0, batch.rows)
+    assert house.chains is not None
+    view = house.chains.views["NSE:NIFTY"]
+    assert view.sessions == 70
+    assert view.iv_rank is not None
+    house.bus.publish(PhaseChanged(house.bus.now, "NFO", "closed", DAY.isoformat()))
+    assert [one["NSE:NIFTY"].closes[-1][0] for one in told] == [DAY]
