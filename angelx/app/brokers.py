@@ -10,11 +10,13 @@ import structlog
 
 from angelx.adapters.http_transport import HttpTransport
 from angelx.app.config import Config
-from angelx.app.live import Live
+from angelx.app.live import Before, Live
 from angelx.app.session import fee_of
 from angelx.bus.clock import PacedClock, PacingClock, SystemClock
 from angelx.domain.errors import BrokerUnreachable, ConfigInvalid
+from angelx.domain.events import Event
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
+from angelx.domain.ports import BrokerClient
 from angelx.domain.wire import NoAnswer, Transport
 from angelx.market.sessions import Sessions
 
@@ -46,8 +48,8 @@ class VenueTime(msgspec.Struct, frozen=True):
     speed: float
 
 
-async def connect(config: Config, state: Path) -> Live:
-    """Log in at the broker that a configuration names, and choose what is watched.
+async def connect(config: Config, state: Path, before: Before) -> Live:
+    """Log in at the broker that a configuration names, and choose what is watched: what was watched before, if any.
 
     Raises
     ------
@@ -56,7 +58,7 @@ async def connect(config: Config, state: Path) -> Live:
     ConfigInvalid
         A credential is missing, or a symbol is not in the broker's master.
     """
-    return await (_angelone if config.broker == "angelone" else _alpaca)(config, state)
+    return await (_angelone if config.broker == "angelone" else _alpaca)(config, state, before)
 
 
 class _Ways:
@@ -90,6 +92,20 @@ async def _clock(config: Config, transport: Transport) -> PacingClock:
     return clock
 
 
+def _heard(client: BrokerClient) -> list[Event]:
+    """Where reports go until the session is there."""
+    early: list[Event] = []
+    client.on_report = early.append
+    return early
+
+
+async def _held(client: BrokerClient, clock: PacingClock) -> tuple[int, list[tuple[str, int]]]:
+    """Positions before anything is sent, and when they were asked for."""
+    asked_at = clock.now()
+    positions = await client.positions()
+    return asked_at, sorted((report.instrument, report.quantity) for report in positions if report.quantity)
+
+
 def _secret(config: Config, name: str) -> str:
     secret = getattr(config.secrets, name)
     if secret is None:
@@ -102,7 +118,7 @@ def _secret(config: Config, name: str) -> str:
 
 
 # ---------------------------------------------------------------- Angel One
-async def _angelone(config: Config, state: Path) -> Live:
+async def _angelone(config: Config, state: Path, before: Before) -> Live:
     from angelx.adapters.angelone.client import AngelOneClient
     from angelx.adapters.angelone.feed import AngelOneFeed
     from angelx.adapters.angelone.limits import rate_budget
@@ -124,13 +140,17 @@ async def _angelone(config: Config, state: Path) -> Live:
             timeout_s=live.timeout_s,
         )  # fmt: skip
         feed = AngelOneFeed(client, ways.to(ANGELONE["market"]), random)
-        table = InstrumentTable(await _chain(config, await client.instruments(), feed))
+        master = await client.instruments()
+        table = InstrumentTable(before.chosen(master) or await _chain(config, master, feed))
+        client.recall(before.events)
+        early = _heard(client)
         await client.connect(table)
+        asked_at, held = await _held(client, clock)
     except BaseException:
         await ways.close()
         raise
     log.info("broker_connected", broker="angelone", instruments=len(table))
-    return Live("angelone", client, feed, table, range(len(table)), clock, "nbbo", ways.close)
+    return Live("angelone", client, feed, table, range(len(table)), clock, "nbbo", ways.close, early, asked_at, held)
 
 
 async def _chain(config: Config, master: Sequence[Instrument], feed: "AngelOneFeed") -> list[Instrument]:
@@ -154,7 +174,7 @@ async def _chain(config: Config, master: Sequence[Instrument], feed: "AngelOneFe
 
 
 # ---------------------------------------------------------------- Alpaca
-async def _alpaca(config: Config, state: Path) -> Live:
+async def _alpaca(config: Config, state: Path, before: Before) -> Live:
     from angelx.adapters.alpaca.client import AlpacaClient
     from angelx.adapters.alpaca.credentials import Credentials
     from angelx.adapters.alpaca.feed import AlpacaFeed
@@ -170,8 +190,11 @@ async def _alpaca(config: Config, state: Path) -> Live:
             trading, keys, now=clock.now, random=random, cache=state / MASTERS, timeout_s=live.timeout_s,
             fee=fee_of(config, Sessions.load()),
         )  # fmt: skip
-        table = InstrumentTable(_shares(config, await client.instruments()))
+        master = await client.instruments()
+        table = InstrumentTable(before.chosen(master) or _shares(config, master))
+        early = _heard(client)
         await client.connect(table)
+        asked_at, held = await _held(client, clock)
         symbols = {one.id: one.symbol for one in table}
         feed = AlpacaFeed(
             ways.to(ALPACA["stream"]), ways.to(ALPACA["data"]), keys, feed=live.feed, symbol_of=symbols.get,
@@ -181,7 +204,7 @@ async def _alpaca(config: Config, state: Path) -> Live:
         await ways.close()
         raise
     log.info("broker_connected", broker="alpaca", instruments=len(table))
-    return Live("alpaca", client, feed, table, range(len(table)), clock, feed.scope, ways.close)
+    return Live("alpaca", client, feed, table, range(len(table)), clock, feed.scope, ways.close, early, asked_at, held)
 
 
 def _shares(config: Config, master: Sequence[Instrument]) -> list[Instrument]:

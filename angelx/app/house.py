@@ -13,6 +13,7 @@ from angelx.bus.records import Record
 from angelx.bus.service import Service, wire
 from angelx.domain.client_ids import ClientIds
 from angelx.domain.events import (
+    BooksRead,
     CancelRequested,
     EquityMarked,
     Event,
@@ -231,6 +232,7 @@ class House:
         """Be what these records, from a journal's first on, made of an earlier house: State = fold(journal)."""
         last: Record | None = None
         orders: list[Event] = []
+        books: BooksRead | None = None
         signals = 0
         used: list[str] = []
         failed: list[str] = []
@@ -246,6 +248,8 @@ class House:
             if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
                 if event.order in self.router.orders:
                     orders.append(event)
+            elif isinstance(event, BooksRead):
+                books = books or event
             elif isinstance(event, Signal):
                 signals = event.signal
                 asked[signals] = event
@@ -256,7 +260,7 @@ class House:
         if last is None:
             return
         self.bus.resume(last.seq, last.row, last.event.at)
-        self.exchange.restore(orders)
+        self.exchange.restore(orders if books is None else [books, *orders])
         held = [
             PositionChanged(last.event.at, p.instrument, p.strategy, p.quantity, p.cost, 0)
             for p in self.ledger.positions.values()

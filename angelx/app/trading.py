@@ -133,6 +133,8 @@ class TradingSession:
             key=journal_key(config),
         )
         self.link = BrokerLink(self.bus, live.client, LatchedSends(self.latch)) if live else None
+        if live and self.link:
+            self.link.begin(live.early, live.asked_at, live.held)
         self.house = House(self.bus, parts, self.journal, self.latch, self.guard, link=self.link)
         self.house.learner.on_learned = lambda tuning: keep_tuning(state.path, tuning)
         self.differential = Differential(len(self.source.instruments), tick_sizes(self.source))

@@ -6,7 +6,7 @@ driver empties between two inputs. What a report says twice, or says of orders t
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -41,6 +41,9 @@ DOUBT_LOOKS_S: Final = (10.0, 13.5)
 """After a send without an answer the books are read so much later: twice, more than three seconds apart (SPEC 6.2)."""
 BOOKS_FAILED: Final = 3
 """Reads that may fail in turn before a person hears of it."""
+READ_AGAIN_S: Final = 1.0
+READ_AGAIN_MOST_S: Final = 10.0
+"""Least pause after a failed read, times the failures in turn, up to the second."""
 BASELINE: Final = "baseline"
 """Who says what was held before us: it follows from the books, and is no input as what the link itself says."""
 BARRED_LATE: Final = "kill_switch_late"
@@ -77,7 +80,10 @@ class RecordedLink:
         """Nothing leaves."""
 
     def restore(self, events: Iterable[Event]) -> None:
-        """Nothing: the broker knows what became of orders, and says so when it is asked."""
+        """What was held before the first order; the broker knows what became of orders, and says so when asked."""
+        first = next((event for event in events if isinstance(event, BooksRead)), None)
+        if first is not None:
+            self._baseline = dict(first.held)
 
     def ask(self) -> bool:
         """They come as `BooksRead`."""
@@ -135,10 +141,16 @@ class BrokerLink(RecordedLink):
         self._entries: deque[OrderApproved] = deque()
         self._woken = asyncio.Event()
         self._wanted = asyncio.Event()
+        self._reading = False
         self._foreign: set[str] = set()
         client.on_report = self._arrived
         client.on_state = self._state
         client.last_look = latch.bars
+
+    def begin(self, early: Sequence[Event], asked_at: int, held: Sequence[tuple[str, int]]) -> None:
+        """What was reported and held before there was a session: the first that it hears, ahead of any order."""
+        self._inbox += early
+        self._inbox.append(BooksRead(0, asked_at, (), tuple(held)))
 
     # ------------------------------------------------------------ the broker port
     def submit(self, order: OrderApproved) -> None:
@@ -156,8 +168,9 @@ class BrokerLink(RecordedLink):
         self._woken.set()
 
     def ask(self) -> bool:
-        """Have the books read; they come as `BooksRead`."""
-        self._wanted.set()
+        """Have the books read; they come as `BooksRead`. While they are being read, that read is the answer."""
+        if not self._reading:
+            self._wanted.set()
         return False
 
     # ------------------------------------------------------------ the driver's side
@@ -262,6 +275,7 @@ class BrokerLink(RecordedLink):
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            self._reading = True
             asked_at = self._bus.now
             try:
                 orders = await self._client.order_book()
@@ -271,7 +285,10 @@ class BrokerLink(RecordedLink):
                 log.warning("books_not_read", why=str(error), failed=failed)
                 if failed == BOOKS_FAILED:
                     self._arrived(IncidentReported(0, self.name, f"books cannot be read: {error}"))
+                await asyncio.sleep(min(READ_AGAIN_S * failed, READ_AGAIN_MOST_S))
                 continue
+            finally:
+                self._reading = False
             failed = 0
             known = {report.order for report in orders}
             ours = tuple(
