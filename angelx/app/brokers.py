@@ -1,9 +1,11 @@
 """Brokers put together: transports, session, client and feed, and the instruments chosen from the broker's master."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -17,6 +19,7 @@ from angelx.domain.errors import BrokerUnreachable, ConfigInvalid
 from angelx.domain.events import Event
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import BrokerClient
+from angelx.domain.scalars import NS
 from angelx.domain.wire import NoAnswer, Transport
 from angelx.market.sessions import Sessions
 
@@ -37,6 +40,8 @@ ALPACA: Final = {
     "data": "https://data.alpaca.markets",
     "stream": "https://stream.data.alpaca.markets",
 }
+OFF_S: Final = 0.5
+"""Seconds of the host that our time may be ahead of a venue's."""
 MASTERS: Final = "instruments"
 """Folder of instrument masters in the state directory."""
 
@@ -82,14 +87,34 @@ class _Ways:
 async def _clock(config: Config, transport: Transport) -> PacingClock:
     if config.live.clock == "host":
         return SystemClock()
-    try:
-        answer = await transport.request("GET", "/venue/clock", headers={}, timeout_s=config.live.timeout_s)
-        time = msgspec.json.decode(answer.body, type=VenueTime)
-    except (NoAnswer, msgspec.DecodeError) as error:
-        raise BrokerUnreachable(f"live.clock: {config.live.base_url} says no venue time: {error}") from error
+    time = await _venue_time(config, transport)
     clock = PacedClock(time.now, time.speed)
     clock.now()
     return clock
+
+
+async def _venue_time(config: Config, transport: Transport) -> VenueTime:
+    try:
+        answer = await transport.request("GET", "/venue/clock", headers={}, timeout_s=config.live.timeout_s)
+        return msgspec.json.decode(answer.body, type=VenueTime)
+    except (NoAnswer, msgspec.DecodeError) as error:
+        raise BrokerUnreachable(f"live.clock: {config.live.base_url} says no venue time: {error}") from error
+
+
+def _keeper(config: Config, transport: Transport, clock: PacingClock) -> Callable[[], Coroutine[Any, Any, None]] | None:
+    """Asks a venue for its time once a second: it stands still while the venue is down."""
+    if not isinstance(clock, PacedClock):
+        return None
+
+    async def keep_time() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            with suppress(BrokerUnreachable):
+                time = await _venue_time(config, transport)
+                if clock.now() - time.now > int(OFF_S * time.speed * NS):
+                    clock.wait_for(time.now)
+
+    return keep_time
 
 
 def _heard(client: BrokerClient) -> list[Event]:
@@ -150,7 +175,10 @@ async def _angelone(config: Config, state: Path, before: Before) -> Live:
         await ways.close()
         raise
     log.info("broker_connected", broker="angelone", instruments=len(table))
-    return Live("angelone", client, feed, table, range(len(table)), clock, "nbbo", ways.close, early, asked_at, held)
+    return Live(
+        "angelone", client, feed, table, range(len(table)), clock, "nbbo", ways.close, early, asked_at, held,
+        _keeper(config, rest, clock),
+    )  # fmt: skip
 
 
 async def _chain(config: Config, master: Sequence[Instrument], feed: "AngelOneFeed") -> list[Instrument]:
@@ -204,7 +232,10 @@ async def _alpaca(config: Config, state: Path, before: Before) -> Live:
         await ways.close()
         raise
     log.info("broker_connected", broker="alpaca", instruments=len(table))
-    return Live("alpaca", client, feed, table, range(len(table)), clock, feed.scope, ways.close, early, asked_at, held)
+    return Live(
+        "alpaca", client, feed, table, range(len(table)), clock, feed.scope, ways.close, early, asked_at, held,
+        _keeper(config, trading, clock),
+    )  # fmt: skip
 
 
 def _shares(config: Config, master: Sequence[Instrument]) -> list[Instrument]:

@@ -232,7 +232,6 @@ class House:
         """Be what these records, from a journal's first on, made of an earlier house: State = fold(journal)."""
         last: Record | None = None
         orders: list[Event] = []
-        books: BooksRead | None = None
         signals = 0
         used: list[str] = []
         failed: list[str] = []
@@ -245,11 +244,8 @@ class House:
             self.learner.restore(event)
             if isinstance(event, OrderApproved | SignalRefused):
                 self._restore_guard(event, asked.pop(event.signal, None))
-            if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
-                if event.order in self.router.orders:
-                    orders.append(event)
-            elif isinstance(event, BooksRead):
-                books = books or event
+            if self._is_for_broker(event):
+                orders.append(event)
             elif isinstance(event, Signal):
                 signals = event.signal
                 asked[signals] = event
@@ -260,7 +256,7 @@ class House:
         if last is None:
             return
         self.bus.resume(last.seq, last.row, last.event.at)
-        self.exchange.restore(orders if books is None else [books, *orders])
+        self.exchange.restore(orders)
         held = [
             PositionChanged(last.event.at, p.instrument, p.strategy, p.quantity, p.cost, 0)
             for p in self.ledger.positions.values()
@@ -272,6 +268,12 @@ class House:
             self.host.hold(order.strategy, order.instrument, order.signal)
         self.safe_exit.restore(failed)
         self._restore_chains(held, working)
+
+    def _is_for_broker(self, event: Event) -> bool:
+        """Books of a real broker, and what became of orders of ours."""
+        if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
+            return event.order in self.router.orders
+        return isinstance(event, BooksRead)
 
     def _restore_chains(self, held: Sequence[PositionChanged], working: Sequence[OrderApproved]) -> None:
         """What is held or works is computed first."""

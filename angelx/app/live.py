@@ -58,6 +58,8 @@ class Live:
         What is watched, `places` of it in order of importance.
     release
         Lets connections go at the very end.
+    keep_time
+        Follows the clock of a venue that may have stood still; `None` where time is the host's.
     early
         What the broker reported before there was anybody to hear it.
     asked_at, held
@@ -77,10 +79,12 @@ class Live:
         early: Sequence[Event] = (),
         asked_at: int = 0,
         held: Sequence[tuple[str, int]] = (),
+        keep_time: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.name, self.client, self.feed, self.table, self.places = name, client, feed, table, places
         self.clock, self.scope, self.release = clock, scope, release
         self.early, self.asked_at, self.held = early, asked_at, held
+        self.keep_time = keep_time
 
 
 class LiveSource:

@@ -354,7 +354,8 @@ class TradingSession:
             await live.feed.subscribe(live.table, live.places)
             await live.feed.run()
 
-        return [Task("broker_link", link.run), Task("market_feed", watch)]
+        keeper = [Task("venue_time", live.keep_time, restart=True)] if live.keep_time is not None else []
+        return [Task("broker_link", link.run), Task("market_feed", watch), *keeper]
 
     async def _write_capture(self) -> None:
         """Ticks are written beside the loop, never on it; what cannot be written ends the session loudly."""

@@ -67,6 +67,8 @@ class RecordedLink:
         self._baseline: dict[str, int] | None = None
         self._held: dict[str, int] = {}
         self._known: frozenset[str] = frozenset()
+        self._told: set[str] = set()
+        """Executions that the stream has heard of."""
         self.asked_at = 0
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
@@ -81,9 +83,11 @@ class RecordedLink:
 
     def restore(self, events: Iterable[Event]) -> None:
         """What was held before the first order; the broker knows what became of orders, and says so when asked."""
-        first = next((event for event in events if isinstance(event, BooksRead)), None)
-        if first is not None:
-            self._baseline = dict(first.held)
+        for event in events:
+            if isinstance(event, BooksRead) and self._baseline is None:
+                self._baseline = dict(event.held)
+            elif isinstance(event, OrderFilled):
+                self._told.add(event.execution)
 
     def ask(self) -> bool:
         """They come as `BooksRead`."""
@@ -197,7 +201,11 @@ class BrokerLink(RecordedLink):
             return False
         if isinstance(event, OrderAccepted):
             return not order.answered
-        return isinstance(event, OrderFilled) or order.state in LIVE
+        if isinstance(event, OrderEnded):
+            return order.state in LIVE
+        is_new = event.execution not in self._told
+        self._told.add(event.execution)
+        return is_new
 
     def _arrived(self, event: Event) -> None:
         self._inbox.append(event)

@@ -231,6 +231,7 @@ def parts_of(folder: Path) -> list[Path]:
 
 
 def instruments_of(folder: Path) -> list[Instrument]:
+    """The instrument table of one day's folder."""
     path = folder / INSTRUMENTS
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Instrument])

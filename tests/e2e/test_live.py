@@ -1,0 +1,108 @@
+"""Both brokers traded at once by one daemon at a venue on real sockets, through kills of either and through faults.
+
+At the end both sides say the same: orders, fills, positions; and the journals decide everything again.
+"""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.live_rig import BROKERS, HALTED, Rig, agree, proven
+from tests.e2e.program import until
+
+pytestmark = pytest.mark.slow
+ORDERS = 12
+"""Of each book, before something happens and after it."""
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_both_brokers_at_once(rig: Rig) -> None:
+    rig.start_venue()
+    rig.start_daemon()
+    rig.trade(2 * ORDERS)
+    rig.settle()
+    books = rig.end_daemon(code=HALTED)
+    counts = agree(rig)
+    assert min(counts.values()) >= 2 * ORDERS
+    for broker in BROKERS:
+        assert books[broker]["level"] == "halt"
+        assert books[broker]["fills"] > ORDERS
+    proven(rig)
+
+
+def test_the_venue_is_killed_and_comes_back(rig: Rig) -> None:
+    rig.start_venue()
+    rig.start_daemon()
+    rig.trade(ORDERS)
+    rig.kill(rig.venue)
+    until(lambda: all(is_barred(rig, broker) for broker in BROKERS))
+    rig.start_venue("--resume")
+    rig.trade(ORDERS)
+    rig.settle()
+    rig.end_daemon(code=HALTED)
+    agree(rig)
+    proven(rig)
+
+
+def is_barred(rig: Rig, broker: str) -> bool:
+    return any(
+        change["state"] == "recovering" and change["service"] in ("broker_link", "market_feed")
+        for change in rig.of(broker, "HealthChanged")
+    )
+
+
+def test_the_daemon_is_killed_and_comes_back(rig: Rig) -> None:
+    rig.start_venue()
+    rig.start_daemon()
+    rig.trade(ORDERS)
+    rig.kill(rig.daemon)
+    rig.start_daemon()
+    rig.trade(ORDERS)
+    rig.settle()
+    rig.end_daemon(signal.SIGINT, code=HALTED)
+    agree(rig)
+    for broker in BROKERS:
+        assert [start["resumed"] for start in rig.of(broker, "SessionStarted")] == [False, True]
+    proven(rig)
+
+
+PLACES = {"angelone": "*/placeOrder", "alpaca": "/v2/orders"}
+
+
+def test_everything_goes_wrong(rig: Rig) -> None:
+    rig.start_venue()
+    rig.start_daemon()
+    rig.trade(4)
+    for broker in BROKERS:
+        where = PLACES[broker]
+        rig.fault(what="lost_reply", server=broker, where=where, method="POST", times=2)
+        rig.fault(what="status", server=broker, where=where, method="POST", status=503, after=3, times=1, done=True)
+        rig.fault(what="status", server=broker, where=where, method="POST", status=429, after=4, times=1)
+        rig.fault(what="duplicate", server=broker, rate=0.3)
+        rig.fault(what="reorder", server=broker, rate=0.2)
+        rig.fault(what="slow_reply", server=broker, rate=0.1, delay_s=0.3)
+    rig.fault(what="status", server="angelone", status=403, rate=0.05,
+              body="Access denied because of exceeding access rate")  # fmt: skip
+    rig.trade(6)
+    rig.fault(what="token_expiry", server="angelone")
+    rig.fault(what="disconnect")
+    rig.trade(4)
+    rig.fault(what="mute", for_s=2)
+    rig.trade(4, 90)
+    happened = rig.happened()
+    assert {"lost_reply", "status", "duplicate", "reorder", "disconnect", "token_expiry"} <= set(+happened), happened
+    rig.end_faults()
+    rig.settle()
+    rig.end_daemon(code=HALTED)
+    agree(rig)
+    proven(rig)
