@@ -221,6 +221,6 @@ def test_a_stream_that_never_says_anything_is_given_up(tmp_path: Path) -> None:
         pair.line.menu.add(Fault(what="mute", where=STREAM, for_s=20))
         async with streaming(pair):
             assert asyncio.get_running_loop().time() > 20
-            assert pair.line.count(STREAM) >= 3
+            assert pair.line.count(STREAM) >= 2
 
     play(tmp_path, scenario)

@@ -60,8 +60,11 @@ _TYPE_SHIFT: Final = 55
 """16 digits fit below it, a byte above."""
 
 
+Cells = NDArray[np.int64]
+
+
 @nb.njit(cache=True, nogil=True)
-def _i64(raw: NDArray[np.uint8], at: int) -> int:
+def _i64(raw: bytes, at: int) -> int:
     value = np.uint64(0)
     for byte in range(8):
         value |= np.uint64(raw[at + byte]) << np.uint64(8 * byte)
@@ -69,7 +72,7 @@ def _i64(raw: NDArray[np.uint8], at: int) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
-def _i32(raw: NDArray[np.uint8], at: int) -> int:
+def _i32(raw: bytes, at: int) -> int:
     value = np.uint32(0)
     for byte in range(4):
         value |= np.uint32(raw[at + byte]) << np.uint32(8 * byte)
@@ -88,7 +91,7 @@ def _price(wire: int, exchange_type: int) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
-def _key(raw: NDArray[np.uint8], start: int) -> int:
+def _key(raw: bytes, start: int) -> int:
     """Exchange type and token as one number; -1 where the token is none."""
     token, digits = 0, 0
     for at in range(start + _TOKEN_AT, start + _TOKEN_END):
@@ -105,11 +108,11 @@ def _key(raw: NDArray[np.uint8], start: int) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
-def _slot(keys: NDArray[np.int64], key: int) -> int:
+def _slot(slots: Cells, key: int) -> int:
     """Where a key is, or would be, in the open hash table."""
-    mask = keys.shape[0] - 1
+    mask = slots.shape[0] - 1
     slot = ((key * _HASH) >> 20) & mask
-    while keys[slot] != key and keys[slot] != -1:  # A set of the two would be built each time.
+    while slots[slot, 0] != key and slots[slot, 0] != -1:  # A set of the two would be built each time.
         slot = (slot + 1) & mask
     return int(slot)
 
@@ -120,7 +123,7 @@ def _is_sane(value: int) -> bool:
 
 
 @nb.njit(cache=True, nogil=True)
-def _take_depth_5(raw: NDArray[np.uint8], start: int, kind: int, row: NDArray[np.int64]) -> int:
+def _take_depth_5(raw: bytes, start: int, kind: int, row: Cells) -> int:
     """The first buy and the first sell of the best five into the row."""
     bid, bid_size, ask, ask_size = 0, 0, 0, 0
     has_bid, has_ask = False, False
@@ -142,7 +145,7 @@ def _take_depth_5(raw: NDArray[np.uint8], start: int, kind: int, row: NDArray[np
 
 
 @nb.njit(cache=True, nogil=True)
-def _take_depth_20(raw: NDArray[np.uint8], start: int, kind: int, row: NDArray[np.int64]) -> int:
+def _take_depth_20(raw: bytes, start: int, kind: int, row: Cells) -> int:
     """The first of twenty buys and sells into the row."""
     bid_size, bid = _i32(raw, start + 43), _i32(raw, start + 47)
     ask_size, ask = _i32(raw, start + 243), _i32(raw, start + 247)
@@ -154,7 +157,7 @@ def _take_depth_20(raw: NDArray[np.uint8], start: int, kind: int, row: NDArray[n
 
 
 @nb.njit(cache=True, nogil=True)
-def _take(raw: NDArray[np.uint8], start: int, row: NDArray[np.int64], last: NDArray[np.int64]) -> int:  # noqa: PLR0911
+def _take(raw: bytes, start: int, row: Cells, last: Cells) -> int:  # noqa: PLR0911
     """One packet whose length is right into `row`, which begins as a copy of `last`; why not, or `_TAKEN`."""
     mode, kind = int(raw[start]), int(raw[start + 1])
     has_sequence = mode != DEPTH_20
@@ -189,7 +192,7 @@ def _take(raw: NDArray[np.uint8], start: int, row: NDArray[np.int64], last: NDAr
 
 
 @nb.njit(cache=True, nogil=True)
-def _why_not(raw: NDArray[np.uint8], start: int, length: int) -> int:
+def _why_not(raw: bytes, start: int, length: int) -> int:
     """What is wrong with the frame of a packet, or `_TAKEN`."""
     if length < 1:
         return _LENGTH
@@ -201,46 +204,48 @@ def _why_not(raw: NDArray[np.uint8], start: int, length: int) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
-def _decode(
-    raw: NDArray[np.uint8],
-    lengths: NDArray[np.int64],
-    at: int,
-    keys: NDArray[np.int64],
-    places: NDArray[np.int64],
-    states: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    table: Table,
+def _decode_at(
+    raw: bytes, start: int, length: int, at: int, slots: Cells, states: Cells, table: Table, row: int
 ) -> int:
+    """One packet into a row of the table; 1 where it was taken, 0 where it was counted."""
+    why, counts = _why_not(raw, start, length), states[-1]
+    if why != _TAKEN:
+        counts[why] += 1
+        return 0
+    key = _key(raw, start)
+    slot = _slot(slots, key) if key >= 0 else 0
+    if key < 0 or slots[slot, 0] != key:
+        counts[_TOKEN if key < 0 else _UNKNOWN] += 1
+        return 0
+    last, new = states[slots[slot, 1]], states[-2]
+    for field in range(_WIDTH):
+        new[field] = last[field]
+    why = _take(raw, start, new, last)
+    if why != _TAKEN:
+        counts[why] += 1
+        return 0
+    for field in range(_WIDTH):
+        last[field] = new[field]
+    for field in range(FIELDS):
+        table[field, row] = new[field]
+    table[AT, row] = at
+    return 1
+
+
+@nb.njit(cache=True, nogil=True)
+def _decode(raw: bytes, lengths: Cells, at: int, slots: Cells, states: Cells, table: Table) -> int:
     """All packets into the table; how many rows came of it."""
     rows, start = 0, 0
-    row = np.zeros(_WIDTH, np.int64)
-    last = states[0]
     for packet in range(lengths.shape[0]):
-        length = lengths[packet]
-        why, begin = _why_not(raw, start, length), start
-        start += length
-        if why == _TAKEN:
-            key = _key(raw, begin)
-            slot = _slot(keys, key) if key >= 0 else 0
-            if key < 0:
-                why = _TOKEN
-            elif keys[slot] != key:
-                why = _UNKNOWN
-            else:
-                last = states[places[slot]]
-                for field in range(_WIDTH):
-                    row[field] = last[field]
-                why = _take(raw, begin, row, last)
-        if why != _TAKEN:
-            counts[why] += 1
-            continue
-        for field in range(_WIDTH):
-            last[field] = row[field]
-        for field in range(FIELDS):
-            table[field, rows] = row[field]
-        table[AT, rows] = at
-        rows += 1
+        rows += _decode_at(raw, start, lengths[packet], at, slots, states, table, rows)
+        start += lengths[packet]
     return rows
+
+
+@nb.njit(cache=True, nogil=True)
+def _decode_one(raw: bytes, at: int, slots: Cells, states: Cells, table: Table) -> int:
+    """One packet, without an array of lengths: half the way of a lone packet is its arguments."""
+    return _decode_at(raw, 0, len(raw), at, slots, states, table, 0)
 
 
 class PacketDecoder:
@@ -261,37 +266,35 @@ class PacketDecoder:
 
     def __init__(self, tokens: Mapping[tuple[int, str], int], places: int) -> None:
         size = 1 << max((2 * len(tokens)).bit_length(), 4)
-        self._keys = np.full(size, -1, np.int64)
-        self._places = np.zeros(size, np.int64)
-        self._states = np.zeros((places, _WIDTH), np.int64)
-        self._states[:, INSTRUMENT] = np.arange(places)
-        self._counts = np.zeros(len(REASONS), np.int64)
-        self._one = np.zeros(1, np.int64)
+        self._slots = np.full((size, 2), -1, np.int64)
+        """Key and place, an open hash table."""
+        self._states = np.zeros((places + 2, _WIDTH), np.int64)
+        """The last row of each instrument and its sequence number; then room for one, and the counts of refusals."""
+        self._states[:places, INSTRUMENT] = np.arange(places)
         self.new_connection()
         for (exchange_type, token), place in tokens.items():
             is_number = token.isascii() and token.isdecimal() and len(token) <= _MOST_DIGITS
             if not is_number or not 0 <= exchange_type < 1 << 8:
                 raise ValueError(f"exchange type {exchange_type}, token {token!r}: not what the wire can carry")
             key = exchange_type << _TYPE_SHIFT | int(token)
-            slot = int(_slot(self._keys, key))
-            self._keys[slot], self._places[slot] = key, place
+            self._slots[_slot(self._slots, key)] = key, place
         self.decode((), 0)  # Compiles or loads now, not at the first tick.
+        _decode_one(b"\0", 0, self._slots, np.zeros_like(self._states[:2]), np.empty((FIELDS, 1), np.int64))
 
     def decode(self, packets: Sequence[bytes], at: int) -> TickBatch:
         """Rows of the packets that are sound, in their order, received at `at` (ns); the others are counted."""
-        if len(packets) == 1:
-            whole, lengths = packets[0], self._one
-            lengths[0] = len(whole)
+        count = len(packets)
+        table: Table = np.empty((FIELDS, count), np.int64)
+        if count == 1:
+            rows = _decode_one(packets[0], at, self._slots, self._states, table)
         else:
-            whole, lengths = b"".join(packets), np.fromiter(map(len, packets), np.int64, len(packets))
-        raw = np.frombuffer(whole, np.uint8)
-        table: Table = np.empty((FIELDS, len(packets)), np.int64)
-        rows = _decode(raw, lengths, at, self._keys, self._places, self._states, self._counts, table)
-        return TickBatch(table if rows == len(packets) else np.ascontiguousarray(table[:, :rows]))
+            lengths = np.fromiter(map(len, packets), np.int64, count)
+            rows = _decode(b"".join(packets), lengths, at, self._slots, self._states, table)
+        return TickBatch(table if rows == count else np.ascontiguousarray(table[:, :rows]))
 
     def new_connection(self) -> None:
         """Sequence numbers begin anew: what comes next is newer than everything seen."""
-        self._states[:, _SEQUENCE] = _NEVER
+        self._states[:-2, _SEQUENCE] = _NEVER
 
     def restore(self, place: int, cells: Mapping[int, int], at: int) -> TickBatch | None:
         """One row from what REST knows of an instrument (by field), received at `at`; `None` where we know newer."""
@@ -310,7 +313,7 @@ class PacketDecoder:
     @property
     def refused(self) -> dict[str, int]:
         """Packets not taken, by reason."""
-        return {name: int(count) for name, count in zip(REASONS, self._counts, strict=True) if count}
+        return {name: int(count) for name, count in zip(REASONS, self._states[-1], strict=False) if count}
 
 
 def field_cells(**cells: int) -> dict[int, int]:
