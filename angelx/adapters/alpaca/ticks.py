@@ -5,7 +5,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numba as nb
@@ -36,11 +36,11 @@ QUOTE: Final = 0
 TRADE: Final = 1
 VOLUME_ONLY: Final = 2
 """A trade that counts towards the volume, but whose price is not the market's."""
-RECORD: Final = np.dtype(
-    [("place", "i8"), ("kind", "i8"), ("time", "i8"), ("at", "i8"), ("prices", "f8", 2), ("sizes", "f8", 2)]
-)
-"""One message: prices are bid and ask, or the trade's and 0; sizes likewise."""
+_WIDTH: Final = 8
+"""Words of one message: place, kind, time, arrival as integers; two prices and two sizes as doubles, of which a trade
+leaves the second ones empty."""
 _PACK: Final = struct.Struct("<qqqqdddd").pack_into
+_UNSIGNED: Final = struct.Struct(">Q").unpack
 
 MOST_PRICE: Final = 1e8
 """Above this a double no longer holds four decimals for certain."""
@@ -50,7 +50,7 @@ prior reference, contingent … (CTA and UTP plans, sale condition guidelines; f
 NOT_VOLUME: Final = frozenset("MQ9")
 """Official opens and closes repeat trades that were reported before."""
 
-_SIZE: Final = RECORD.itemsize
+_SIZE: Final = 8 * _WIDTH
 _FIRST_ROOM: Final = 1_024
 _INEXACT: Final = -(2**62)
 _DECIMALS_SEEN: Final = 1e-3
@@ -58,24 +58,25 @@ _EXT_TIMESTAMP: Final = -1
 
 
 @nb.njit(cache=True, nogil=True)
-def _scale(prices: NDArray[np.float64], scaled: NDArray[np.int64]) -> int:
+def _scale(numbers: NDArray[np.float64], rows: int, prices: NDArray[np.int64]) -> int:
     """Prices as 1/10,000; returns how many have more than four decimals: those cells hold `_INEXACT`."""
     inexact = 0
-    for row in range(prices.shape[0]):
+    for row in range(rows):
         for column in range(2):
-            exact = prices[row, column] * SCALE
+            exact = numbers[row, 4 + column] * SCALE
             whole = np.rint(exact)
             if abs(exact - whole) > _DECIMALS_SEEN:
-                scaled[row, column] = _INEXACT
+                prices[row, column] = _INEXACT
                 inexact += 1
             else:
-                scaled[row, column] = np.int64(whole)
+                prices[row, column] = np.int64(whole)
     return inexact
 
 
 @nb.njit(cache=True, nogil=True)
 def _apply(
-    records: Any,
+    words: NDArray[np.int64],
+    numbers: NDArray[np.float64],
     prices: NDArray[np.int64],
     units: NDArray[np.int64],
     since: NDArray[np.int64],
@@ -87,22 +88,22 @@ def _apply(
     What is not newer than `since[QUOTE or TRADE, instrument]` is in a snapshot already and makes none.
     """
     rows = 0
-    for row in range(records.shape[0]):
-        record = records[row]
-        if record.time <= since[min(record.kind, TRADE), record.place]:
+    for row in range(out.shape[1]):
+        place, kind, time = words[row, 0], words[row, 1], words[row, 2]
+        if time <= since[min(kind, TRADE), place]:
             continue
-        cell = cells[record.place]
-        lot = units[record.place]
-        if record.kind == QUOTE:
+        cell = cells[place]
+        lot = units[place]
+        size = np.int64(numbers[row, 6]) * lot
+        if kind == QUOTE:
             cell[BID], cell[ASK] = prices[row, 0], prices[row, 1]
-            cell[BID_SIZE] = np.int64(record.sizes[0]) * lot
-            cell[ASK_SIZE] = np.int64(record.sizes[1]) * lot
+            cell[BID_SIZE], cell[ASK_SIZE] = size, np.int64(numbers[row, 7]) * lot
         else:
-            if record.kind == TRADE:
+            if kind == TRADE:
                 cell[LAST] = prices[row, 0]
-            cell[VOLUME] = max(cell[VOLUME] + np.int64(record.sizes[0]) * lot, 0)
-        cell[EXCHANGE_AT] = record.time
-        cell[AT] = record.at
+            cell[VOLUME] = max(cell[VOLUME] + size, 0)
+        cell[EXCHANGE_AT] = time
+        cell[AT] = words[row, 3]
         for field in range(FIELDS):
             out[field, rows] = cell[field]
         rows += 1
@@ -160,8 +161,9 @@ class TickColumns:
         """Newest exchange time seen, ns."""
         self._symbols = dict(symbols)
         self._most_rows = most_rows
-        self._room = bytearray(_FIRST_ROOM * RECORD.itemsize)
         self._rows = 0
+        self._room = bytearray()
+        self._make_room(_FIRST_ROOM)
         self._units = np.array([i.lot_size if i.kind is Kind.OPTION else 1 for i in table], np.int64)
         self.cells: Table = np.zeros((max(len(table), 1), FIELDS), np.int64)
         """The last row of every instrument, shape (instruments, FIELDS)."""
@@ -220,14 +222,26 @@ class TickColumns:
             return
         try:
             exchange_at = instant_of(time) if type(time) is str else _extension(time)  # type: ignore[arg-type]
+            if exchange_at > self.newest:  # noqa: PLR1730 - the call costs 0.1 us
+                self.newest = exchange_at
         except ValueError:
             self.refused["bad_time"] += 1
             return
-        offset = self._rows * _SIZE
-        if offset == len(self._room):
-            self._room = self._room + bytes(offset)  # A batch may still look at the old one.
-        _PACK(self._room, offset, place, kind, exchange_at, at, bid, ask, bid_size, ask_size)
-        self._rows += 1
+        rows = self._rows
+        if rows == self._capacity:
+            self._make_room(2 * rows)
+        _PACK(self._room, rows * _SIZE, place, kind, exchange_at, at, bid, ask, bid_size, ask_size)
+        self._rows = rows + 1
+
+    def _make_room(self, rows: int) -> None:
+        """Room for so many messages; those that wait are kept."""
+        room = bytearray(rows * _SIZE)
+        if self._rows:
+            room[: self._rows * _SIZE] = self._room
+        self._room, self._capacity = room, rows
+        self._words = np.frombuffer(room, np.int64).reshape(rows, _WIDTH)
+        self._numbers = np.frombuffer(room, np.float64).reshape(rows, _WIDTH)
+        self._prices = np.empty((rows, 2), np.int64)
 
     def _salvage(self, frame: str | bytes, *, msgpack: bool) -> list[wire.AnyMessage]:
         """The good messages of a frame that as a whole does not decode."""
@@ -264,15 +278,12 @@ class TickColumns:
         rows = self._rows
         if not rows:
             return None
-        records = np.frombuffer(self._room, RECORD, rows)
-        prices = np.empty((rows, 2), np.int64)
-        if _scale(records["prices"], prices):
-            self._round(records["prices"], prices)
+        if _scale(self._numbers, rows, self._prices):
+            self._round(rows)
         table = np.empty((FIELDS, rows), np.int64)
-        made = _apply(records, prices, self._units, self._since, self.cells, table)
+        made = _apply(self._words, self._numbers, self._prices, self._units, self._since, self.cells, table)
         self._rows = 0
         self.received += rows
-        self.newest = max(self.newest, int(records["time"].max()))
         if made < rows:
             self.repeated += rows - made
             table, rows = np.ascontiguousarray(table[:, :made]), made
@@ -283,10 +294,10 @@ class TickColumns:
             self.conflated += rows - table.shape[1]
         return TickBatch(table)
 
-    def _round(self, sent: NDArray[np.float64], prices: NDArray[np.int64]) -> None:
+    def _round(self, rows: int) -> None:
         """More than four decimals: the shortest text of the double is the text that was sent (up to 15 digits)."""
-        for row, column in zip(*np.nonzero(prices == _INEXACT), strict=True):
-            prices[row, column] = exact_price(float(sent[row, column]))
+        for row, column in zip(*np.nonzero(self._prices[:rows] == _INEXACT), strict=True):
+            self._prices[row, column] = exact_price(float(self._numbers[row, 4 + column]))
             self.rounded += 1
 
     def seed(self, place: int, columns: Mapping[int, int], *, quoted_at: int, traded_at: int) -> None:
@@ -345,7 +356,7 @@ def _extension(time: Ext) -> int:
     data: bytes = time.data  # type: ignore[assignment]  # the decoder makes bytes
     if time.code != _EXT_TIMESTAMP or len(data) not in (4, 8, 12):
         raise ValueError("not a timestamp")
-    bits = int.from_bytes(data, "big")
+    bits: int = _UNSIGNED(data)[0] if len(data) == 8 else int.from_bytes(data, "big")
     if len(data) == 8:
         seconds, fraction = bits & 0x3_FFFF_FFFF, bits >> 34
     elif len(data) == 4:
