@@ -6,7 +6,9 @@ from typing import Final
 
 from angelx.bench.rows import Row
 
-_MODULES: Final = {"bus": "bus", "tick-to-order": "tick_to_order", "replay": "replay", "journal": "journal"}
+_MODULES: Final = {
+    "bus": "bus", "tick-to-order": "tick_to_order", "replay": "replay", "journal": "journal", "wire": "wire",
+}  # fmt: skip
 
 
 def _runner(module: str) -> Callable[[], Sequence[Row]]:

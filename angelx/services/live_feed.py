@@ -54,6 +54,11 @@ class LiveFeed(DataFeed):
         feed.on_state = self._state
         link.on_arrival = self._woken.set
 
+    @property
+    def waiting(self) -> int:
+        """Batches that came and are not in the stream yet."""
+        return len(self._tables)
+
     def _arrived(self, batch: TickBatch) -> None:
         self._tables.append(batch.table)
         self._woken.set()
