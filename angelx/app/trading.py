@@ -456,6 +456,7 @@ class TradingSession:
             "pnl": ledger.cash + value - house.parts.capital,
             "restarts": self.supervisor.restarts,
             "tick_age_s": round((self.now() - bus.row_at) / 1e9, 3) if bus.row_at else None,
+            "feed": self.feed.figures(),
             "mailboxes": {house.announcer.name: house.announcer.mailbox.depth},
             "loop_lag_p99_ms": self.loop_lag.percentile(99.0) / 1e6 if self.loop_lag.count else None,
             "pid_token": self.state.token,

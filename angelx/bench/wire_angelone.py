@@ -43,7 +43,8 @@ def _batches() -> list[list[bytes]]:
         price = random.randrange(5_000, 50_000)
         quote = Quote(
             2, str(40_000 + number % INSTRUMENTS).encode(), last=price, volume=75 * number,
-            at_ms=1_756_441_800_000 + number, interest=75 * random.randrange(10_000), buys=[(price - 5 * n, 75 * n, n) for n in range(1, 6)],
+            at_ms=1_756_441_800_000 + number, interest=75 * random.randrange(10_000),
+            buys=[(price - 5 * n, 75 * n, n) for n in range(1, 6)],
             sells=[(price + 5 * n, 75 * n, n) for n in range(1, 6)],
         )  # fmt: skip
         made.append(packet(quote, SNAP_QUOTE, number, 0))

@@ -37,7 +37,9 @@ class PingPong(Strategy):
             _ = self.desk.flat(place) if self.desk.position(place) else self.desk.long(place, why="tick")
 
 
-def settings(broker: str, url: str, directory: Path, *, trades: bool = True, strikes: int = 1) -> dict[str, object]:
+def settings(
+    broker: str, url: str, directory: Path, *, trades: bool = True, strikes: int = 1, durability: str = "intent"
+) -> dict[str, object]:
     """Configuration of the daemon."""
     is_indian = broker == "angelone"
     return {
@@ -46,7 +48,8 @@ def settings(broker: str, url: str, directory: Path, *, trades: bool = True, str
         "strategies": [{"use": f"{__file__}:PingPong", "params": {"trades": trades}}],
         "filters": [{"use": "session"}, {"use": "freshness"}], "chain.enabled": "never", "report.enabled": False,
         "live.base_url": url, "live.clock": "venue", "live.symbols": ["NIFTY"] if is_indian else ["IBM"],
-        "live.expiries": 1, "live.strikes": strikes, "log.level": "warning",
+        "live.expiries": 1,  "live.strikes": strikes, "log.level": "warning",
+        "journal.durability": durability,
     }  # fmt: skip
 
 
@@ -148,7 +151,8 @@ def main(who: str, url: str, directory: str) -> None:
     elif who == "load":
         daemon("angelone", url, Path(directory), trades=False, strikes=400)
     else:
-        daemon(who, url, Path(directory))
+        broker, _, spooled = who.partition("-")
+        daemon(broker, url, Path(directory), durability="spool" if spooled else "intent")
 
 
 if __name__ == "__main__":

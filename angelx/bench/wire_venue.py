@@ -2,13 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from random import Random
 from typing import Final
+from unittest import mock
 
 import msgspec
 import numpy as np
+from aiohttp.web_protocol import RequestHandler
+from numpy.typing import NDArray
 
 from angelx.adapters.http_server import HttpServer
 from angelx.bus.clock import PacedClock, SystemClock
@@ -42,7 +46,7 @@ class BenchVenue:
     Parameters
     ----------
     options
-        Of `angelone`: calls around the index, 50 points apart; the first of them is the one that is quoted by `tick`.
+        Of `angelone`: so many around the index, strikes 50 points apart; the one that `tick` quotes is at the money.
     """
 
     def __init__(self, broker: str, options: int = 1) -> None:
@@ -58,6 +62,7 @@ class BenchVenue:
         self._waiting = False
         self._left_ns = 0
         self._arrived: asyncio.Future[int] | None = None
+        self._ears = ExitStack()
         self._volume = 0
         self.packets = 0
         """Binary messages sent on the market stream."""
@@ -74,8 +79,12 @@ class BenchVenue:
                 self.exchange, credentials=AlpacaKeys(**SECRETS["alpaca"]), now=self.clock.now, random=Random(1),
                 plan=Plan(trading_per_minute=10**6, data_per_minute=10**6),
             )  # fmt: skip
+        one = SECRETS["angelone"]
+        login = Credentials(
+            client_code=one["client_code"], pin=one["pin"], totp_secret=one["totp_secret"], api_key=one["api_key"]
+        )
         server = AngelOneServer(
-            self.exchange, credentials=Credentials(**SECRETS["angelone"]), now=self.clock.now, random=Random(1),
+            self.exchange, credentials=login, now=self.clock.now, random=Random(1),
             wall=SystemClock().now,
         )  # fmt: skip
         server.windows = RateWindows({})
@@ -91,18 +100,16 @@ class BenchVenue:
         """Listen; there are quotes already."""
         for place in range(len(self.exchange.table)):
             self.feed({place: 0})
+        self._ears.enter_context(self._listening())
         await self._socket.start()
 
     async def stop(self) -> None:
         """Listen no more."""
         await self._socket.stop()
+        self._ears.close()
 
     async def handle(self, request: Request) -> Response:
-        """As `WireServer`; an order stops the watch as it comes in."""
-        if request.method == "POST" and request.path == PLACES[self.broker]:
-            at = time.perf_counter_ns()
-            if self._arrived is not None and not self._arrived.done():
-                self._arrived.set_result(at)
+        """As `WireServer`."""
         if request.path == "/venue/clock":
             return Response(200, {}, msgspec.json.encode({"now": self.clock.now(), "speed": 1.0}))
         self.exchange.advance(self.clock.now())
@@ -116,6 +123,19 @@ class BenchVenue:
     def admits(self, request: Request) -> Response | None:
         """As `WireServer`."""
         return self._inner.admits(request)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """An order stops the watch as its first bytes come out of the socket."""
+        receive, head = RequestHandler.data_received, f"POST {PLACES[self.broker]} ".encode()
+
+        def received(handler: RequestHandler, data: bytes) -> None:
+            if data.startswith(head) and self._arrived is not None and not self._arrived.done():
+                self._arrived.set_result(time.perf_counter_ns())
+            receive(handler, data)
+
+        with mock.patch.object(RequestHandler, "data_received", received):
+            yield
 
     def _leaving(self) -> None:
         self.packets += 1
@@ -149,12 +169,13 @@ class BenchVenue:
         self.feed({len(self.exchange.table) - 1: number % 2})
         try:
             async with asyncio.timeout(within_s):
-                at = await arrived
+                at: int = await arrived
         except TimeoutError:
             return None
         finally:
             self._waiting = False
-        return (at - self._left_ns) / 1e3
+        took: float = (at - self._left_ns) / 1e3
+        return took
 
 
 class _Watched:
@@ -175,14 +196,19 @@ def _indian(options: int) -> list[Instrument]:
     index = Instrument(
         id="NSE:NIFTY", symbol="NIFTY", segment="NSE", kind=Kind.INDEX, currency="INR", tick_size=500, tradable=False
     )
-    return [index, *(_call(24_500 + 50 * ((number + 1) // 2) * (-1) ** number) for number in reversed(range(options)))]
+    return [index, *(_option(number) for number in reversed(range(options)))]
 
 
-def _call(strike: int) -> Instrument:
+def _option(number: int) -> Instrument:
+    """Calls and puts in turn, strikes ever farther from the money."""
+    distance = (number // 2 + 1) // 2
+    strike = 24_500 + 50 * distance * (-1) ** (number // 2)
+    right = (Right.CALL, Right.PUT)[number % 2]
+    name = f"{strike}:{'CE' if right is Right.CALL else 'PE'}"
     return Instrument(
-        id=f"NFO:NIFTY:{EXPIRY}:{strike}:CE", symbol=f"NIFTY {EXPIRY} {strike} CE", segment="NFO", kind=Kind.OPTION,
+        id=f"NFO:NIFTY:{EXPIRY}:{name}", symbol=f"NIFTY {EXPIRY} {name}", segment="NFO", kind=Kind.OPTION,
         currency="INR", tick_size=500, lot_size=LOT, freeze_quantity=1800, underlying="NSE:NIFTY", expiry=EXPIRY,
-        strike=strike * SCALE, right=Right.CALL,
+        strike=strike * SCALE, right=right,
     )  # fmt: skip
 
 
@@ -190,5 +216,5 @@ def _american() -> list[Instrument]:
     return [Instrument(id="US:IBM", symbol="IBM", segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100)]
 
 
-def _price(table: InstrumentTable, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _price(table: InstrumentTable, places: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array([24_500 * SCALE if table[int(place)].kind is Kind.INDEX else 100 * SCALE for place in places])

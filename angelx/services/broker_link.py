@@ -143,7 +143,9 @@ class BrokerLink(RecordedLink):
         self._cancels: deque[str] = deque()
         self._exits: deque[OrderApproved] = deque()
         self._entries: deque[OrderApproved] = deque()
-        self._woken = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        """Of the tasks that talk to the broker, while `run` is under way."""
+        self._woken = False
         self._wanted = asyncio.Event()
         self._reading = False
         self._foreign: set[str] = set()
@@ -164,12 +166,12 @@ class BrokerLink(RecordedLink):
             self._arrived(OrderEnded(order.at, order.order, "rejected", "link_full", f"{WAITING} orders wait"))
             return
         queue.append(order)
-        self._woken.set()
+        self._wake()
 
     def cancel(self, order: str) -> None:
         """Queue a cancel, before all orders."""
         self._cancels.append(order)
-        self._woken.set()
+        self._wake()
 
     def ask(self) -> bool:
         """Have the books read; they come as `BooksRead`. While they are being read, that read is the answer."""
@@ -221,15 +223,28 @@ class BrokerLink(RecordedLink):
         """Keep the session alive, send, and read the books, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._client.run(), name=f"{self.name}.client")
-            group.create_task(self._read_books(), name=f"{self.name}.books")
-            while True:
-                await self._woken.wait()
-                self._woken.clear()
-                while self._cancels:
-                    group.create_task(self._cancel(self._cancels.popleft()))
-                while self._exits or self._entries:
-                    order = (self._exits or self._entries).popleft()
-                    group.create_task(self._place(group, order))
+            self._group = group
+            self._send()
+            try:
+                await self._read_books()
+            finally:
+                self._group = None
+
+    def _wake(self) -> None:
+        """What is queued in this turn of the loop leaves at its end."""
+        if self._group is not None and not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        group, self._woken = self._group, False
+        if group is None:
+            return
+        while self._cancels:
+            group.create_task(self._cancel(self._cancels.popleft()))
+        while self._exits or self._entries:
+            order = (self._exits or self._entries).popleft()
+            group.create_task(self._place(group, order))
 
     async def _place(self, group: asyncio.TaskGroup, order: OrderApproved) -> None:
         """Send once. Whatever is not clear stays open: the books will tell."""
