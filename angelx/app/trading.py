@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -360,10 +361,11 @@ class TradingSession:
     async def _write_capture(self) -> None:
         """Ticks are written beside the loop, never on it; what cannot be written ends the session loudly."""
         capture = self.capture
-        while capture is not None:
-            await asyncio.sleep(CAPTURE_S)
-            if capture.due(self.bus.now):
-                await asyncio.get_running_loop().run_in_executor(None, capture.flush)
+        with ThreadPoolExecutor(1, "capture") as writer:  # One thread: each keeps some memory of its own for good.
+            while capture is not None:
+                await asyncio.sleep(CAPTURE_S)
+                if capture.due(self.bus.now):
+                    await asyncio.get_running_loop().run_in_executor(writer, capture.flush)
 
     # ------------------------------------------------------------ listeners
     def command(self, verb: str, reason: str, who: str) -> asyncio.Future[None]:

@@ -145,7 +145,8 @@ class BrokerLink(RecordedLink):
         self._entries: deque[OrderApproved] = deque()
         self._group: asyncio.TaskGroup | None = None
         """Of the tasks that talk to the broker, while `run` is under way."""
-        self._woken = False
+        self._placing = 0
+        """Orders that were begun to be sent and have no answer yet."""
         self._wanted = asyncio.Event()
         self._reading = False
         self._foreign: set[str] = set()
@@ -162,16 +163,16 @@ class BrokerLink(RecordedLink):
     def submit(self, order: OrderApproved) -> None:
         """Queue an order to be sent, exits before entries."""
         queue = self._exits if order.reduces else self._entries
-        if len(queue) >= WAITING:
+        if len(queue) + self._placing >= WAITING:
             self._arrived(OrderEnded(order.at, order.order, "rejected", "link_full", f"{WAITING} orders wait"))
             return
         queue.append(order)
-        self._wake()
+        self._send()
 
     def cancel(self, order: str) -> None:
         """Queue a cancel, before all orders."""
         self._cancels.append(order)
-        self._wake()
+        self._send()
 
     def ask(self) -> bool:
         """Have the books read; they come as `BooksRead`. While they are being read, that read is the answer."""
@@ -230,21 +231,20 @@ class BrokerLink(RecordedLink):
             finally:
                 self._group = None
 
-    def _wake(self) -> None:
-        """What is queued in this turn of the loop leaves at its end."""
-        if self._group is not None and not self._woken:
-            self._woken = True
-            asyncio.get_running_loop().call_soon(self._send)
-
     def _send(self) -> None:
-        group, self._woken = self._group, False
+        """What is queued leaves when the loop has its turn."""
+        group = self._group
         if group is None:
             return
         while self._cancels:
             group.create_task(self._cancel(self._cancels.popleft()))
         while self._exits or self._entries:
             order = (self._exits or self._entries).popleft()
-            group.create_task(self._place(group, order))
+            self._placing += 1
+            group.create_task(self._place(group, order)).add_done_callback(self._placed)
+
+    def _placed(self, task: asyncio.Task[None]) -> None:
+        self._placing -= 1
 
     async def _place(self, group: asyncio.TaskGroup, order: OrderApproved) -> None:
         """Send once. Whatever is not clear stays open: the books will tell."""

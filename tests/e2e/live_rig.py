@@ -200,6 +200,11 @@ class Rig:
         assert self.daemon is not None
         self.daemon.send_signal(number)
 
+    @property
+    def has_ended(self) -> bool:
+        """The daemon."""
+        return not self._is_alive(self.daemon)
+
     def level(self, broker: str) -> str:
         """Of a book's kill switch, as the daemon says."""
         return str(self.ask(broker, "status")["level"])

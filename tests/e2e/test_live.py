@@ -56,10 +56,13 @@ def test_commands_and_signals_reach_the_books_they_are_for(rig: Rig) -> None:
     rig.trade(1)
     rig.signal(signal.SIGUSR2)
     until(lambda: all(rig.level(broker) == "flatten" and rig.is_flat(broker) for broker in BROKERS), 60)
-    for broker in BROKERS:
-        assert rig.at_venue(broker)[1] == {}
+    rig.ask(india, "stop")
+    rig.ask(america, "stop")
+    until(lambda: rig.has_ended)
     rig.end_daemon(code=HALTED)
     agree(rig)
+    for broker in BROKERS:
+        assert rig.at_venue(broker)[1] == {}
 
 
 def test_the_venue_is_killed_and_comes_back(rig: Rig) -> None:

@@ -1,7 +1,9 @@
 """What lies between a broker and the stream: conflation, a clock that waits, what an earlier process left."""
 
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,15 +66,9 @@ def test_a_request_counts_from_its_answer() -> None:
 
 
 def approved(name: str, quantity: int) -> OrderApproved:
-    kinds: dict[type, object] = {str: "", int: 0, bool: False}
-    values = {field.name: kinds.get(field.type, 0) for field in _fields()}
-    return OrderApproved(**{**values, "order": name, "instrument": "US:IBM", "side": 1, "quantity": quantity})  # type: ignore[arg-type]
-
-
-def _fields() -> "tuple[object, ...]":
-    import msgspec
-
-    return msgspec.structs.fields(OrderApproved)
+    nothing: dict[object, object] = {str: "", bool: False}
+    values: dict[str, Any] = {field.name: nothing.get(field.type, 0) for field in msgspec.structs.fields(OrderApproved)}
+    return OrderApproved(**{**values, "order": name, "instrument": "US:IBM", "side": 1, "quantity": quantity})
 
 
 def link_of(orders: dict[str, Order]) -> tuple[RecordedLink, list[Event]]:
