@@ -112,16 +112,17 @@ def test_everything_goes_wrong(rig: Rig) -> None:
         where = PLACES[broker]
         rig.fault(what="lost_reply", server=broker, where=where, method="POST", times=2)
         rig.fault(what="status", server=broker, where=where, method="POST", status=503, after=3, times=1, done=True)
-        rig.fault(what="status", server=broker, where=where, method="POST", status=429, after=4, times=1)
         rig.fault(what="duplicate", server=broker, rate=0.3)
         rig.fault(what="reorder", server=broker, rate=0.2)
         rig.fault(what="slow_reply", server=broker, rate=0.1, delay_s=0.3)
-    rig.fault(what="status", server="angelone", status=403, rate=0.05,
+    rig.fault(what="status", server="alpaca", where="/v2/orders", method="POST", status=429, after=4, times=1,
+              retry_after_s=1)  # fmt: skip
+    rig.fault(what="status", server="angelone", where="*/getPosition", status=403, rate=0.1,
               body="Access denied because of exceeding access rate")  # fmt: skip
     rig.trade(6)
     rig.fault(what="token_expiry", server="angelone")
     rig.fault(what="disconnect")
-    rig.trade(4)
+    rig.trade(4, 90)
     rig.fault(what="mute", for_s=2)
     rig.trade(4, 90)
     happened = rig.happened()
