@@ -224,6 +224,7 @@ class CaptureWriter:
                 temporary.unlink()
             raise CaptureFailed(f"{temporary}: could not be written: {error.strerror or error}") from error
         _sync_folder(folder)
+        pa.default_memory_pool().release_unused()  # else a day's parts leave ever more behind
         return path
 
     def _folder(self, day: int) -> Path:

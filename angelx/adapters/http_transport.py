@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Mapping
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -17,7 +18,10 @@ MOST_CONNECTIONS: Final = 16
 KEEP_S: Final = 15.0
 """An idle connection is dropped before a server might."""
 LARGEST_MESSAGE: Final = 16 * 2**20
+MOST_URLS: Final = 64
 _CLOSE_S: Final = 2.0
+_SKIPPED: Final = ("Content-Type", "User-Agent", "Accept-Encoding")
+"""Nothing is added to a request that the protocol did not ask for."""
 
 
 class HttpTransport:
@@ -36,6 +40,7 @@ class HttpTransport:
         self._tls = tls
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._urls: dict[str, URL] = {}
 
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
@@ -45,12 +50,12 @@ class HttpTransport:
         try:
             async with self._open_session().request(
                 method,
-                URL(self._origin + path, encoded=True),
+                self._url(path),
                 headers=headers,
                 data=body or None,
                 allow_redirects=False,
-                skip_auto_headers=("Content-Type",),
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
+                skip_auto_headers=_SKIPPED,
+                timeout=_timeout(timeout_s),
                 trace_request_ctx=flight,
             ) as answer:
                 content = await answer.read()
@@ -87,6 +92,15 @@ class HttpTransport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _url(self, path: str) -> URL:
+        """Parsed once where it is asked for again and again."""
+        url = self._urls.get(path)
+        if url is None:
+            url = URL(self._origin + path, encoded=True)
+            if len(self._urls) < MOST_URLS and "?" not in path:
+                self._urls[path] = url
+        return url
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -140,6 +154,11 @@ async def _has_left(session: aiohttp.ClientSession, context: Any, what: Any) -> 
     """The head of the request is handed to the socket: from now on nobody knows how far it comes."""
     if context.trace_request_ctx is not None:
         context.trace_request_ctx.left = True
+
+
+@cache
+def _timeout(total_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s)
 
 
 def _bare(path: str) -> str:

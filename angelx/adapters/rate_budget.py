@@ -64,6 +64,13 @@ class RateBudget:
         """
         await self._lanes[category].take(priority, within_s)
 
+    def arrived(self, category: str) -> None:
+        """The last request of this category is answered: it cannot have arrived later, and is counted from now on.
+
+        For categories with one place a second: two requests that leave far enough apart may arrive too close together.
+        """
+        self._lanes[category].arrived()
+
     def hold(self, category: str, wait_s: float, *, exits_s: float | None = None) -> None:
         """The broker said "too many": nobody of this category goes before `wait_s` seconds are over.
 
@@ -115,6 +122,9 @@ class _Lane:
         finally:
             if not turn.done():
                 turn.cancel()
+
+    def arrived(self) -> None:
+        self._windows.delay(_now(asyncio.get_running_loop()))
 
     def hold(self, wait_s: float, exits_s: float) -> None:
         loop = asyncio.get_running_loop()

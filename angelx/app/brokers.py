@@ -1,22 +1,24 @@
 """Brokers put together: transports, session, client and feed, and the instruments chosen from the broker's master."""
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
 
 from angelx.adapters.http_transport import HttpTransport
-from angelx.adapters.journal import JournalReader
 from angelx.app.config import Config
-from angelx.app.live import Live
-from angelx.app.session import JOURNAL, fee_of
+from angelx.app.live import Before, Live
+from angelx.app.session import fee_of
 from angelx.bus.clock import PacedClock, PacingClock, SystemClock
 from angelx.domain.errors import BrokerUnreachable, ConfigInvalid
-from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
+from angelx.domain.events import Event
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
+from angelx.domain.ports import BrokerClient
 from angelx.domain.scalars import NS
 from angelx.domain.wire import NoAnswer, Transport
 from angelx.market.sessions import Sessions
@@ -38,7 +40,8 @@ ALPACA: Final = {
     "data": "https://data.alpaca.markets",
     "stream": "https://stream.data.alpaca.markets",
 }
-DAY: Final = 24 * 3600 * NS
+OFF_S: Final = 0.5
+"""Seconds of the host that our time may be ahead of a venue's."""
 MASTERS: Final = "instruments"
 """Folder of instrument masters in the state directory."""
 
@@ -50,8 +53,8 @@ class VenueTime(msgspec.Struct, frozen=True):
     speed: float
 
 
-async def connect(config: Config, state: Path) -> Live:
-    """Log in at the broker that a configuration names, and choose what is watched.
+async def connect(config: Config, state: Path, before: Before) -> Live:
+    """Log in at the broker that a configuration names, and choose what is watched: what was watched before, if any.
 
     Raises
     ------
@@ -60,7 +63,7 @@ async def connect(config: Config, state: Path) -> Live:
     ConfigInvalid
         A credential is missing, or a symbol is not in the broker's master.
     """
-    return await (_angelone if config.broker == "angelone" else _alpaca)(config, state)
+    return await (_angelone if config.broker == "angelone" else _alpaca)(config, state, before)
 
 
 class _Ways:
@@ -84,14 +87,48 @@ class _Ways:
 async def _clock(config: Config, transport: Transport) -> PacingClock:
     if config.live.clock == "host":
         return SystemClock()
-    try:
-        answer = await transport.request("GET", "/venue/clock", headers={}, timeout_s=config.live.timeout_s)
-        time = msgspec.json.decode(answer.body, type=VenueTime)
-    except (NoAnswer, msgspec.DecodeError) as error:
-        raise BrokerUnreachable(f"live.clock: {config.live.base_url} says no venue time: {error}") from error
+    time = await _venue_time(config, transport)
     clock = PacedClock(time.now, time.speed)
     clock.now()
     return clock
+
+
+async def _venue_time(config: Config, transport: Transport) -> VenueTime:
+    try:
+        answer = await transport.request("GET", "/venue/clock", headers={}, timeout_s=config.live.timeout_s)
+        return msgspec.json.decode(answer.body, type=VenueTime)
+    except (NoAnswer, msgspec.DecodeError) as error:
+        raise BrokerUnreachable(f"live.clock: {config.live.base_url} says no venue time: {error}") from error
+
+
+def _keeper(config: Config, transport: Transport, clock: PacingClock) -> Callable[[], Coroutine[Any, Any, None]] | None:
+    """Asks a venue for its time once a second: it stands still while the venue is down."""
+    if not isinstance(clock, PacedClock):
+        return None
+
+    async def keep_time() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            with suppress(BrokerUnreachable):
+                time = await _venue_time(config, transport)
+                if clock.now() - time.now > int(OFF_S * time.speed * NS):
+                    clock.wait_for(time.now)
+
+    return keep_time
+
+
+def _heard(client: BrokerClient) -> list[Event]:
+    """Where reports go until the session is there."""
+    early: list[Event] = []
+    client.on_report = early.append
+    return early
+
+
+async def _held(client: BrokerClient, clock: PacingClock) -> tuple[int, list[tuple[str, int]]]:
+    """Positions before anything is sent, and when they were asked for."""
+    asked_at = clock.now()
+    positions = await client.positions()
+    return asked_at, sorted((report.instrument, report.quantity) for report in positions if report.quantity)
 
 
 def _secret(config: Config, name: str) -> str:
@@ -106,7 +143,7 @@ def _secret(config: Config, name: str) -> str:
 
 
 # ---------------------------------------------------------------- Angel One
-async def _angelone(config: Config, state: Path) -> Live:
+async def _angelone(config: Config, state: Path, before: Before) -> Live:
     from angelx.adapters.angelone.client import AngelOneClient
     from angelx.adapters.angelone.feed import AngelOneFeed
     from angelx.adapters.angelone.limits import rate_budget
@@ -128,29 +165,20 @@ async def _angelone(config: Config, state: Path) -> Live:
             timeout_s=live.timeout_s,
         )  # fmt: skip
         feed = AngelOneFeed(client, ways.to(ANGELONE["market"]), random)
-        table = InstrumentTable(await _chain(config, await client.instruments(), feed))
-        client.recall(_recorded(state, clock.now() - DAY))
+        master = await client.instruments()
+        table = InstrumentTable(before.chosen(master) or await _chain(config, master, feed))
+        client.recall(before.events)
+        early = _heard(client)
         await client.connect(table)
+        asked_at, held = await _held(client, clock)
     except BaseException:
         await ways.close()
         raise
     log.info("broker_connected", broker="angelone", instruments=len(table))
-    return Live("angelone", client, feed, table, range(len(table)), clock, "nbbo", ways.close)
-
-
-def _recorded(state: Path, since: int) -> Iterator[Event]:
-    """What an earlier process was told of its orders: a fill is then named as it was named before."""
-    path = state / JOURNAL
-    if not path.exists():
-        return
-    reader = JournalReader(path)
-    try:
-        for record in reader.records():
-            event = record.event
-            if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded) and event.at >= since:
-                yield event
-    finally:
-        reader.close()
+    return Live(
+        "angelone", client, feed, table, range(len(table)), clock, "nbbo", ways.close, early, asked_at, held,
+        _keeper(config, rest, clock),
+    )  # fmt: skip
 
 
 async def _chain(config: Config, master: Sequence[Instrument], feed: "AngelOneFeed") -> list[Instrument]:
@@ -174,7 +202,7 @@ async def _chain(config: Config, master: Sequence[Instrument], feed: "AngelOneFe
 
 
 # ---------------------------------------------------------------- Alpaca
-async def _alpaca(config: Config, state: Path) -> Live:
+async def _alpaca(config: Config, state: Path, before: Before) -> Live:
     from angelx.adapters.alpaca.client import AlpacaClient
     from angelx.adapters.alpaca.credentials import Credentials
     from angelx.adapters.alpaca.feed import AlpacaFeed
@@ -190,8 +218,11 @@ async def _alpaca(config: Config, state: Path) -> Live:
             trading, keys, now=clock.now, random=random, cache=state / MASTERS, timeout_s=live.timeout_s,
             fee=fee_of(config, Sessions.load()),
         )  # fmt: skip
-        table = InstrumentTable(_shares(config, await client.instruments()))
+        master = await client.instruments()
+        table = InstrumentTable(before.chosen(master) or _shares(config, master))
+        early = _heard(client)
         await client.connect(table)
+        asked_at, held = await _held(client, clock)
         symbols = {one.id: one.symbol for one in table}
         feed = AlpacaFeed(
             ways.to(ALPACA["stream"]), ways.to(ALPACA["data"]), keys, feed=live.feed, symbol_of=symbols.get,
@@ -201,7 +232,10 @@ async def _alpaca(config: Config, state: Path) -> Live:
         await ways.close()
         raise
     log.info("broker_connected", broker="alpaca", instruments=len(table))
-    return Live("alpaca", client, feed, table, range(len(table)), clock, feed.scope, ways.close)
+    return Live(
+        "alpaca", client, feed, table, range(len(table)), clock, feed.scope, ways.close, early, asked_at, held,
+        _keeper(config, trading, clock),
+    )  # fmt: skip
 
 
 def _shares(config: Config, master: Sequence[Instrument]) -> list[Instrument]:

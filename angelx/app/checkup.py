@@ -18,12 +18,17 @@ def checkup(config_file: Path | None, state_dir: Path | None) -> Sequence[Check]
     config = load_config(config_file)
     directory = (state_dir or Path(config.state_dir)).expanduser().resolve()
     journal = directory / JOURNAL
-    return run_checks(
+    found = run_checks(
         config,
         directory,
         journal=(lambda: _verified(journal, config)) if journal.exists() else None,
         calendar=lambda: _today(config),
     )
+    if config.broker == "paper":
+        return found
+    from angelx.app.doctor_broker import broker_checks
+
+    return [*found, *broker_checks(config)]
 
 
 def _verified(path: Path, config: Config) -> str:

@@ -13,6 +13,7 @@ from angelx.bus.records import Record
 from angelx.bus.service import Service, wire
 from angelx.domain.client_ids import ClientIds
 from angelx.domain.events import (
+    BooksRead,
     CancelRequested,
     EquityMarked,
     Event,
@@ -250,9 +251,8 @@ class House:
             self.learner.restore(event)
             if isinstance(event, OrderApproved | SignalRefused):
                 self._restore_guard(event, asked.pop(event.signal, None))
-            if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
-                if event.order in self.router.orders:
-                    orders.append(event)
+            if self._is_for_broker(event):
+                orders.append(event)
             elif isinstance(event, Signal):
                 signals = event.signal
                 asked[signals] = event
@@ -275,6 +275,12 @@ class House:
             self.host.hold(order.strategy, order.instrument, order.signal)
         self.safe_exit.restore(failed)
         self._restore_chains(held, working)
+
+    def _is_for_broker(self, event: Event) -> bool:
+        """Books of a real broker, and what became of orders of ours."""
+        if isinstance(event, OrderApproved | OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
+            return event.order in self.router.orders
+        return isinstance(event, BooksRead)
 
     def _restore_chains(self, held: Sequence[PositionChanged], working: Sequence[OrderApproved]) -> None:
         """What is held or works is computed first."""

@@ -6,13 +6,47 @@ from typing import Any, Final
 
 import msgspec
 
+from angelx.adapters.journal import JournalReader
+from angelx.adapters.recorded.captured import day_folders, instruments_of
+from angelx.app.session import JOURNAL, left_in
 from angelx.bus.clock import PacingClock
-from angelx.domain.instruments import InstrumentTable
+from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
+from angelx.domain.instruments import Instrument, InstrumentTable
 from angelx.domain.ports import BrokerClient, FeedClient
 from angelx.domain.ticks import TickBatch
 
 LIVE: Final = "live:"
 """Sources whose name begins so were a broker's stream; their rows are in the capture that the reference names."""
+
+
+class Before(msgspec.Struct, frozen=True):
+    """What an earlier process of the same session, that is to be continued, left behind."""
+
+    events: tuple[Event, ...] = ()
+    """Orders and what became of them, oldest first."""
+    instruments: tuple[str, ...] = ()
+    """Ids of what it watched, in their places."""
+
+    @classmethod
+    def found(cls, state: Path, capture: Path) -> "Before":
+        """What is in a state directory; nothing where its session is over."""
+        left = left_in(state / JOURNAL)
+        if left is None or left.finished:
+            return cls()
+        reader = JournalReader(state / JOURNAL)
+        try:
+            kinds = (OrderApproved, OrderAccepted, OrderFilled, OrderEnded)
+            events = tuple(record.event for record in reader.records() if isinstance(record.event, kinds))
+        finally:
+            reader.close()
+        folders = day_folders(capture) if capture.is_dir() else []
+        return cls(events, tuple(one.id for one in instruments_of(folders[-1])) if folders else ())
+
+    def chosen(self, master: Sequence[Instrument]) -> list[Instrument]:
+        """What it watched, as today's master has it; nothing where one of them is gone."""
+        by_id = {one.id: one for one in master}
+        found = [by_id[name] for name in self.instruments if name in by_id]
+        return found if len(found) == len(self.instruments) else []
 
 
 class Live:
@@ -24,6 +58,12 @@ class Live:
         What is watched, `places` of it in order of importance.
     release
         Lets connections go at the very end.
+    keep_time
+        Follows the clock of a venue that may have stood still; `None` where time is the host's.
+    early
+        What the broker reported before there was anybody to hear it.
+    asked_at, held
+        Positions before anything is sent, signed units by instrument, and when they were asked for, ns.
     """
 
     def __init__(
@@ -36,9 +76,15 @@ class Live:
         clock: PacingClock,
         scope: str,
         release: Callable[[], Coroutine[Any, Any, None]],
+        early: Sequence[Event] = (),
+        asked_at: int = 0,
+        held: Sequence[tuple[str, int]] = (),
+        keep_time: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.name, self.client, self.feed, self.table, self.places = name, client, feed, table, places
         self.clock, self.scope, self.release = clock, scope, release
+        self.early, self.asked_at, self.held = early, asked_at, held
+        self.keep_time = keep_time
 
 
 class LiveSource:

@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -137,6 +138,8 @@ class TradingSession:
             key=journal_key(config),
         )
         self.link = BrokerLink(self.bus, live.client, LatchedSends(self.latch)) if live else None
+        if live and self.link:
+            self.link.begin(live.early, live.asked_at, live.held)
         self.house = House(self.bus, parts, self.journal, self.latch, self.guard, link=self.link)
         self.house.learner.on_learned = lambda tuning: keep_tuning(state.path, tuning)
         if self.house.chain_engine is not None:
@@ -370,15 +373,17 @@ class TradingSession:
             await live.feed.subscribe(live.table, live.places)
             await live.feed.run()
 
-        return [Task("broker_link", link.run), Task("market_feed", watch)]
+        keeper = [Task("venue_time", live.keep_time, restart=True)] if live.keep_time is not None else []
+        return [Task("broker_link", link.run), Task("market_feed", watch), *keeper]
 
     async def _write_capture(self) -> None:
         """Ticks are written beside the loop, never on it; what cannot be written ends the session loudly."""
         capture = self.capture
-        while capture is not None:
-            await asyncio.sleep(CAPTURE_S)
-            if capture.due(self.bus.now):
-                await asyncio.get_running_loop().run_in_executor(None, capture.flush)
+        with ThreadPoolExecutor(1, "capture") as writer:  # One thread: each keeps some memory of its own for good.
+            while capture is not None:
+                await asyncio.sleep(CAPTURE_S)
+                if capture.due(self.bus.now):
+                    await asyncio.get_running_loop().run_in_executor(writer, capture.flush)
 
     # ------------------------------------------------------------ listeners
     def command(self, verb: str, reason: str, who: str) -> asyncio.Future[None]:
@@ -471,6 +476,7 @@ class TradingSession:
             "pnl": ledger.cash + value - house.parts.capital,
             "restarts": self.supervisor.restarts,
             "tick_age_s": round((self.now() - bus.row_at) / 1e9, 3) if bus.row_at else None,
+            "feed": self.feed.figures(),
             "mailboxes": {house.announcer.name: house.announcer.mailbox.depth},
             "loop_lag_p99_ms": self.loop_lag.percentile(99.0) / 1e6 if self.loop_lag.count else None,
             "pid_token": self.state.token,

@@ -12,6 +12,7 @@ _MODULES: Final = {
     "replay": "replay",
     "journal": "journal",
     "chain": "chain",
+    "wire": "wire",
 }
 
 

@@ -52,13 +52,24 @@ class PacedClock:
             raise ValueError(f"speed must be positive, was {speed}")
         self._origin, self._speed, self._ticker = origin, speed, ticker
         self._started: int | None = None
+        self._held = 0
 
     def now(self) -> int:
         """Session time, ns."""
-        if self._started is None:
-            self._started = self._ticker()
-        return self._origin + int((self._ticker() - self._started) * self._speed)
+        return max(self._truth(), self._held)
 
     def seconds_until(self, at: int) -> float:
         """Real seconds until the session time is `at`; negative when it is over."""
-        return (at - self.now()) / self._speed / NS
+        return (at - (self._truth() if at > self._held else self.now())) / self._speed / NS
+
+    def wait_for(self, now: int) -> None:
+        """The session is only there, as it stood still for a while: so does this clock, until it is here too."""
+        truth = self._truth()
+        if now < truth:
+            self._held = max(self._held, truth)
+            self._origin -= truth - now
+
+    def _truth(self) -> int:
+        if self._started is None:
+            self._started = self._ticker()
+        return self._origin + int((self._ticker() - self._started) * self._speed)

@@ -55,6 +55,11 @@ class SlidingWindows:
                 wait = max(wait, times[-room] + limit.within - now)
         return wait
 
+    def delay(self, now: int) -> None:
+        """The last event came as late as now: what counts for whoever counts arrivals."""
+        if self._times:
+            self._times[-1] = max(now, self._times[-1])
+
     def take(self, now: int) -> None:
         """One event happens now; times never decrease."""
         times = self._times

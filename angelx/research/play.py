@@ -16,7 +16,7 @@ from angelx.adapters.signals import DeadlineGuard, SignalControl
 from angelx.adapters.state_dir import StateDir, durable_write
 from angelx.adapters.terminal import FillLine, LatencyLine, OrderLine, PositionLine, Progress, Snapshot
 from angelx.app.config import Config
-from angelx.app.live import Live
+from angelx.app.live import Before, Live
 from angelx.app.session import JOURNAL
 from angelx.app.supervisor import ServiceFailed
 from angelx.app.trading import Plan, TradingSession
@@ -86,7 +86,8 @@ async def _opened(plan: Plan, guard: DeadlineGuard) -> TradingSession:
         if plan.mode == "run" and config.broker != "paper":
             from angelx.app.brokers import connect
 
-            live = await connect(config, state.path)
+            capture = Path(config.capture.directory or state.path / "capture")
+            live = await connect(config, state.path, Before() if plan.fresh else Before.found(state.path, capture))
         return TradingSession(plan, state, guard, live)
     except BaseException:
         if live is not None:

@@ -6,7 +6,7 @@ driver empties between two inputs. What a report says twice, or says of orders t
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -41,6 +41,9 @@ DOUBT_LOOKS_S: Final = (10.0, 13.5)
 """After a send without an answer the books are read so much later: twice, more than three seconds apart (SPEC 6.2)."""
 BOOKS_FAILED: Final = 3
 """Reads that may fail in turn before a person hears of it."""
+READ_AGAIN_S: Final = 1.0
+READ_AGAIN_MOST_S: Final = 10.0
+"""Least pause after a failed read, times the failures in turn, up to the second."""
 BASELINE: Final = "baseline"
 """Who says what was held before us: it follows from the books, and is no input as what the link itself says."""
 BARRED_LATE: Final = "kill_switch_late"
@@ -64,6 +67,8 @@ class RecordedLink:
         self._baseline: dict[str, int] | None = None
         self._held: dict[str, int] = {}
         self._known: frozenset[str] = frozenset()
+        self._told: set[str] = set()
+        """Executions that the stream has heard of."""
         self.asked_at = 0
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
@@ -77,7 +82,12 @@ class RecordedLink:
         """Nothing leaves."""
 
     def restore(self, events: Iterable[Event]) -> None:
-        """Nothing: the broker knows what became of orders, and says so when it is asked."""
+        """What was held before the first order; the broker knows what became of orders, and says so when asked."""
+        for event in events:
+            if isinstance(event, BooksRead) and self._baseline is None:
+                self._baseline = dict(event.held)
+            elif isinstance(event, OrderFilled):
+                self._told.add(event.execution)
 
     def ask(self) -> bool:
         """They come as `BooksRead`."""
@@ -133,31 +143,41 @@ class BrokerLink(RecordedLink):
         self._cancels: deque[str] = deque()
         self._exits: deque[OrderApproved] = deque()
         self._entries: deque[OrderApproved] = deque()
-        self._woken = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        """Of the tasks that talk to the broker, while `run` is under way."""
+        self._placing = 0
+        """Orders that were begun to be sent and have no answer yet."""
         self._wanted = asyncio.Event()
+        self._reading = False
         self._foreign: set[str] = set()
         client.on_report = self._arrived
         client.on_state = self._state
         client.last_look = latch.bars
 
+    def begin(self, early: Sequence[Event], asked_at: int, held: Sequence[tuple[str, int]]) -> None:
+        """What was reported and held before there was a session: the first that it hears, ahead of any order."""
+        self._inbox += early
+        self._inbox.append(BooksRead(0, asked_at, (), tuple(held)))
+
     # ------------------------------------------------------------ the broker port
     def submit(self, order: OrderApproved) -> None:
         """Queue an order to be sent, exits before entries."""
         queue = self._exits if order.reduces else self._entries
-        if len(queue) >= WAITING:
+        if len(queue) + self._placing >= WAITING:
             self._arrived(OrderEnded(order.at, order.order, "rejected", "link_full", f"{WAITING} orders wait"))
             return
         queue.append(order)
-        self._woken.set()
+        self._send()
 
     def cancel(self, order: str) -> None:
         """Queue a cancel, before all orders."""
         self._cancels.append(order)
-        self._woken.set()
+        self._send()
 
     def ask(self) -> bool:
-        """Have the books read; they come as `BooksRead`."""
-        self._wanted.set()
+        """Have the books read; they come as `BooksRead`. While they are being read, that read is the answer."""
+        if not self._reading:
+            self._wanted.set()
         return False
 
     # ------------------------------------------------------------ the driver's side
@@ -184,7 +204,11 @@ class BrokerLink(RecordedLink):
             return False
         if isinstance(event, OrderAccepted):
             return not order.answered
-        return isinstance(event, OrderFilled) or order.state in LIVE
+        if isinstance(event, OrderEnded):
+            return order.state in LIVE
+        is_new = event.execution not in self._told
+        self._told.add(event.execution)
+        return is_new
 
     def _arrived(self, event: Event) -> None:
         self._inbox.append(event)
@@ -200,15 +224,27 @@ class BrokerLink(RecordedLink):
         """Keep the session alive, send, and read the books, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._client.run(), name=f"{self.name}.client")
-            group.create_task(self._read_books(), name=f"{self.name}.books")
-            while True:
-                await self._woken.wait()
-                self._woken.clear()
-                while self._cancels:
-                    group.create_task(self._cancel(self._cancels.popleft()))
-                while self._exits or self._entries:
-                    order = (self._exits or self._entries).popleft()
-                    group.create_task(self._place(group, order))
+            self._group = group
+            self._send()
+            try:
+                await self._read_books()
+            finally:
+                self._group = None
+
+    def _send(self) -> None:
+        """What is queued leaves when the loop has its turn."""
+        group = self._group
+        if group is None:
+            return
+        while self._cancels:
+            group.create_task(self._cancel(self._cancels.popleft()))
+        while self._exits or self._entries:
+            order = (self._exits or self._entries).popleft()
+            self._placing += 1
+            group.create_task(self._place(group, order)).add_done_callback(self._placed)
+
+    def _placed(self, task: asyncio.Task[None]) -> None:
+        self._placing -= 1
 
     async def _place(self, group: asyncio.TaskGroup, order: OrderApproved) -> None:
         """Send once. Whatever is not clear stays open: the books will tell."""
@@ -262,6 +298,7 @@ class BrokerLink(RecordedLink):
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            self._reading = True
             asked_at = self._bus.now
             try:
                 orders = await self._client.order_book()
@@ -271,7 +308,10 @@ class BrokerLink(RecordedLink):
                 log.warning("books_not_read", why=str(error), failed=failed)
                 if failed == BOOKS_FAILED:
                     self._arrived(IncidentReported(0, self.name, f"books cannot be read: {error}"))
+                await asyncio.sleep(min(READ_AGAIN_S * failed, READ_AGAIN_MOST_S))
                 continue
+            finally:
+                self._reading = False
             failed = 0
             known = {report.order for report in orders}
             ours = tuple(

@@ -82,6 +82,10 @@ class DataFeed:
         self._woken.set()
         return done
 
+    def figures(self) -> dict[str, int]:
+        """What waits and what was left out: nothing here."""
+        return {}
+
     # ------------------------------------------------------------ driving
     def accepted(self, skip: int, warm: Callable[[TickBatch], None]) -> Iterator[TickBatch]:
         """Validated batches from row `skip` on; those before it are shown to `warm` only.

@@ -12,12 +12,14 @@ from angelx.bus.clock import PacingClock
 from angelx.domain.events import CommandReceived, Event, HealthChanged, SessionEnded
 from angelx.domain.ports import FeedClient, TickSource
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import AT, Table, TickBatch
+from angelx.domain.ticks import AT, INSTRUMENT, Table, TickBatch
 from angelx.market.differential import Differential
 from angelx.services.broker_link import BrokerLink
 from angelx.services.data_feed import BREATHE_S, DataFeed
 
 FEED: Final = "market_feed"
+MOST_ROWS: Final = 4096
+"""If more rows than this came in one turn, only the newest of each instrument goes on: rows are whole, none adds up."""
 
 
 class LiveFeed(DataFeed):
@@ -50,9 +52,15 @@ class LiveFeed(DataFeed):
         self._time, self._link = clock, link
         self._tables: deque[Table] = deque()
         self._health: deque[HealthChanged] = deque()
+        self.conflated = 0
+        """Rows that were left out because a newer one of the instrument had come, when too many waited."""
         feed.on_rows = self._arrived
         feed.on_state = self._state
         link.on_arrival = self._woken.set
+
+    def figures(self) -> dict[str, int]:
+        """`waiting`: batches that came and are not in the stream yet; `conflated`: rows left out for newer ones."""
+        return {"waiting": len(self._tables), "conflated": self.conflated}
 
     def _arrived(self, batch: TickBatch) -> None:
         self._tables.append(batch.table)
@@ -103,6 +111,10 @@ class LiveFeed(DataFeed):
         bus, tables = self._bus, self._tables
         table = tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
         tables.clear()
+        if table.shape[1] > MOST_ROWS:
+            before = table.shape[1]
+            table = _newest(table)
+            self.conflated += before - table.shape[1]
         np.maximum(table[AT], bus.now, out=table[AT])
         np.maximum.accumulate(table[AT], out=table[AT])
         batch = self._differential.process(TickBatch(np.ascontiguousarray(table)))
@@ -110,3 +122,9 @@ class LiveFeed(DataFeed):
             if self.received is not None:
                 self.received(batch, bus.row)
             bus.feed(batch, 0, batch.rows)
+
+
+def _newest(table: Table) -> Table:
+    """The last row of each instrument, in their order."""
+    _, from_end = np.unique(table[INSTRUMENT, ::-1], return_index=True)
+    return table[:, np.sort(table.shape[1] - 1 - from_end)]

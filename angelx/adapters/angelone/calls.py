@@ -67,7 +67,9 @@ class Caller:
             self.counts["reads"] += 1
             jwt = self.session.jwt
             try:
-                return data_of(await self._request(method, path, body))
+                answer = await self._request(method, path, body)
+                self.session.budget.arrived(category)
+                return data_of(answer)
             except AuthExpired:
                 if renewed:
                     raise

@@ -117,7 +117,7 @@ class CaptureSource:
         if path.is_file():
             self._parts = [(path.parent, [Part(path)])]
         self.torn = [torn for folder in folders for torn in sorted(folder.glob("*.tmp"))]
-        tables = {folder: _read_instruments(folder) for folder in folders}
+        tables = {folder: instruments_of(folder) for folder in folders}
         self.instruments = _union(tables)
         self._places = {
             folder: np.array([self.instruments.index[one.id] for one in table], np.int64)
@@ -230,7 +230,8 @@ def parts_of(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found, key=lambda one: int(one[0][1]))]
 
 
-def _read_instruments(folder: Path) -> list[Instrument]:
+def instruments_of(folder: Path) -> list[Instrument]:
+    """The instrument table of one day's folder."""
     path = folder / INSTRUMENTS
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Instrument])
