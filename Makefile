@@ -10,19 +10,23 @@ BENCHES := bus tick-to-order replay journal
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help paper test setup fmt lint type arch check bench docs lock clean
+.PHONY: help paper test test-live setup fmt lint type arch check bench docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+LIVE := tests/e2e/test_live.py
 # ---------------------------------------------------------------------------------------------------------- the product
 paper: $(VENV)/.warm ## trade a simulated NSE session from nothing; ARGS="--seed 7 ..." are its options
 	$(BIN)/angelx paper $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.warm ## run every test from nothing; ARGS="-k bus ..." are pytest's options
-	$(BIN)/pytest -n 2 -q $(ARGS)
+test: $(VENV)/.dev $(VENV)/.warm ## run the tests from nothing; ARGS="-k bus ..." are pytest's options
+	$(BIN)/pytest -n 2 -q --ignore $(LIVE) $(ARGS)
+
+test-live: $(VENV)/.dev $(VENV)/.warm ## trade at a venue through kills and faults, in real time: minutes
+	$(BIN)/pytest -n 2 -q $(LIVE) $(ARGS)
 
 bench: $(VENV)/.warm ## run the benchmarks; BENCHES="bus ..." picks some
 	set -e; for name in $(BENCHES); do $(BIN)/angelx bench $$name $(ARGS); done

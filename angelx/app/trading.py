@@ -68,6 +68,9 @@ POLL_S: Final = 0.25
 CAPTURE_S: Final = 1.0
 LAG_S: Final = 0.1
 REPORT_S: Final = 60.0
+PART_S: Final = 60.0
+LIVE_PART_S: Final = 10.0
+"""Live, ticks that were not captured yet are lost with the process: so many seconds of them at most."""
 FOREVER_S: Final = 1e9
 
 
@@ -289,7 +292,9 @@ class TradingSession:
         """Have every batch recorded, from the first on."""
         if self._captures:
             directory, source = self._capture_directory(), self.source
-            capture = self.capture = CaptureWriter(directory, source.instruments, scope=source.scope)
+            capture = self.capture = CaptureWriter(
+                directory, source.instruments, scope=source.scope, part_seconds=LIVE_PART_S if self.live else PART_S
+            )
             self.feed.received = lambda batch, row: capture.append(batch, 0, batch.rows, row)
 
     def _begin(self) -> None:

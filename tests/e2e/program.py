@@ -22,7 +22,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
-SMALL = ("--set", "market.expiries=2", "--set", "market.strikes=6", "--set", "chain.step_ms=1000")
+MARKET = ("--set", "market.expiries=2", "--set", "market.strikes=6")
+QUICK = (*MARKET, "--set", "filters=[{use: session}, {use: freshness}, {use: spread}]")
+"""Nobody looks at chains."""
+SMALL = (*QUICK, "--strategy", f"{ROOT}/tests/e2e/plain.py:Plain")
 """A market of 25 instruments and some 260,000 ticks, traded in a few seconds."""
 UNREPORTED = ("--set", "report.enabled=false")
 PRELOAD = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.program import SHARED, SMALL, UNREPORTED, angelx
+from tests.e2e.program import MARKET, SHARED, UNREPORTED, angelx
 
 AT = "2026-10-21 09:20"
 DAY = SHARED / "nifty-options" / "chain_quotes_20250829_NIFTY.parquet"
@@ -32,7 +32,7 @@ def legs(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_the_simulated_market_has_a_chain(tmp_path: Path) -> None:
     page = tmp_path / "chain.html"
-    data = shown(tmp_path, "--at", AT, "--html", page, *SMALL)
+    data = shown(tmp_path, "--at", AT, "--html", page, *MARKET)
 
     assert data["underlying"] == "NSE:NIFTY"
     assert data["forward_reason"] == "defined"
@@ -46,7 +46,7 @@ def test_the_simulated_market_has_a_chain(tmp_path: Path) -> None:
 
 
 def test_people_see_calls_left_and_puts_right(tmp_path: Path) -> None:
-    ran = angelx("chain", "--at", AT, "--strikes", "2", *SMALL, cwd=tmp_path).succeeded()
+    ran = angelx("chain", "--at", AT, "--strikes", "2", *MARKET, cwd=tmp_path).succeeded()
     for words in ("Term structure", "Calls left, puts right", "max pain", "bias", "trap upward", "forward"):
         assert words in ran.out
 
@@ -55,9 +55,9 @@ def test_a_capture_shows_what_the_market_showed(tmp_path: Path) -> None:
     state = tmp_path / "state"
     capture = ("--set", "capture.enabled=true", "--set", "chain.enabled=never", "--strategy", "ema_cross")
     angelx(
-        "paper", "--state-dir", state, "--no-view", *SMALL, *UNREPORTED, *capture, "--set", "filters=[]", cwd=tmp_path
+        "paper", "--state-dir", state, "--no-view", *MARKET, *UNREPORTED, *capture, "--set", "filters=[]", cwd=tmp_path
     ).succeeded()
-    captured, live = shown(tmp_path, state / "capture", "--at", AT, *SMALL), shown(tmp_path, "--at", AT, *SMALL)
+    captured, live = shown(tmp_path, state / "capture", "--at", AT, *MARKET), shown(tmp_path, "--at", AT, *MARKET)
 
     for name in ("strikes", "expiries", "view", "forward", "at", "rows"):
         assert captured[name] == live[name], name

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.program import SMALL, UNREPORTED, angelx, records, start
+from tests.e2e.program import QUICK, UNREPORTED, angelx, records, start
 
 KILLS = 5
 ALL_RECORDS = 10_000
@@ -39,7 +39,7 @@ def command(state: Path, strategy: Path) -> list[object]:
     settings = ("risk.profile=bench", "risk.fixed_units=65", "capital=10000000", "paper.reject_rate=0.02",
                 "journal.block_records=8", "journal.head_every_s=0.1")  # fmt: skip
     words = [word for setting in settings for word in ("--set", setting)]
-    return ["paper", "--json", "--state-dir", state, "--strategy", f"{strategy}:Eager", *SMALL, *UNREPORTED, *words]
+    return ["paper", "--json", "--state-dir", state, "--strategy", f"{strategy}:Eager", *QUICK, *UNREPORTED, *words]
 
 
 def progress(journal: Path) -> int:
