@@ -63,6 +63,9 @@ from angelx.market.priority import Deferral, Turns, choose
 from angelx.market.smile import SMILE_WIDTH, IvHistory
 from angelx.market.state import MarketState
 
+STANDS: Final = 1e-4
+"""Without rows an answer's terms stand for this share of what is left of the expiry: half of it in volatility."""
+MOST_STANDS: Final = 5 * NS
 FAR: Final = 2
 """Expiries from this one on, counted from the front, are summed up every `FAR_NS` only."""
 FAR_NS: Final = 5 * NS
@@ -171,6 +174,7 @@ class OptionChains:
         """By expiry: forward, discount, years, … (`black76`); read only, as `contracts` is."""
         self.greeks: Floats = np.zeros((n, WIDTH))
         """By contract and column of `black76` (IV, DELTA, …), as last computed; read only."""
+        self._deltas: Floats = self.greeks[:, DELTA]
         self.reasons: Reasons = np.full(n, NO_QUOTE, np.int8)
         self.quotes: Table = np.zeros((n, QUOTE_COLUMNS), np.int64)
         self.quotes[:, Q_STATE] = NO_QUOTE
@@ -179,8 +183,9 @@ class OptionChains:
         self._versions: Table = np.zeros(m, np.int64)
         self._touched, self._found = np.zeros(m, np.int8), np.full(m, NO_PAIR, np.int8)
         self._fitted, self._spots = np.zeros(m), np.zeros(m)
-        self._settlements = sorted({settles(one) for one in layout.expiries})
         self._settles: Table = np.array([settles(one) for one in layout.expiries], np.int64)
+        self._settles_of: list[int] = self._settles.tolist()
+        self._settlements = sorted(set(self._settles_of))
         self._waiting, self._held = np.zeros(n, np.int8), np.zeros(n, np.int32)
         self._distance: Table = np.zeros(n, np.int64)
         self._chosen, self._shelf, self._one = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(1, np.int64)
@@ -193,12 +198,11 @@ class OptionChains:
         self.is_busy = False
         """The last step saw rows, or left something to do."""
         self._fresh: list[tuple[int, int]] = [(-1, -1)] * m
-        """By expiry: how many runs of rows had come, and the number of the step, when its quotes were read."""
+        """By expiry: how many runs of rows had come when its quotes were read, and until when that stands, ns."""
         self._cells = market.view
         self._is_american = [_is_american(market, one) for one in layout.expiries]
         self._american = AmericanAnswer(self.settings.rate)
         self._expiry_of: list[int] = layout.expiry_of.tolist()
-        self._lots: list[float] = layout.lots.tolist()
         self._term_keys: dict[int, tuple[int, float]] = {}
         """By expiry its version and years: part of the key of every answer."""
         self._lines: memoryview[int] = layout.lines.data
@@ -298,8 +302,8 @@ class OptionChains:
         return changed
 
     def _spot(self, summary: ChainSummary, now: int) -> float:
-        is_open = self._spot_is_open is None or self._spot_is_open(summary.view.underlying)
-        return summary.read_spot(now - self.max_age_ns, is_open=is_open)
+        summary.spot_is_open = self._spot_is_open is None or self._spot_is_open(summary.view.underlying)
+        return summary.read_spot(now - self.max_age_ns)
 
     def _read(self, now: int) -> None:
         """Quotes, time and forwards."""
@@ -318,11 +322,17 @@ class OptionChains:
         )  # fmt: skip
         self._touched[:] = 0
         self._term_keys.clear()
-        self._fresh = [(self._pace.folds, now // self.settings.step_ns)] * len(self._fresh)
+        folds = self._pace.folds
+        self._fresh = [(folds, self._stands(expiry, now)) for expiry in range(len(self._fresh))]
         self._pace.changed = self._pace.far_changed = True
         self._pace.settlement = self._next_settlement(now)
         passing = int((self._pace.settlement - now) * TIME_SHARE)
         self._pace.quiet_until = min(self._pace.oldest + self.max_age_ns + 1, self._pace.settlement, now + passing)
+
+    def _stands(self, expiry: int, now: int) -> int:
+        """Until when the terms of an expiry stand where no row comes, ns."""
+        left = int((self._settles_of[expiry] - now) * STANDS)
+        return now + min(max(left, self.settings.step_ns), MOST_STANDS)
 
     def _late(self, now: int) -> int:
         return int(0 < self._pace.began < now - SETTLING_IN)
@@ -394,9 +404,8 @@ class OptionChains:
         if n < 0:
             return None
         now, cells, expiry = self._now(), self._cells, self._expiry_of[n]
-        fresh = self._pace.folds, now // self.settings.step_ns
-        if self._fresh[expiry] != fresh:
-            self._fresh[expiry] = fresh
+        folds, until = self._fresh[expiry]
+        if folds != self._pace.folds or now >= until:
             self._refresh(expiry, now)
         terms = self._term_keys.get(expiry)
         if terms is None:
@@ -408,7 +417,8 @@ class OptionChains:
     def _refresh(self, expiry: int, now: int) -> None:
         """What came of an expiry since it was read, and its forward."""
         one = self.layout.expiries[expiry]
-        self._spots[expiry] = self._spot(self._summary_of[expiry], now)
+        self._fresh[expiry] = self._pace.folds, self._stands(expiry, now)
+        self._spots[expiry] = self._summary_of[expiry].read_spot(now - self.max_age_ns)
         least = refresh(
             one.first, one.stop, now, now - self.max_age_ns, self._late(now), self._settles, self.layout.places,
             self.market.columns, self.contracts, self.quotes, self._touched, self._counts, self._spots,
@@ -436,7 +446,7 @@ class OptionChains:
 
     def deltas(self, places: Table) -> Floats:
         """Deltas of the options at these places as last computed; 0.0 where undefined."""
-        found: Floats = self.greeks[self.layout.lines[places], DELTA]
+        found: Floats = self._deltas[self.layout.lines[places]]
         return found
 
     def strike_flow(self, place: int) -> Flow:
@@ -444,7 +454,7 @@ class OptionChains:
         n = self._lines[place]
         if n < 0:
             return Flow()
-        lot = self._lots[n]
+        lot = float(self.layout.lots[n])
         return Flow(*[units / lot for units in self.flow.units[n].tolist()[:UNCLASSED]])
 
     def waited(self) -> Deferral:

@@ -74,6 +74,8 @@ class ChainSummary:
         self._settles: list[int] = settles[self.first : self.stop].tolist()
         self._spot_place = market.table.index.get(view.underlying, -1)
         self._spot_state = ""
+        self.spot_is_open = True
+        """The underlying traded continuously at the last step."""
         self._atm = [-1] * len(lines)
         self._strikes: list[list[int]] = [one.strikes.tolist() for one in lines]
         self._figures = np.zeros(FIGURES, np.int64)
@@ -81,11 +83,11 @@ class ChainSummary:
         self._views = [view.expiries[one.expiry] for one in lines]
 
     # ------------------------------------------------------------ spot
-    def read_spot(self, oldest: int, *, is_open: bool) -> float:
+    def read_spot(self, oldest: int) -> float:
         """The underlying's present value, currency units; 0.0 where it is missing, old or undefined."""
         cells, place = self._market.view, self._spot_place
         last = cells[LAST, place] if place >= 0 else 0
-        state = "" if last > 0 and is_open else "spot_missing"
+        state = "" if last > 0 and self.spot_is_open else "spot_missing"
         if not state and cells[EXCHANGE_AT, place] < oldest:
             state = "spot_stale"
         if state and state != self._spot_state:
