@@ -19,6 +19,7 @@ from angelx.domain.errors import BrokerUnreachable, ConfigInvalid
 from angelx.domain.events import Event
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import BrokerClient
+from angelx.domain.reports import held_in
 from angelx.domain.scalars import NS
 from angelx.domain.wire import NoAnswer, Transport
 from angelx.market.sessions import Sessions
@@ -124,11 +125,10 @@ def _heard(client: BrokerClient) -> list[Event]:
     return early
 
 
-async def _held(client: BrokerClient, clock: PacingClock) -> tuple[int, list[tuple[str, int]]]:
+async def _held(client: BrokerClient, clock: PacingClock) -> tuple[int, tuple[tuple[str, int], ...]]:
     """Positions before anything is sent, and when they were asked for."""
     asked_at = clock.now()
-    positions = await client.positions()
-    return asked_at, sorted((report.instrument, report.quantity) for report in positions if report.quantity)
+    return asked_at, held_in(await client.positions())
 
 
 def _secret(config: Config, name: str) -> str:

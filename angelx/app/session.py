@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -29,6 +29,8 @@ from angelx.signals.filters.base import Filter
 from angelx.signals.strategy import Strategy
 from angelx.signals.tuning import Tuning, tuning_of
 from angelx.venue.admission import Bands
+
+Kept = TypeVar("Kept")
 
 JOURNAL: Final = "journal.db"
 HEAD: Final = "journal.head"
@@ -250,6 +252,14 @@ def _uses_chains(config: Config, source: TickSource, strategies: Sequence[Strate
     return any(getattr(one, "uses_chains", False) for one in (*strategies, *filters))
 
 
+def _kept(file: Path, read: Callable[[bytes, str], Kept]) -> Kept:
+    """What a file of the state directory holds, as `read` makes it of text and name; of no text where it is missing."""
+    try:
+        return read(file.read_bytes() if file.exists() else b"", str(file))
+    except OSError as error:
+        raise InputInvalid(f"{file}: cannot be read: {error.strerror}") from error
+
+
 def kept_tuning(path: Path) -> Tuning:
     """What was learned last and kept in a state directory; the priors where nothing was.
 
@@ -258,11 +268,7 @@ def kept_tuning(path: Path) -> Tuning:
     InputInvalid
         The file cannot be read or is no such state.
     """
-    file = path / TUNING
-    try:
-        return tuning_of(file.read_bytes(), str(file)) if file.exists() else Tuning()
-    except OSError as error:
-        raise InputInvalid(f"{file}: cannot be read: {error.strerror}") from error
+    return _kept(path / TUNING, tuning_of)
 
 
 def tuning_before(path: Path, first_at: int, *, applies: bool) -> Tuning:
@@ -285,11 +291,7 @@ def kept_iv_closes(path: Path) -> IvCloses:
     InputInvalid
         The file cannot be read or is no such state.
     """
-    file = path / IV_CLOSES
-    try:
-        return iv_closes_of(file.read_bytes(), str(file)) if file.exists() else IvCloses()
-    except OSError as error:
-        raise InputInvalid(f"{file}: cannot be read: {error.strerror}") from error
+    return _kept(path / IV_CLOSES, iv_closes_of)
 
 
 def iv_closes_before(path: Path, first_at: int) -> IvCloses:

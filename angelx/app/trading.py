@@ -231,10 +231,7 @@ class TradingSession:
             finally:
                 reader.close()
             self.house.learner.keep()
-        return self.feed.accepted(self.bus.row, self._warm)
-
-    def _warm(self, batch: TickBatch) -> None:
-        self.house.warm(batch)
+        return self.feed.accepted(self.bus.row, self.house.warm)
 
     def _ends_at(self, now: int) -> int:
         """Close of the last session that is open at `now` or was just; 0 where none is known."""

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from angelx.domain.ticks import TickBatch
+if TYPE_CHECKING:
+    from angelx.app.house import Parts
+    from angelx.domain.ports import TickSource
 
 KEPT_S: Final = 14 * 86_400.0
 DONE: Final = "warm"
@@ -91,19 +93,13 @@ def _chain() -> None:
 
 
 def _stream() -> None:
-    from angelx.adapters.journal import MemoryJournal
-    from angelx.app.house import House, Paper, Parts, no_fee
+    from angelx.app.house import Paper, Parts, no_fee
     from angelx.bench.market import QuoteSource
-    from angelx.bus.bus import Bus
-    from angelx.market.differential import Differential
     from angelx.market.sessions import Sessions
     from angelx.risk.limits import BENCH
-    from angelx.services.guard import Unguarded
-    from angelx.services.kill_switch import MemoryLatch
     from angelx.signals.ema_cross import EmaCross
 
     source = QuoteSource(2_000)
-    bus = Bus()
     strategy = EmaCross(shorts=True)
     strategy.name = "warm"
     parts = Parts(
@@ -111,39 +107,41 @@ def _stream() -> None:
         paper=Paper(fee=no_fee, latency_ns=1_000_000),
         sessions=Sessions.load(), run="warm", capital=10**15, seed=1,
     )  # fmt: skip
-    house = House(bus, parts, MemoryJournal(bus), MemoryLatch(), Unguarded())
-    differential = Differential(1, [500])
-    house.host.start()
-    bus.advance(source.first_at)
-    house.start()
-    for batch in source.batches():
-        _feed(bus.feed, differential.process(batch))
+    _play(source, parts)
 
 
 def _chains() -> None:
     """Ten minutes of a small simulated day through the option strategy, the chain engine and every filter."""
-    from angelx.adapters.journal import MemoryJournal
     from angelx.app.config import load_config
-    from angelx.app.house import House
-    from angelx.app.session import parts_of, tick_sizes
+    from angelx.app.session import parts_of
     from angelx.app.sources import Bounds, open_source
-    from angelx.bus.bus import Bus
-    from angelx.market.differential import Differential
     from angelx.market.sessions import Sessions
-    from angelx.services.guard import Unguarded
-    from angelx.services.kill_switch import MemoryLatch
 
     sessions = Sessions.load()
     config = load_config(None, {"market.expiries": 2, "market.strikes": 12}, environ={})
     source = open_source(config, sessions, Bounds())
+    _play(source, parts_of(config, source, sessions, "warm"))
+
+
+def _play(source: "TickSource", parts: "Parts") -> None:
+    """`WARM_NS` of a source, or all of a shorter one, through a whole house."""
+    from angelx.adapters.journal import MemoryJournal
+    from angelx.app.house import House
+    from angelx.app.session import tick_sizes
+    from angelx.bus.bus import Bus
+    from angelx.market.differential import Differential
+    from angelx.services.guard import Unguarded
+    from angelx.services.kill_switch import MemoryLatch
+
     bus = Bus()
-    house = House(bus, parts_of(config, source, sessions, "warm"), MemoryJournal(bus), MemoryLatch(), Unguarded())
+    house = House(bus, parts, MemoryJournal(bus), MemoryLatch(), Unguarded())
     differential = Differential(len(source.instruments), tick_sizes(source))
     house.host.start()
     bus.advance(source.first_at)
     house.start()
-    for batch in source.batches():
-        _feed(bus.feed, differential.process(batch))
+    for raw in source.batches():
+        batch = differential.process(raw)
+        bus.feed(batch, 0, batch.rows)
         if bus.now > source.first_at + WARM_NS:
             return
 
@@ -156,10 +154,6 @@ def _wire() -> None:
 
     PacketDecoder({}, 1)
     TickColumns(InstrumentTable([]), {})
-
-
-def _feed(feed: Callable[[TickBatch, int, int], None], batch: TickBatch) -> None:
-    feed(batch, 0, batch.rows)
 
 
 def _venue() -> None:

@@ -1,5 +1,7 @@
 """What a broker answers when it is asked for its books: unchanging copies."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -32,6 +34,11 @@ class PositionReport(msgspec.Struct, frozen=True, gc=False):
     """Signed units."""
     cost: int
     """Signed money paid for what is held, without fees."""
+
+
+def held_in(positions: Iterable[PositionReport]) -> tuple[tuple[str, int], ...]:
+    """Signed units by instrument, flat ones left out, in order of name: what `BooksRead` records."""
+    return tuple(sorted((report.instrument, report.quantity) for report in positions if report.quantity))
 
 
 class FundsReport(msgspec.Struct, frozen=True, gc=False):

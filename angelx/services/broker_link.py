@@ -32,6 +32,7 @@ from angelx.domain.events import (
     OrderFilled,
 )
 from angelx.domain.ports import BrokerClient
+from angelx.domain.reports import held_in
 from angelx.orders.states import LIVE
 from angelx.services.order_router import Order, SendLatch
 
@@ -319,8 +320,7 @@ class BrokerLink(RecordedLink):
                 for name, order in self.orders.items()
                 if not order.answered and order.state in LIVE and name in known
             )
-            held = tuple(sorted((report.instrument, report.quantity) for report in positions if report.quantity))
-            self._arrived(BooksRead(0, asked_at, ours, held))
+            self._arrived(BooksRead(0, asked_at, ours, held_in(positions)))
 
 
 _CODES: Final[dict[type[BrokerError], str]] = {
