@@ -39,6 +39,8 @@ GAP_NS: Final = 30 * 60 * NS
 LEAST: Final = 0.5
 """Part of a window that must have been seen before anything is said of it."""
 LEAST_STEPS: Final = 5
+ROUNDING: Final = 1e-6
+"""Of a move; what logarithms of prices that differ this little may be off by."""
 _at: Final = attrgetter("at")
 
 
@@ -226,10 +228,13 @@ def _change(before: float | None, after: float | None) -> float | None:
 
 # ---------------------------------------------------------------- trend
 def trend_is_uncertain(prices: list[float]) -> bool:
-    """True unless the move over all of them is at least one standard deviation of a random walk with such steps."""
+    """True unless the move over all of them is at least one standard deviation of a random walk with such steps.
+
+    Equal but for rounding is enough: a single step is a trend both upwards and downwards.
+    """
     steps = np.diff(np.log(prices)) if len(prices) > LEAST_STEPS else np.zeros(0)
     size = sqrt(float((steps * steps).sum()))
-    return size == 0.0 or abs(log(prices[-1] / prices[0])) < size
+    return size == 0.0 or abs(log(prices[-1] / prices[0])) < size * (1.0 - ROUNDING)
 
 
 def _median(numbers: list[float]) -> float | None:

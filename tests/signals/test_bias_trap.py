@@ -42,7 +42,7 @@ class Step:
         return Step(-self.move, -self.basis, -self.skew, self.puts, self.calls, self.rest)
 
 
-small = st.floats(-0.002, 0.002)
+small = st.integers(-2_000, 2_000).map(lambda millionths: millionths / 1e6)
 steps = st.builds(Step, small, small, st.floats(-0.05, 0.05), flows, flows, st.tuples(lots, lots, unit))
 
 
@@ -221,6 +221,8 @@ def test_a_straight_line_is_a_trend_and_a_saw_is_none() -> None:
     assert not trend_is_uncertain([100.0 - n for n in range(20)])
     assert trend_is_uncertain([100.0 + n % 2 for n in range(20)])
     assert trend_is_uncertain([100.0] * 20)
+    for one_step in (24_000.0 * exp(0.0016177832215287118), 24_000.0 * exp(-0.0016177832215287118)):
+        assert not trend_is_uncertain([24_000.0] * 10 + [one_step])
     assert trend_is_uncertain([100.0, 101.0, 102.0])
 
 
