@@ -2,14 +2,14 @@
 
 A capture is a directory with a folder for each exchange day (`2025-08-29`), holding `instruments.json` and parts
 `part-000001.parquet`, ... A part is written to a temporary file, made durable and renamed: after a crash there are
-whole parts and at most one torn temporary one. A second instrument table on the same day gets a folder of its own
+whole parts, at most one torn temporary one, and where rows outlive the process those that waited to be written, which
+the next writer makes a part of. A second instrument table on the same day gets a folder of its own
 (`2025-08-29.2`).
 """
 
 import contextlib
 import os
 import threading
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -29,10 +29,11 @@ from angelx.adapters.recorded.captured import (
     parts_of,
 )
 from angelx.adapters.recorded.days import date_of, day_numbers, zone_of
-from angelx.domain.errors import AngelxError
+from angelx.adapters.waiting_rows import NAME, PATTERN, WaitingRows, left_behind
+from angelx.domain.errors import AngelxError, InputInvalid
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import AT, CHANGED, FIELDS, Table, TickBatch
+from angelx.domain.ticks import AT, CHANGED, Table, TickBatch
 
 __all__ = ["CaptureFailed", "CaptureSource", "CaptureWriter"]
 
@@ -54,6 +55,8 @@ class CaptureWriter:
         The table the rows' places refer to.
     scope, kind
         Of the source that is captured: a replay has them too, so that what was only indicative stays so.
+    outlives
+        Rows that wait are kept in files, so that they are there after this process was killed.
     zone
         Time zone of the exchange day; `None` = that of the first instrument's segment.
     part_rows, part_seconds
@@ -69,6 +72,7 @@ class CaptureWriter:
         *,
         scope: str = "nbbo",
         kind: str = "stream",
+        outlives: bool = False,
         zone: str | None = None,
         part_rows: int = 200_000,
         part_seconds: float = 60.0,
@@ -87,8 +91,8 @@ class CaptureWriter:
         self._scope, self._kind = scope, kind
         self._definitions = msgspec.json.encode(list(instruments))
         self._part_rows, self._part_ns, self._most_rows = part_rows, int(part_seconds * NS), most_rows
-        self._buffers: list[Table] = []
-        self._filled = 0  # Rows in the last buffer; the others are full.
+        self._outlives = outlives
+        self._buffers: list[WaitingRows] = []
         self._waiting = 0
         self._oldest = 0
         self._lock = threading.Lock()  # The buffers; held for a moment only.
@@ -120,16 +124,25 @@ class CaptureWriter:
             self._waiting += rows
             self.next_row = first_row + rows
             while start < stop:
-                if not self._buffers or self._filled == self._part_rows:
-                    self._buffers.append(np.empty((FIELDS, self._part_rows), np.int64))
-                    self._filled = 0
-                taken = min(stop - start, self._part_rows - self._filled)
-                room = self._buffers[-1][:, self._filled : self._filled + taken]
+                if not self._buffers or not self._buffers[-1].room:
+                    self._buffers.append(self._buffer(batch.view[AT, start]))
+                buffer = self._buffers[-1]
+                taken = min(stop - start, buffer.room)
+                room = buffer.table[:, buffer.count : buffer.count + taken]
                 room[:CHANGED] = batch.table[:CHANGED, start : start + taken]
                 room[ROW_PLACE] = np.arange(first_row, first_row + taken)
-                self._filled += taken
+                buffer.taken(taken)
                 start += taken
                 first_row += taken
+
+    def _buffer(self, at: int) -> WaitingRows:
+        """Room for rows, the first of which came at a time."""
+        if self._outlives:
+            with contextlib.suppress(OSError):  # A full disk is told by `flush`, as ever; meanwhile memory has to do.
+                folder = self._folder(int(day_numbers(np.array([at]), self.zone)[0]))
+                number = 1 + max((int(one.stem.rpartition("-")[2]) for one in folder.glob(PATTERN)), default=0)
+                return WaitingRows.in_file(folder / NAME.format(number), self._part_rows)
+        return WaitingRows.in_memory(self._part_rows)
 
     def due(self, now: int) -> bool:
         """True where a part should be written."""
@@ -146,52 +159,41 @@ class CaptureWriter:
         """
         with self._flushing:
             with self._lock:
-                tables, self._buffers = self._buffers, []
-                if tables:
-                    tables[-1] = tables[-1][:, : self._filled]
-                self._filled = 0
+                buffers, self._buffers = self._buffers, []
             written: list[Path] = []
-            waiting = [piece for table in tables for piece in self._by_day(table)]
             try:
-                while waiting:
-                    day, table = waiting[0]
-                    written.append(self._write(day, table))
-                    waiting.pop(0)
-                    self.captured += table.shape[1]
-                    with self._lock:
-                        self._waiting -= table.shape[1]
+                while buffers:
+                    buffer = buffers[0]
+                    while buffer.count:
+                        day, rows = self._first_day(buffer.rows())
+                        written.append(self._write(self._folder(day), rows))
+                        buffers[0] = buffer = buffer.after(rows.shape[1])
+                        self.captured += rows.shape[1]
+                        with self._lock:
+                            self._waiting -= rows.shape[1]
+                    buffer.discard()
+                    buffers.pop(0)
             except OSError as error:
                 where = error.filename or self.directory
                 raise CaptureFailed(f"{where}: could not be written: {error.strerror or error}") from error
             finally:
-                self._keep([table for _, table in waiting])
-                with self._lock:
-                    self._oldest = int(self._buffers[0][AT, 0]) if self._buffers else 0
+                with self._lock:  # What could not be written comes before what came meanwhile.
+                    self._buffers = [*buffers, *self._buffers]
+                    self._oldest = next((int(one.table[AT, 0]) for one in self._buffers if one.count), 0)
             return written
 
-    def _keep(self, tables: list[Table]) -> None:
-        """Put rows that could not be written back, before those that came meanwhile."""
-        if not tables:
-            return
-        with self._lock:
-            if self._buffers:
-                self._buffers[-1] = self._buffers[-1][:, : self._filled]
-            self._buffers = [*tables, *self._buffers]
-            self._filled = self._part_rows  # The next row begins a buffer of its own.
-
-    def _by_day(self, table: Table) -> list[tuple[int, Table]]:
-        """The table in runs of one exchange day."""
+    def _first_day(self, table: Table) -> tuple[int, Table]:
+        """The first rows of the table, of one exchange day, and the day."""
         days = day_numbers(table[AT], self.zone)
-        cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
-        return [(int(days[low]), table[:, low:high]) for low, high in pairwise(cuts) if high > low]
+        ends = np.flatnonzero(np.diff(days))
+        return int(days[0]), table[:, : ends[0] + 1] if len(ends) else table
 
-    def _write(self, day: int, table: Table) -> Path:
+    def _write(self, folder: Path, table: Table) -> Path:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         from angelx.adapters.recorded.columns import integers
 
-        folder = self._folder(day)
         number = 1 + max((int(PART_NAME.fullmatch(part.name)[1]) for part in parts_of(folder)), default=0)  # type: ignore[index]
         path = folder / f"part-{number:06d}.parquet"
         lines = [table[ROW_PLACE], *table[:CHANGED]]
@@ -246,12 +248,26 @@ class CaptureWriter:
         """Find where an earlier capture ended."""
         if self.directory.exists() and not self.directory.is_dir():
             raise CaptureFailed(f"{self.directory}: is not a directory")
-        parts: list[Path] = []
         for folder in day_folders(self.directory):
             self.torn += sorted(folder.glob("*.tmp"))
-            parts += parts_of(folder)[-1:]
-        if parts:
-            self.next_row = Part(parts[-1]).about.last_row + 1
+            for part in parts_of(folder)[-1:]:
+                self.next_row = Part(part).about.last_row + 1
+            for waiting in sorted(folder.glob(PATTERN)):
+                self._rescue(folder, waiting)
+
+    def _rescue(self, folder: Path, path: Path) -> None:
+        """Rows that waited when an earlier process ended become a part, those that are in one already left out."""
+        try:
+            waiting = left_behind(path)
+        except InputInvalid:  # The process ended while it made the file: nothing was in it.
+            self.torn.append(path)
+            return
+        rows = waiting.rows()
+        rows = rows[:, rows[ROW_PLACE] >= self.next_row]
+        if rows.shape[1]:
+            self._write(folder, rows)
+            self.next_row = int(rows[ROW_PLACE, -1]) + 1
+        waiting.discard()
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from angelx.adapters.journal import JournalReader
-from angelx.adapters.recorded.captured import day_folders, instruments_of
+from angelx.adapters.recorded.captured import CaptureSource, day_folders, instruments_of, parts_of
 from angelx.app.session import JOURNAL, left_in
 from angelx.bus.clock import PacingClock
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
@@ -88,7 +88,7 @@ class Live:
 
 
 class LiveSource:
-    """A broker's stream as a tick source: its rows come from the live feed, and later from the capture."""
+    """A broker's stream as a tick source: its rows come from the live feed, those of before from the capture."""
 
     kind = "stream"
     digest = ""
@@ -100,7 +100,11 @@ class LiveSource:
         self.instruments, self.scope = live.table, live.scope
         self.reference = msgspec.json.encode({"path": str(capture)}).decode()
         self.first_at = live.clock.now()
+        self._capture = capture
 
     def batches(self, first_row: int = 0) -> Iterator[TickBatch]:
-        """None: nothing is there before it comes."""
-        return iter(())
+        """What an earlier process of the session received of the same instruments."""
+        if any(parts_of(folder) for folder in day_folders(self._capture)):
+            captured = CaptureSource(self._capture)
+            if [one.id for one in captured.instruments] == [one.id for one in self.instruments]:
+                yield from captured.batches(first_row)

@@ -69,8 +69,10 @@ CAPTURE_S: Final = 1.0
 LAG_S: Final = 0.1
 REPORT_S: Final = 60.0
 PART_S: Final = 60.0
+PART_ROWS: Final = 200_000
 LIVE_PART_S: Final = 10.0
-"""Live, ticks that were not captured yet are lost with the process: so many seconds of them at most."""
+LIVE_PART_ROWS: Final = 50_000
+"""Live, ticks that are in no part yet outlive the process but not the host: at most so many, so many seconds old."""
 FOREVER_S: Final = 1e9
 
 
@@ -231,6 +233,8 @@ class TradingSession:
             finally:
                 reader.close()
             self.house.learner.keep()
+        if self.live is not None and self.capture is not None:
+            self.bus.skip(max(self.capture.next_row - self.bus.row, 0))
         return self.feed.accepted(self.bus.row, self.house.warm)
 
     def _ends_at(self, now: int) -> int:
@@ -290,9 +294,16 @@ class TradingSession:
         if self._captures:
             directory, source = self._capture_directory(), self.source
             capture = self.capture = CaptureWriter(
-                directory, source.instruments, scope=source.scope, part_seconds=LIVE_PART_S if self.live else PART_S
-            )
-            self.feed.received = lambda batch, row: capture.append(batch, 0, batch.rows, row)
+                directory, source.instruments, scope=source.scope, outlives=self.live is not None,
+                part_seconds=LIVE_PART_S if self.live else PART_S, part_rows=LIVE_PART_ROWS if self.live else PART_ROWS,
+            )  # fmt: skip
+
+            def received(batch: TickBatch, row: int) -> None:
+                """Rows that a recording gives again after a restart are there already."""
+                start = min(max(capture.next_row - row, 0), batch.rows)
+                capture.append(batch, start, batch.rows, row + start)
+
+            self.feed.received = received
 
     def _begin(self) -> None:
         bus, plan, config = self.bus, self.plan, self.plan.config
@@ -398,7 +409,7 @@ class TradingSession:
         """A signal came; its level is latched already."""
         log.info("signal_received", signal=name, action=verb)
         if verb == "stop-now":
-            self.feed.stopping = f"stopped at once by {name}"
+            self.feed.stopping, self.feed.at_once = f"stopped at once by {name}", True
             return
         if verb == "reload":
             try:

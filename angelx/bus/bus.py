@@ -77,6 +77,11 @@ class Bus:
         assert not self.seq, "a stream is resumed before it begins"
         self.seq, self.row, self.now = seq, row, now
 
+    def skip(self, rows: int) -> None:
+        """Count rows that the earlier stream received after the last thing it recorded."""
+        self.seq += rows
+        self.row += rows
+
     # ------------------------------------------------------------ events
     def publish(self, event: Event) -> None:
         """Deliver an event; from inside a handler, after what is queued already."""

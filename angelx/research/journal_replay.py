@@ -150,6 +150,8 @@ class _Process:
         house.host.start()
         if self._before:
             house.restore(self._before)
+            if self._is_live:  # ticks had come after the last thing that was recorded
+                bus.skip(self._records[0].row - bus.row)
         said = _said_by_broker if self._is_live else _by_nobody
         inputs = [r for r in self._records[1:] if _is_input(r.event) or said(r.event)]
         last = self._records[-1]

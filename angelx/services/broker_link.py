@@ -194,6 +194,10 @@ class BrokerLink(RecordedLink):
         """True where the inbox holds something."""
         return bool(self._inbox)
 
+    def at_work(self) -> list[str]:
+        """Orders that have not ended, or whose end is not in the stream yet."""
+        return [name for name, order in self.orders.items() if order.state in LIVE]
+
     def _says_something(self, event: Event, now: int) -> bool:
         if not isinstance(event, OrderAccepted | OrderFilled | OrderEnded):
             return True
@@ -274,18 +278,20 @@ class BrokerLink(RecordedLink):
         self._arrived(OrderEnded(0, order.order, outcome, code, detail))
 
     async def _cancel(self, order: str) -> None:
-        """Ask once more where the first request did not get through: a cancel may be repeated."""
+        """Ask again where that did not get through or found nothing of an order that works: it may be repeated."""
         for attempt in (1, 2, 3):
             try:
                 await self._client.cancel(order)
             except OrderRejected as error:  # it has ended, or is not there yet: its report says which
-                log.info("cancel_refused", order=order, why=str(error))
+                log.info("cancel_refused", order=order, attempt=attempt, why=str(error))
                 self._wanted.set()
-                return
             except BrokerError as error:
                 log.warning("cancel_failed", order=order, attempt=attempt, why=str(error))
-                await asyncio.sleep(attempt)
             else:
+                return
+            await asyncio.sleep(attempt)
+            known = self.orders.get(order)
+            if known is None or known.state not in LIVE:
                 return
         self._arrived(IncidentReported(0, self.name, f"cancel of {order} did not get through"))
 

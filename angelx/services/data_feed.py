@@ -64,6 +64,8 @@ class DataFeed:
         self._breathed = self._began = 0
         self.stopping = ""
         """Why it was asked to stop; empty while it was not."""
+        self.at_once = False
+        """True: without waiting for what is on its way."""
         self.on_breath: Callable[[], None] = lambda: None
         """Called some fifty times a second of the host's time, between two inputs."""
         self.on_gap: Callable[[int], None] = _nothing

@@ -7,7 +7,7 @@ from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import EquityMarked, Event, OrderFilled, PhaseChanged, PositionChanged
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import ASK, BID, LAST
+from angelx.domain.ticks import ASK, AT, BID, LAST
 from angelx.market.state import MarketState
 from angelx.orders.ledger import Ledger, Position
 from angelx.services.order_router import Order
@@ -93,11 +93,12 @@ class LedgerKeeper:
     def worth(self, position: Position) -> int:
         """Money that a position is worth: at the two-sided mid; without one, what it could be closed at.
 
-        A long that nobody bids for is worth nothing, a short that nobody offers is owed at its last price.
+        A long that nobody bids for is worth nothing, a short that nobody offers is owed at its last price. What has not
+        been seen since this process began is worth what it cost.
         """
         view, quantity = self._market.view, position.quantity
         place = self._instruments.index.get(position.instrument)
-        if place is None:  # not in today's source: at what it cost
+        if place is None or not view[AT, place]:
             return position.cost
         bid, ask = view[BID, place], view[ASK, place]
         if bid and ask:

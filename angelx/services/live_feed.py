@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Final
 
 import numpy as np
+import structlog
 
 from angelx.bus.bus import Bus
 from angelx.bus.clock import PacingClock
@@ -17,7 +18,11 @@ from angelx.market.differential import Differential
 from angelx.services.broker_link import BrokerLink
 from angelx.services.data_feed import BREATHE_S, DataFeed
 
+log = structlog.get_logger()
+
 FEED: Final = "market_feed"
+SETTLE_S: Final = 5.0
+"""After a stop what is on its way to or from the broker has so many seconds of the host to arrive."""
 MOST_ROWS: Final = 4096
 """If more rows than this came in one turn, only the newest of each instrument goes on: rows are whole, none adds up."""
 
@@ -52,6 +57,7 @@ class LiveFeed(DataFeed):
         self._time, self._link = clock, link
         self._tables: deque[Table] = deque()
         self._health: deque[HealthChanged] = deque()
+        self._leaves_at = 0.0
         self.conflated = 0
         """Rows that were left out because a newer one of the instrument had come, when too many waited."""
         feed.on_rows = self._arrived
@@ -75,7 +81,7 @@ class LiveFeed(DataFeed):
         for batch in batches:  # what an earlier process left half done; live there is none
             self._bus.feed(batch, 0, batch.rows)
         bus, clock = self._bus, self._time
-        while not self.stopping:
+        while not self.stopping or self._settles():
             await self._wait(clock.now() + int(BREATHE_S * NS), clock)
             self._breathe_paced()
             now = max(clock.now(), bus.now)
@@ -87,6 +93,17 @@ class LiveFeed(DataFeed):
             if end and now > end:
                 break
         bus.publish(SessionEnded(bus.now, bus.row, self.stopping or "source ended"))
+
+    def _settles(self) -> bool:
+        """Whether to stay a little, told to stop, for answers, ends and fills of orders that work."""
+        if self.at_once or not self._link.at_work():
+            return False
+        now = asyncio.get_running_loop().time()
+        self._leaves_at = self._leaves_at or now + SETTLE_S
+        if now < self._leaves_at:
+            return True
+        log.warning("left_at_work", orders=self._link.at_work(), action="the next start looks them up")
+        return False
 
     async def _wait(self, at: int, clock: PacingClock) -> None:
         if self._tables or self._health or self._link.waits:

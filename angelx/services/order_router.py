@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import (
     CancelRequested,
+    CommandReceived,
     Event,
     IncidentReported,
     OrderAccepted,
@@ -58,6 +59,8 @@ class OrderRouter:
         self.orders: dict[str, Order] = {}
         self.live: dict[str, Order] = {}
         """Approved and not ended."""
+        self._stopping = ""
+        """Why nothing is sent any more; empty while it is."""
         self.on_adopted: Callable[[OrderApproved], None] = _nothing
         """Called with an order that was given up for absent and has arrived: it is exposure again."""
 
@@ -69,6 +72,7 @@ class OrderRouter:
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Approvals, cancels, the broker's reports, and fills as the ledger took them."""
         yield OrderApproved, self.on_approved
+        yield CommandReceived, self.on_command
         yield CancelRequested, self.on_cancel
         yield OrderAccepted, self.on_accepted
         yield PositionChanged, self.on_filled
@@ -85,12 +89,21 @@ class OrderRouter:
             return
         order = self.orders[event.order] = self.live[event.order] = Order(event)
         self._journal.intent(event)
-        barred = self._latch.bars(event)
+        barred = self._stopping or self._latch.bars(event)
         if barred:
-            self._bus.publish(OrderEnded(event.at, event.order, State.BARRED, "kill_switch", barred))
+            code = "stopping" if self._stopping else "kill_switch"
+            self._bus.publish(OrderEnded(event.at, event.order, State.BARRED, code, barred))
             return
         order.state = State.SENDING
         self._broker.submit(event)
+
+    def on_command(self, event: CommandReceived) -> None:
+        """An orderly stop: nothing new leaves, entries that work are taken back, exits stay where they are."""
+        if event.verb == "stop" and not self._stopping:
+            self._stopping = f"stopped by {event.who}: {event.reason}"
+            for name, order in self.live.items():
+                if not order.approved.reduces:
+                    self._bus.publish(CancelRequested(event.at, name, "the session stops"))
 
     def on_cancel(self, event: CancelRequested) -> None:
         """Ask the broker; a cancel is never barred."""
@@ -105,13 +118,20 @@ class OrderRouter:
         if order is None:
             self._report(event.at, f"accepted order {event.order} is not ours")
             return
-        order.answered = True
+        self._answered(order)
         if order.state == State.SENDING:
             order.state = State.WORKING
             return
         was_absent = order.state == State.ABSENT
         if self._move(event.at, order, "accept") and was_absent:
             self._adopt(event.at, order)
+
+    def _answered(self, order: Order) -> None:
+        """The broker has it. A cancel that was asked for before may have found nothing there: it is asked again."""
+        if not order.answered:
+            order.answered = True
+            if order.state == State.CANCEL_PENDING:
+                self._broker.cancel(order.approved.order)
 
     def _adopt(self, at: int, order: Order) -> None:
         """An order that was given up for absent has arrived: it is ours, and an entry is taken back (SPEC 6.2)."""
@@ -129,7 +149,7 @@ class OrderRouter:
             self._report(event.at, f"fill {event.execution} of order {event.order}, which is not ours")
             return
         was_live = order.state in LIVE
-        order.answered = True
+        self._answered(order)
         order.filled += abs(event.units)
         full = order.filled >= order.approved.quantity
         order.state = State.FILLED if full else after_fill(order.state, order.approved.quantity, order.filled)

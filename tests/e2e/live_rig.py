@@ -339,13 +339,12 @@ def agree(rig: Rig) -> dict[str, int]:
     return counts
 
 
-def proven(rig: Rig, *, replays: bool = True) -> None:
+def proven(rig: Rig) -> None:
     """Journals are whole, decide the same again, and the reports are there."""
     for broker in BROKERS:
         journal = rig.journal(broker)
         verified = angelx("journal", "verify", journal, "--json", cwd=rig.directory).succeeded()
         assert verified.answer["ok"] is True
-        if replays:
-            replayed = angelx("journal", "replay", journal, "--json", cwd=rig.directory)
-            assert replayed.answer["identical"] is True, replayed.answer
+        replayed = angelx("journal", "replay", journal, "--json", cwd=rig.directory)
+        assert replayed.answer["identical"] is True, replayed.answer
         assert (rig.state(broker) / "report.html").stat().st_size > 10_000

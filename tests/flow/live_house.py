@@ -48,6 +48,10 @@ class FickleBroker:
         self.held: dict[str, int] = {}
         self.foreign: dict[str, int] = {}
         self.reads_fail = False
+        self.fills = True
+        """False: what arrives rests."""
+        self.takes_back = True
+        """False: every cancel is refused."""
         self.on_report: Callable[[Event], None] = print
         self.on_state: Callable[[bool, str], None] = print
         self.last_look: Callable[[OrderApproved], str] = lambda order: ""
@@ -94,7 +98,7 @@ class FickleBroker:
         self.received.append(name)
         self._report(name, order, 0, "working")
         self.on_report(OrderAccepted(0, name, f"B{name}"))
-        parts = [order.quantity] if order.quantity < 150 else [75, order.quantity - 75]
+        parts = [] if not self.fills else [order.quantity] if order.quantity < 150 else [75, order.quantity - 75]
         for part in parts:
             await asyncio.sleep(self.random.uniform(0.0, 0.4))
             known = self.orders[name]
@@ -118,7 +122,7 @@ class FickleBroker:
     async def cancel(self, order: str) -> None:
         await asyncio.sleep(0.05)
         known = self.orders.get(order)
-        if known is None or known.state != "working":
+        if known is None or known.state != "working" or not self.takes_back:
             raise OrderRejected("not working")
         self.orders[order] = OrderReport(*(*(getattr(known, f) for f in known.__struct_fields__[:-2]), "cancelled", ""))
         self.on_report(OrderEnded(0, order, "cancelled", "requested", ""))

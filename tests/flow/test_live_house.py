@@ -1,5 +1,6 @@
 """Live trading against a broker that loses, repeats and delays answers: nothing doubled, nothing lost."""
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -15,6 +16,7 @@ from angelx.domain.events import (
     OrderEnded,
     OrderFilled,
 )
+from angelx.domain.scalars import NS
 from angelx.orders.states import ENDED
 from angelx.sim.loop import simulate
 from tests.flow.live_house import FAULTS, FickleBroker, LivePlay
@@ -142,6 +144,53 @@ def test_a_halt_bars_what_waits_to_be_sent() -> None:
     at = next(e.at for e in play.of(CommandReceived))
     approved = [e for e in play.of(OrderApproved) if e.at > at]
     assert not {e.order for e in approved if isinstance(e, OrderApproved)} & set(broker.posted)
+
+
+def interrupted(broker: FickleBroker, verb: str) -> LivePlay:
+    """A command while the first order is on its way."""
+    play = LivePlay(broker, market(2, 300), [Gambler("g", 2, eager=1.0)], 60.0)
+
+    def told(event: object) -> None:
+        if len(play.of(OrderApproved)) == 1:
+            asyncio.get_running_loop().call_later(0.005, play.feed.command, verb, "test", "operator")
+
+    play.bus.subscribe(OrderApproved, told)
+    return simulate(play.run)
+
+
+@pytest.mark.parametrize("verb", ["halt", "stop"])
+def test_an_entry_that_is_on_its_way_is_taken_back_once_it_is_there(verb: str) -> None:
+    broker = FickleBroker(2, ("none",))
+    broker.fills = False
+    play = interrupted(broker, verb)
+    assert broker.received
+    assert {order.state for order in broker.orders.values()} == {"cancelled"}
+    assert not play.house.router.live
+    if verb == "stop":
+        ended = [e for e in play.of(OrderEnded) if isinstance(e, OrderEnded)]
+        assert {e.order for e in ended} == set(play.house.router.orders)
+
+
+def test_a_stop_waits_for_fills_on_their_way_and_sends_nothing_new() -> None:
+    broker = FickleBroker(2, ("none",))
+    broker.takes_back = False
+    play = interrupted(broker, "stop")
+    check(play)
+    stopped = next(e.at for e in play.of(CommandReceived))
+    assert [e for e in play.of(OrderFilled) if e.at > stopped]
+    later = {e.order for e in play.of(OrderApproved) if isinstance(e, OrderApproved) and e.at > stopped}
+    assert later
+    assert not later & set(broker.posted)
+    assert {e.code for e in play.of(OrderEnded) if isinstance(e, OrderEnded)} == {"stopping"}
+
+
+def test_a_stop_leaves_what_does_not_end_after_some_seconds() -> None:
+    broker = FickleBroker(2, ("none",))
+    broker.fills = broker.takes_back = False
+    play = interrupted(broker, "stop")
+    stopped = next(e.at for e in play.of(CommandReceived))
+    assert play.house.router.live
+    assert 5 * NS <= play.bus.now - stopped < 6 * NS
 
 
 def test_a_fill_of_an_order_that_has_ended_goes_through_and_a_second_end_does_not() -> None:

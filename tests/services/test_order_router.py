@@ -1,11 +1,19 @@
 """The router alone: what it does with reports that come when nobody expects them any more."""
 
 import pytest
+from msgspec.structs import replace
 
 from angelx.adapters.journal import MemoryJournal
 from angelx.bus.bus import Bus
 from angelx.bus.service import wire
-from angelx.domain.events import CancelRequested, IncidentReported, OrderAccepted, OrderApproved, OrderEnded
+from angelx.domain.events import (
+    CancelRequested,
+    CommandReceived,
+    IncidentReported,
+    OrderAccepted,
+    OrderApproved,
+    OrderEnded,
+)
 from angelx.orders.states import State
 from angelx.services.kill_switch import LatchedSends, MemoryLatch
 from angelx.services.order_router import OrderRouter
@@ -63,3 +71,29 @@ def test_a_cancel_of_what_has_ended_is_not_sent() -> None:
     bus.publish(OrderEnded(2, "a", State.REJECTED, "price_band", ""))
     bus.publish(CancelRequested(3, "a", "late"))
     assert broker.cancelled == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "halt"])
+def test_a_cancel_that_came_before_the_order_was_there_is_asked_again_once_it_is(verb: str) -> None:
+    bus, broker = Bus(), Deaf()
+    router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()))
+    wire(bus, [router])
+    bus.publish(approved(reduces=False))
+    bus.publish(CommandReceived(2, "stop", "test", "operator") if verb == "stop" else CancelRequested(2, "a", "halt"))
+    assert broker.cancelled == ["a"]
+    for _ in range(2):
+        bus.publish(OrderAccepted(3, "a", "B1"))
+    assert broker.cancelled == ["a", "a"]
+
+
+def test_after_a_stop_exits_stay_and_nothing_new_leaves() -> None:
+    bus, broker = Bus(), Deaf()
+    router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()))
+    wire(bus, [router])
+    bus.publish(approved(reduces=True))
+    bus.publish(OrderAccepted(2, "a", "B1"))
+    bus.publish(CommandReceived(3, "stop", "test", "operator"))
+    bus.publish(replace(approved(reduces=True), order="b"))
+    assert broker.cancelled == []
+    assert broker.sent == list(router.live) == ["a"]
+    assert router.orders["b"].state == State.BARRED
