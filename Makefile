@@ -10,7 +10,7 @@ BENCHES := bus tick-to-order replay journal
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help paper test test-live setup fmt lint type arch check bench docs lock clean
+.PHONY: help paper test test-live explore setup fmt lint type arch check bench docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -24,6 +24,9 @@ paper: $(VENV)/.warm ## trade a simulated NSE session from nothing; ARGS="--seed
 
 test: $(VENV)/.dev $(VENV)/.warm ## run the tests from nothing; ARGS="-k bus ..." are pytest's options
 	$(BIN)/pytest -n 2 -q --ignore $(LIVE) $(ARGS)
+
+explore: $(VENV)/.dev $(VENV)/.warm ## the property tests on examples that nobody has seen yet
+	$(BIN)/pytest -n 2 -q --ignore tests/e2e --hypothesis-profile=explore $(ARGS)
 
 test-live: $(VENV)/.dev $(VENV)/.warm ## trade at a venue through kills and faults, in real time: minutes
 	$(BIN)/pytest -n 2 -q $(LIVE) $(ARGS)

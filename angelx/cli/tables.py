@@ -38,6 +38,9 @@ def summary_table(summary: Mapping[str, Any]) -> Iterator[str]:
         "journal": f"{summary['journal']} ({summary['journal_records']:,} records)",
         "report": summary["report"] or "switched off",
     }
+    closed = summary.get("never_opened")
+    if closed:
+        rows["never opened"] = ", ".join(f"{segment} {why}" for segment, why in closed.items())
     for name, value in rows.items():
         table.add_row(name, value)
     yield from rendered(table)

@@ -52,6 +52,9 @@ class SessionFacts:
         self.realised_curve: list[tuple[int, int]] = []
         """(at, capital + realised) after each fill that locked money in: the curve where nothing was marked."""
         self.timeline: list[Incident] = []
+        self.closed: dict[str, str] = {}
+        """Why a segment never opened, by segment."""
+        self._opened: set[str] = set()
         """Commands, levels, health and phases, in order."""
         self.incidents: list[Incident] = []
         self.books_read = 0
@@ -198,6 +201,11 @@ class SessionFacts:
 
     def _on_phase(self, event: ev.PhaseChanged) -> None:
         self.timeline.append(Incident(event.at, "phase", f"{event.segment} {event.phase}", event.session))
+        if event.phase == "open":
+            self._opened.add(event.segment)
+            self.closed.pop(event.segment, None)
+        elif event.segment not in self._opened:
+            self.closed[event.segment] = event.session
 
     def _on_session_ended(self, event: ev.SessionEnded) -> None:
         self.ended = event

@@ -134,6 +134,7 @@ def summary_of(facts: "SessionFacts") -> dict[str, Any]:
         "level": facts.level,
         "health": facts.health,
         "incidents": len(facts.incidents),
+        "never_opened": facts.closed,
         "signal_quality": facts.quality.as_dict(),
         "forecasts": facts.forecasts.as_dict(WEIGHTS),
         "tuning_version": facts.tuning_version,
