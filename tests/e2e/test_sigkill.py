@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.program import QUICK, UNREPORTED, angelx, records, start
+from tests.e2e.program import QUICK, UNREPORTED, Forked, angelx, records, start
 
 KILLS = 5
 ALL_RECORDS = 10_000
@@ -39,6 +39,7 @@ def command(state: Path, strategy: Path) -> list[object]:
     settings = ("risk.profile=bench", "risk.fixed_units=65", "capital=10000000", "paper.reject_rate=0.02",
                 "journal.block_records=8", "journal.head_every_s=0.1")  # fmt: skip
     words = [word for setting in settings for word in ("--set", setting)]
+    words += ["--set", "market.expiries=1", "--set", "market.strikes=3"]
     return ["paper", "--json", "--state-dir", state, "--strategy", f"{strategy}:Eager", *QUICK, *UNREPORTED, *words]
 
 
@@ -53,16 +54,16 @@ def progress(journal: Path) -> int:
     return int(found[0]) if found else 0
 
 
-def kill_at(process: "subprocess.Popen[str]", journal: Path, moment: "int | float") -> bool:
+def kill_at(process: "subprocess.Popen[str] | Forked", journal: Path, moment: "int | float") -> bool:
     """Kill after so many seconds (float), or once so many records are on the disk (int); False where it ended first."""
     began = time.monotonic()
     while process.poll() is None:
         if time.monotonic() - began > moment if isinstance(moment, float) else progress(journal) > moment:
             process.kill()
-            process.communicate()
+            process.wait()
             return True
         time.sleep(0.003)  # noqa: TID251 - a test waits for another process
-    process.communicate()
+    process.wait()
     return False
 
 
@@ -79,9 +80,10 @@ def test_a_killed_session_goes_on(seed: int, tmp_path: Path) -> None:
     strategy.write_text(EAGER)
     words = command(state, strategy)
     rng = random.Random(seed)
-    killed = int(kill_at(start(*words, cwd=tmp_path), state / "journal.db", rng.uniform(0.1, 1.5)))
+    with start(*words, cwd=tmp_path) as starting:  # Little is printed: no pipe fills up while nobody reads.
+        killed = int(kill_at(starting, state / "journal.db", rng.uniform(0.1, 1.5)))
     for at in sorted(rng.randrange(0, ALL_RECORDS) for _ in range(KILLS - 1)):
-        killed += int(kill_at(start(*words, cwd=tmp_path), state / "journal.db", at))
+        killed += int(kill_at(Forked(*words, cwd=tmp_path), state / "journal.db", at))
     answer = angelx(*words, cwd=tmp_path).succeeded().answer
     assert killed >= KILLS - 1
     assert len(records(Path(answer["journal"]), "SessionStarted")) > 1
