@@ -83,7 +83,7 @@ class CaptureWriter:
         self.next_row = 0
         """The lowest number the next row may have: one more than the last row ever captured here."""
         self.torn: list[Path] = []
-        """Temporary files that a crash left; they are ignored."""
+        """Files that a crash or a bad disk left half; they are ignored."""
         self.captured = 0
         """Rows written by this writer."""
         if scope not in SCOPES or kind not in {"stream", "snapshot"}:
@@ -250,8 +250,12 @@ class CaptureWriter:
             raise CaptureFailed(f"{self.directory}: is not a directory")
         for folder in day_folders(self.directory):
             self.torn += sorted(folder.glob("*.tmp"))
-            for part in parts_of(folder)[-1:]:
-                self.next_row = Part(part).about.last_row + 1
+            for part in reversed(parts_of(folder)):
+                try:
+                    self.next_row = Part(part).about.last_row + 1
+                    break
+                except InputInvalid:  # Whoever reads it is told; what comes is written all the same.
+                    self.torn.append(part)
             for waiting in sorted(folder.glob(PATTERN)):
                 self._rescue(folder, waiting)
 

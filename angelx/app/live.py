@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from angelx.adapters.journal import JournalReader
 from angelx.adapters.recorded.captured import CaptureSource, day_folders, instruments_of, parts_of
 from angelx.app.session import JOURNAL, left_in
 from angelx.bus.clock import PacingClock
+from angelx.domain.errors import InputInvalid
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import Instrument, InstrumentTable
 from angelx.domain.ports import BrokerClient, FeedClient
 from angelx.domain.ticks import TickBatch
+
+log = structlog.get_logger()
 
 LIVE: Final = "live:"
 """Sources whose name begins so were a broker's stream; their rows are in the capture that the reference names."""
@@ -104,7 +108,11 @@ class LiveSource:
 
     def batches(self, first_row: int = 0) -> Iterator[TickBatch]:
         """What an earlier process of the session received of the same instruments."""
-        if any(parts_of(folder) for folder in day_folders(self._capture)):
+        if not any(parts_of(folder) for folder in day_folders(self._capture)):
+            return
+        try:
             captured = CaptureSource(self._capture)
             if [one.id for one in captured.instruments] == [one.id for one in self.instruments]:
                 yield from captured.batches(first_row)
+        except InputInvalid as error:
+            log.warning("capture_unreadable", why=str(error), action="indicators start cold; move the file away")

@@ -160,6 +160,21 @@ def test_a_damaged_waiting_file_is_named_and_left_alone(tmp_path: Path, damage: 
     assert waiting.exists()
 
 
+def test_a_damaged_last_part_does_not_keep_the_next_rows_from_being_written(tmp_path: Path) -> None:
+    table = rows_of(9)
+    capture(tmp_path, np.ascontiguousarray(table[:, :3]))
+    capture(tmp_path, np.ascontiguousarray(table[:, 3:6]), first_row=3)
+    damaged = tmp_path / "2025-08-29" / "part-000002.parquet"
+    damaged.write_bytes(b"nothing")
+    writer = CaptureWriter(tmp_path, TABLE)
+    assert writer.torn == [damaged]
+    assert writer.next_row == 3
+    writer.append(TickBatch(table), 6, 9, 6)
+    assert [part.name for part in writer.flush()] == ["part-000003.parquet"]
+    with pytest.raises(InputInvalid, match=r"part-000002\.parquet"):
+        CaptureSource(tmp_path)
+
+
 def test_without_room_for_a_file_rows_wait_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

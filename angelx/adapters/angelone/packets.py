@@ -239,7 +239,7 @@ def _decode_at(
 @nb.njit(cache=True, nogil=True)
 def _decode(raw: bytes, lengths: Cells, at: int, slots: Cells, states: Cells, table: Table) -> int:
     """All packets into the table; how many rows came of it."""
-    rows, start = 0, 0
+    rows = start = 0 * len(raw)  # A literal would have everything compiled a second time.
     for packet in range(lengths.shape[0]):
         rows += _decode_at(raw, start, lengths[packet], at, slots, states, table, rows)
         start += lengths[packet]
@@ -249,7 +249,8 @@ def _decode(raw: bytes, lengths: Cells, at: int, slots: Cells, states: Cells, ta
 @nb.njit(cache=True, nogil=True)
 def _decode_one(raw: bytes, at: int, slots: Cells, states: Cells, table: Table) -> int:
     """One packet, without an array of lengths: half the way of a lone packet is its arguments."""
-    return _decode_at(raw, 0, len(raw), at, slots, states, table, 0)
+    first = 0 * len(raw)  # no literal
+    return _decode_at(raw, first, len(raw), at, slots, states, table, first)
 
 
 class PacketDecoder:
