@@ -176,8 +176,8 @@ async def _angelone(config: Config, state: Path, before: Before) -> Live:
         raise
     log.info("broker_connected", broker="angelone", instruments=len(table))
     return Live(
-        "angelone", client, feed, table, range(len(table)), clock, "nbbo", ways.close, early, asked_at, held,
-        _keeper(config, rest, clock),
+        name="angelone", client=client, feed=feed, table=table, clock=clock, scope="nbbo", release=ways.close,
+        early=early, asked_at=asked_at, held=held, keep_time=_keeper(config, rest, clock),
     )  # fmt: skip
 
 
@@ -233,8 +233,8 @@ async def _alpaca(config: Config, state: Path, before: Before) -> Live:
         raise
     log.info("broker_connected", broker="alpaca", instruments=len(table))
     return Live(
-        "alpaca", client, feed, table, range(len(table)), clock, feed.scope, ways.close, early, asked_at, held,
-        _keeper(config, trading, clock),
+        name="alpaca", client=client, feed=feed, table=table, clock=clock, scope=feed.scope, release=ways.close,
+        early=early, asked_at=asked_at, held=held, keep_time=_keeper(config, trading, clock),
     )  # fmt: skip
 
 

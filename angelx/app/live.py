@@ -53,42 +53,31 @@ class Before(msgspec.Struct, frozen=True):
         return found if len(found) == len(self.instruments) else []
 
 
-class Live:
-    """One account at one broker, logged in.
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """One account at one broker, logged in."""
 
-    Parameters
-    ----------
-    table
-        What is watched, `places` of it in order of importance.
-    release
-        Lets connections go at the very end.
-    keep_time
-        Follows the clock of a venue that may have stood still; `None` where time is the host's.
-    early
-        What the broker reported before there was anybody to hear it.
-    asked_at, held
-        Positions before anything is sent, signed units by instrument, and when they were asked for, ns.
-    """
+    name: str
+    client: BrokerClient
+    feed: FeedClient
+    table: InstrumentTable
+    """What is watched."""
+    clock: PacingClock
+    scope: str
+    release: Callable[[], Coroutine[Any, Any, None]]
+    """Lets connections go at the very end."""
+    early: Sequence[Event]
+    """What the broker reported before there was anybody to hear it."""
+    asked_at: int
+    """When `held` was asked for, ns."""
+    held: Sequence[tuple[str, int]]
+    """Positions before anything is sent, signed units by instrument."""
+    keep_time: Callable[[], Coroutine[Any, Any, None]] | None
+    """Follows the clock of a venue that may have stood still; `None` where time is the host's."""
 
-    def __init__(
-        self,
-        name: str,
-        client: BrokerClient,
-        feed: FeedClient,
-        table: InstrumentTable,
-        places: Sequence[int],
-        clock: PacingClock,
-        scope: str,
-        release: Callable[[], Coroutine[Any, Any, None]],
-        early: Sequence[Event] = (),
-        asked_at: int = 0,
-        held: Sequence[tuple[str, int]] = (),
-        keep_time: Callable[[], Coroutine[Any, Any, None]] | None = None,
-    ) -> None:
-        self.name, self.client, self.feed, self.table, self.places = name, client, feed, table, places
-        self.clock, self.scope, self.release = clock, scope, release
-        self.early, self.asked_at, self.held = early, asked_at, held
-        self.keep_time = keep_time
+    @property
+    def places(self) -> Sequence[int]:
+        """All of the table, in order of importance."""
+        return range(len(self.table))
 
 
 class LiveSource:
