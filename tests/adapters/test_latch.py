@@ -217,6 +217,21 @@ def test_a_lowering_that_was_not_written_did_not_happen(tmp_path: Path, monkeypa
     assert latch.level == Latch.load(tmp_path).level == RUNNING
 
 
+def test_a_raise_that_the_disk_did_not_confirm_holds_and_may_be_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latch = Latch.load(tmp_path)
+
+    def failing(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        error = latch.raise_to(FLATTEN, "why", "me", 1)
+    assert error is not None
+    assert latch.level == Latch.load(tmp_path).level == FLATTEN
+
+
 # ---------------------------------------------------------------- several at once
 def interrupted(latch: Latch, change: Callable[[], object], place: int) -> bool:
     """Make a change, and at the `place`-th line it executes raise to FLATTEN, as a signal handler would there.
