@@ -11,6 +11,7 @@ from angelx.domain.events import CommandReceived, HealthChanged, SessionEnded
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, INSTRUMENT, LAST, Rows, TickBatch
+from angelx.services import data_feed
 from angelx.services.live_feed import FEED, MOST_ROWS
 from angelx.signals.strategy import Strategy
 from angelx.sim.loop import simulate
@@ -132,3 +133,13 @@ def test_a_second_signal_does_not_wait_for_what_is_at_work(at_once: bool) -> Non
     waited = play.bus.now - play.of(CommandReceived)[-1].at
     assert waited < NS if at_once else waited >= 5 * NS
     assert play.link.at_work()
+
+
+def test_it_breathes_between_inputs_so_that_a_file_is_seen_and_heads_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_feed, "BREATHE_NS", -1)
+    breaths: list[int] = []
+    play = play_of({}, seconds=5.0)
+    play.feed.on_breath = lambda: breaths.append(play.bus.now)
+    simulate(play.run)
+    assert len(breaths) > 50
+    assert max(np.diff(breaths)) <= NS
