@@ -316,6 +316,7 @@ class BrokerLink(RecordedLink):
                 if failed == BOOKS_FAILED:
                     self._arrived(IncidentReported(0, self.name, f"books cannot be read: {error}"))
                 await asyncio.sleep(min(READ_AGAIN_S * failed, READ_AGAIN_MOST_S))
+                self._wanted.set()  # whoever asked has no answer yet
                 continue
             finally:
                 self._reading = False

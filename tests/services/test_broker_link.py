@@ -1,0 +1,163 @@
+"""The link alone: what never leaves, and what a broker that cannot be asked is told about."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from angelx.bus.bus import Bus
+from angelx.domain.errors import (
+    AuthExpired,
+    BrokerError,
+    BrokerUnreachable,
+    OrderFateUnknown,
+    OrderRejected,
+    RateLimited,
+)
+from angelx.domain.events import (
+    BooksRead,
+    Event,
+    HealthChanged,
+    IncidentReported,
+    OrderAccepted,
+    OrderApproved,
+    OrderEnded,
+)
+from angelx.domain.reports import OrderReport, PositionReport
+from angelx.services.broker_link import BARRED_LATE, WAITING, BrokerLink
+from angelx.services.kill_switch import LatchedSends, MemoryLatch
+from angelx.services.order_router import Order
+from angelx.sim.loop import simulate
+from tests.flow.live_house import FickleBroker
+
+ENTRY = OrderApproved(1, "a", 1, "s", "NSE:X", 1, 75, 500, False, 500, "lot", 1.0)
+
+
+class Stub(FickleBroker):
+    """Answers every order with the same outcome, and counts."""
+
+    def __init__(self, outcome: BrokerError | None = None) -> None:
+        super().__init__(1, ("none",))
+        self.outcome = outcome
+        self.placed: list[str] = []
+        self.cancels = 0
+        self.reads = 0
+
+    async def place(self, order: OrderApproved) -> OrderAccepted:
+        self.placed.append(order.order)
+        if self.outcome is not None:
+            raise self.outcome
+        return OrderAccepted(0, order.order, "B1")
+
+    async def cancel(self, order: str) -> None:
+        self.cancels += 1
+        if self.outcome is not None:
+            raise self.outcome
+
+    async def order_book(self) -> Sequence[OrderReport]:
+        self.reads += 1
+        if isinstance(self.outcome, BrokerUnreachable):
+            raise self.outcome
+        return []
+
+    async def positions(self) -> Sequence[PositionReport]:
+        return []
+
+
+def link_of(stub: Stub, latch: MemoryLatch | None = None) -> BrokerLink:
+    return BrokerLink(Bus(), stub, LatchedSends(latch or MemoryLatch()))
+
+
+def heard(link: BrokerLink, seconds: float = 1.0) -> list[Event]:
+    """What the link says while it runs for so long."""
+    events: list[Event] = []
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(link.run())
+            await asyncio.sleep(seconds)
+            task.cancel()
+        events.extend(event for event in link._inbox if not isinstance(event, HealthChanged | BooksRead))  # noqa: SLF001
+
+    simulate(run)
+    return events
+
+
+@pytest.mark.parametrize(("reduces", "level", "leaves"), [(False, 1, False), (True, 1, True), (True, 3, False)])
+def test_what_the_kill_switch_stopped_after_the_approval_never_leaves(reduces: bool, level: int, leaves: bool) -> None:
+    stub, latch = Stub(), MemoryLatch()
+    link = link_of(stub, latch)
+    link.submit(replace(ENTRY, reduces=reduces))
+    latch.raise_to(level, "loss", "operator", 2)
+    said = heard(link)
+    assert stub.placed == (["a"] if leaves else [])
+    if leaves:
+        assert said == [OrderAccepted(0, "a", "B1")]
+    else:
+        [ended] = said
+        assert isinstance(ended, OrderEnded)
+        assert (ended.order, ended.outcome, ended.code) == ("a", "barred", BARRED_LATE)
+
+
+def test_more_orders_than_a_broker_takes_are_refused_and_the_others_leave_exits_first() -> None:
+    stub = Stub()
+    link = link_of(stub)
+    for number in range(WAITING + 2):
+        link.submit(replace(ENTRY, order=f"n{number}"))
+    link.submit(replace(ENTRY, order="exit", reduces=True))
+    said = heard(link)
+    refused = [event for event in said if isinstance(event, OrderEnded)]
+    assert [(event.order, event.outcome, event.code) for event in refused] == [
+        (f"n{WAITING}", "rejected", "link_full"), (f"n{WAITING + 1}", "rejected", "link_full"),
+    ]  # fmt: skip
+    assert stub.placed == ["exit", *(f"n{number}" for number in range(WAITING))]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "detail"),
+    [
+        (BrokerUnreachable("no route"), "unreachable", "no route"),
+        (AuthExpired("token"), "auth_expired", "token"),
+        (RateLimited("slow down", 1.0), "rate_limited", "slow down"),
+        (OrderRejected("no_margin: needs 5"), "no_margin", "needs 5"),
+        (OrderRejected("no margin"), "broker", "no margin"),
+    ],
+)
+def test_an_order_that_did_not_arrive_ends_with_its_reason(error: BrokerError, code: str, detail: str) -> None:
+    link = link_of(Stub(error))
+    link.submit(ENTRY)
+    ended = [event for event in heard(link) if isinstance(event, OrderEnded)]
+    assert [(event.outcome, event.code, event.detail) for event in ended] == [("rejected", code, detail)]
+
+
+def test_an_order_in_doubt_does_not_end_is_told_and_the_books_are_read_twice() -> None:
+    stub = Stub(OrderFateUnknown("a", "timeout"))
+    link = link_of(stub)
+    link.submit(ENTRY)
+    said = heard(link, 20.0)
+    assert [type(event) for event in said] == [IncidentReported]
+    assert stub.placed == ["a"], "never sent again"
+    assert stub.reads == 3  # once at the start, then twice for this order
+
+
+@pytest.mark.parametrize(("state", "asked"), [("working", 3), ("filled", 1)])
+def test_a_cancel_that_is_refused_is_asked_again_while_the_order_works(state: str, asked: int) -> None:
+    stub = Stub(OrderRejected("order_not_found: no order a"))
+    link = link_of(stub)
+    order = Order(ENTRY)
+    order.state = state
+    link.orders = {"a": order}
+    link.cancel("a")
+    said = heard(link, 10.0)
+    assert stub.cancels == asked
+    assert [event.what for event in said if isinstance(event, IncidentReported)] == (
+        ["cancel of a did not get through"] if asked == 3 else []
+    )
+
+
+def test_books_that_cannot_be_read_are_told_after_the_third_time_and_asked_on() -> None:
+    stub = Stub(BrokerUnreachable("no route"))
+    said = heard(link_of(stub), 30.0)
+    assert stub.reads > 3
+    assert [event.what for event in said if isinstance(event, IncidentReported)] == ["books cannot be read: no route"]
