@@ -78,7 +78,7 @@ def heard(link: BrokerLink, seconds: float = 1.0) -> list[Event]:
             task = group.create_task(link.run())
             await asyncio.sleep(seconds)
             task.cancel()
-        events.extend(event for event in link._inbox if not isinstance(event, HealthChanged | BooksRead))  # noqa: SLF001
+        events.extend(event for event in link._inbox if not isinstance(event, HealthChanged | BooksRead))
 
     simulate(run)
     return events
