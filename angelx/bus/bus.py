@@ -1,6 +1,6 @@
 """The event bus: one total order, inline decisions, tick batches cut where a stage decides (docs/adr/0001)."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from time import perf_counter_ns
@@ -54,7 +54,7 @@ class Bus:
         """When the run being delivered came in, on the host's monotonic clock: what latencies are measured from."""
         self._queue: deque[Event] = deque()
         self._busy = False
-        self._routes: dict[type[Any], tuple[Handler, ...]] = {}
+        self._routes: defaultdict[type[Any], tuple[Handler, ...]] = defaultdict(tuple)
         self._rows_handlers: tuple[Handler, ...] = ()
         self._probes: tuple[Probe, ...] = ()
         self._timers: list[tuple[int, int, Timer]] = []
@@ -66,7 +66,7 @@ class Bus:
         if kind is Rows:
             self._rows_handlers = (*self._rows_handlers, handler)
         else:
-            self._routes[kind] = (*self._routes.get(kind, ()), handler)
+            self._routes[kind] = (*self._routes[kind], handler)
 
     def probe(self, probe: Probe) -> None:
         """`probe` is asked where to cut each run of rows before it is delivered."""
@@ -86,7 +86,7 @@ class Bus:
         self._busy = True
         try:
             self.seq += 1
-            for handler in self._routes.get(type(event), ()):
+            for handler in self._routes[type(event)]:
                 handler(event)
             if self._queue:
                 self._settle()
@@ -98,7 +98,7 @@ class Bus:
         while queue:
             event = queue.popleft()
             self.seq += 1
-            for handler in routes.get(type(event), ()):
+            for handler in routes[type(event)]:
                 handler(event)
 
     # ------------------------------------------------------------ timers
@@ -140,23 +140,26 @@ class Bus:
         """
         view = batch.view
         timers = self._timers
+        while start < stop and timers and timers[0][0] < view[AT, start]:
+            self._fire()
         while start < stop:
-            while timers and timers[0][0] < view[AT, start]:
-                self._fire()
             cut = stop
             for probe in self._probes:
                 cut = probe(batch, start, cut)
-            if timers and timers[0][0] < view[AT, cut - 1]:
+            at = view[AT, cut - 1]
+            if timers and timers[0][0] < at:
                 cut = start + int(batch.table[AT, start:cut].searchsorted(timers[0][0], side="right"))
-                if cut == start:  # a probe asked for it, in the past: it fires first
+                if cut == start:
+                    self._fire()
                     continue
+                at = view[AT, cut - 1]
             self._busy = True
             try:
+                rows = Rows(batch, start, cut)
                 self.seq += cut - start
                 self.row += cut - start
-                self.now = self.row_at = view[AT, cut - 1]
+                self.now = self.row_at = at
                 self.entered = perf_counter_ns()
-                rows = Rows(batch, start, cut)
                 for handler in self._rows_handlers:
                     handler(rows)
                 if self._queue:

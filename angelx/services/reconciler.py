@@ -60,8 +60,8 @@ class Reconciler:
         self._clean = 0
         self._open: set[str] = set()
         self._looking = False
-        self._before: dict[str, deque[tuple[int, int]]] = {}
-        """Units held until a time, of late, by instrument."""
+        self._moves: dict[str, deque[tuple[int, int]]] = {}
+        """When a position moved of late, and by how many units, by instrument."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Sessions: it looks while any is open; books that come later; what moves."""
@@ -105,9 +105,11 @@ class Reconciler:
         self._compare()
 
     def on_position(self, event: PositionChanged) -> None:
-        """Remember what was held before."""
-        before = self._before.setdefault(event.instrument, deque(maxlen=REMEMBERED))
-        before.append((event.at, self._ledger.net(event.instrument) - event.units))
+        """Remember what moved, and when."""
+        moves = self._moves.get(event.instrument)
+        if moves is None:
+            moves = self._moves[event.instrument] = deque(maxlen=REMEMBERED)
+        moves.append((event.at, event.units))
 
     def _look(self) -> None:
         if self._books.ask():
@@ -145,8 +147,15 @@ class Reconciler:
         ]
 
     def _held_lately(self, instrument: str) -> set[int]:
-        since = self._books.asked_at - GRACE
-        return {units for at, units in self._before.get(instrument, ()) if at >= since}
+        """What was held before each move since the broker's books may have been right."""
+        since, units = self._books.asked_at - GRACE, self._ledger.net(instrument)
+        held = set()
+        for at, moved in reversed(self._moves.get(instrument, ())):
+            if at < since:
+                break
+            units -= moved
+            held.add(units)
+        return held
 
     def _absent(self) -> Sequence[str]:
         """Orders that left long enough ago, were never answered, and are not in the broker's book."""
