@@ -7,7 +7,7 @@ PREFIX: Final = "ax"
 """Marks our orders at a broker; the rest is 16 base32 characters, 18 in all (Angel One's tag allows 19)."""
 _CHARACTERS: Final = 16
 _BASE32: Final = bytes(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[byte % 32] for byte in range(256))
-"""The base32 character (RFC 4648) of the last five bits of a byte: eighty bits of a hash are its first sixteen bytes'."""
+"""The base32 character (RFC 4648) of a byte's last five bits: sixteen bytes of a hash give eighty bits of it."""
 
 
 class ClientIds:

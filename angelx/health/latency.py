@@ -31,12 +31,13 @@ _LOWEST: Final = np.array([_lowest(place) for place in range(_BUCKETS)], np.int6
 class LatencyHistogram:
     """Counts of durations, with percentiles right to 1 % and the exact maximum."""
 
-    __slots__ = ("_table", "counts", "max", "negative")
+    __slots__ = ("counts", "max", "negative", "table")
 
     def __init__(self) -> None:
-        self._table = np.zeros(_BUCKETS, np.int64)
-        self.counts: Any = self._table.data
-        """By bucket; a single cell of it is changed faster than one of the array."""
+        self.table = np.zeros(_BUCKETS, np.int64)
+        """Counts by bucket."""
+        self.counts: Any = self.table.data
+        """The same for single cells."""
         self.max = 0
         """Longest duration seen, ns, exact."""
         self.negative = 0
@@ -61,19 +62,19 @@ class LatencyHistogram:
             return
         self.negative += int(np.count_nonzero(ns < 0))
         places = np.searchsorted(_LOWEST, np.maximum(ns, 0), side="right") - 1
-        self._table += np.bincount(places, minlength=_BUCKETS)
+        self.table += np.bincount(places, minlength=_BUCKETS)
         self.max = max(self.max, int(ns.max()))
 
     def merge(self, other: "LatencyHistogram") -> None:
         """Add everything the other one counted."""
-        self._table += other._table
+        self.table += other.table
         self.max = max(self.max, other.max)
         self.negative += other.negative
 
     @property
     def count(self) -> int:
         """Durations counted."""
-        return int(self._table.sum())
+        return int(self.table.sum())
 
     def percentile(self, percent: float) -> int:
         """Duration that `percent` of all do not exceed (nearest rank), ns; 0 where nothing was counted.
@@ -84,7 +85,7 @@ class LatencyHistogram:
 
     def percentiles(self, percents: tuple[float, ...]) -> list[int]:
         """Several at once; `percents` ascending, each in (0, 100]."""
-        upto = np.cumsum(self._table)
+        upto = np.cumsum(self.table)
         total = int(upto[-1])
         if not total:
             return [0] * len(percents)

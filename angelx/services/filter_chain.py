@@ -1,19 +1,23 @@
 """Filter chain: lets a signal through when every applicable filter does; the smallest margin is its confidence."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalPassed, SignalRefused
-from angelx.domain.instruments import InstrumentTable, Right
+from angelx.domain.instruments import Instrument, InstrumentTable, Right
 from angelx.market.chain_view import Chains
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.services.guard import Guard, Unguarded
-from angelx.services.session_phases import SessionPhases
-from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Filter, Refusal, Scene, outlook
-from angelx.signals.filters.time_of_day import TimeOfDayFilter
+from angelx.services.session_phases import Segment, SessionPhases
+from angelx.signals.filters.base import NOT_APPLICABLE, Filter, Refusal, Scene, outlook
+from angelx.signals.filters.time_of_day import TimeOfDayFilter, window_ends
+
+_Stage = tuple[int, Instrument, int, Segment]
+"""Place, instrument, the other right's place, and segment."""
 
 
 class FilterChain:
@@ -39,16 +43,18 @@ class FilterChain:
         guard: Guard,
         chains: Chains | None = None,
     ) -> None:
-        self._bus, self._instruments, self._phases, self._filters = bus, instruments, phases, tuple(filters)
+        self._bus, self._instruments, self._phases = bus, instruments, phases
+        unguarded = type(guard) is Unguarded
+        self._checks = tuple((one.name, one if unguarded else partial(guard.call, one)) for one in filters)
         self._freshness = freshness
-        self._guard = guard
-        self._unguarded = type(guard) is Unguarded
         self._scene = Scene()
+        self._scene.opens_at = self._scene.closes_at = self._window_ends = 0
         self._scene.chain, self._scene.chains = None, chains
         self._scene.market = market
         self._chains = chains
         self._windows = next((one for one in filters if isinstance(one, TimeOfDayFilter)), TimeOfDayFilter())
         self._twins = _twins(instruments)
+        self._stages: dict[str, _Stage] = {}
         self.not_applicable: dict[str, int] = {}
         """How often a filter had nothing to look at, by its name."""
 
@@ -63,33 +69,37 @@ class FilterChain:
             return
         scene = self._set(signal)
         margins: list[tuple[str, float]] = []
-        for check in self._filters:
-            answer = self._ask(check, signal, scene)
-            if type(answer) is float:
-                margins.append((check.name, answer))
-            elif type(answer) is Refusal:
-                self._judged(signal, scene, margins, check.name)
-                self._bus.publish(
-                    SignalRefused(
-                        signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code,
-                        answer.detail,
-                    )
-                )  # fmt: skip
-                return
+        confidence = 1.0
+        for name, check in self._checks:
+            try:
+                answer = check(signal, scene)
+            except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
+                answer = self._failed(name, f"{type(error).__name__}: {error}")
+            if type(answer) is float and 0.0 <= answer <= 1.0:
+                margins.append((name, answer))
+                if answer < confidence:  # noqa: PLR1730  (0.1 us)
+                    confidence = answer
+            elif answer is NOT_APPLICABLE:
+                self.not_applicable[name] = self.not_applicable.get(name, 0) + 1
             else:
-                self.not_applicable[check.name] = self.not_applicable.get(check.name, 0) + 1
+                self._refuse(signal, scene, margins, name, answer)
+                return
         self._judged(signal, scene, margins, "")
-        confidence = min([margin for _, margin in margins], default=1.0)
         self._bus.publish(SignalPassed(signal.at, signal, confidence, tuple(margins)))
 
-    def _ask(self, check: Filter, signal: Signal, scene: Scene) -> Answer:
-        try:
-            answer = check(signal, scene) if self._unguarded else self._guard.call(check, signal, scene)
-        except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
-            return self._failed(check, f"{type(error).__name__}: {error}")
-        if (type(answer) is float and 0.0 <= answer <= 1.0) or type(answer) is Refusal or answer is NOT_APPLICABLE:
-            return answer
-        return self._failed(check, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE")
+    def _refuse(
+        self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], name: str, answer: object
+    ) -> None:
+        if type(answer) is not Refusal:
+            answer = self._failed(
+                name, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
+            )
+        self._judged(signal, scene, margins, name)
+        self._bus.publish(
+            SignalRefused(
+                signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code, answer.detail
+            )
+        )
 
     def _judged(self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], refused_by: str) -> None:
         """Keep what the filters found where there is a chain to learn from."""
@@ -102,24 +112,32 @@ class FilterChain:
                 )
             )  # fmt: skip
 
-    def _failed(self, check: Filter, what: str) -> Refusal:
+    def _failed(self, name: str, what: str) -> Refusal:
         """A filter that fails lets nothing through, and halts: nobody knows what it would have said."""
-        reason = f"filter {check.name} failed: {what}"
+        reason = f"filter {name} failed: {what}"
         self._bus.publish(CommandReceived(self._bus.now, "halt", reason, self.name))
         return Refusal("filter_failed", reason)
 
     def _set(self, signal: Signal) -> Scene:
         scene = self._scene
-        place = self._instruments.index[signal.instrument]
-        segment = self._phases.by_place[place]
-        scene.now, scene.place, scene.instrument = signal.at, place, self._instruments.all[place]
-        scene.phase, scene.opens_at, scene.closes_at = segment.phase, segment.opens_at, segment.closes_at
-        scene.snapshot_age_ns = self._freshness.snapshot_age_ns
-        scene.window = self._windows.window(scene.now, scene.opens_at, scene.closes_at)
-        scene.twin = self._twins.get(place, -1)
+        stage = self._stages.get(signal.instrument) or self._stage(signal.instrument)
+        scene.place, scene.instrument, scene.twin, segment = stage
+        scene.now, scene.phase, scene.snapshot_age_ns = signal.at, segment.phase, self._freshness.snapshot_age_ns
+        opens_at, closes_at = segment.opens_at, segment.closes_at
+        if signal.at >= self._window_ends or scene.opens_at != opens_at or scene.closes_at != closes_at:
+            scene.opens_at, scene.closes_at = opens_at, closes_at
+            scene.window = self._windows.window(signal.at, opens_at, closes_at)
+            self._window_ends = window_ends(signal.at, opens_at, closes_at)
         if self._chains is not None:
             scene.chain = self._chains.views.get(scene.instrument.underlying or scene.instrument.id)
         return scene
+
+    def _stage(self, instrument_id: str) -> "_Stage":
+        """What does not change of an instrument, looked up once."""
+        place = self._instruments.index[instrument_id]
+        twin, segment = self._twins.get(place, -1), self._phases.by_place[place]
+        stage = self._stages[instrument_id] = place, self._instruments.all[place], twin, segment
+        return stage
 
 
 def _twins(table: InstrumentTable) -> dict[int, int]:
