@@ -17,6 +17,8 @@ Timer = Callable[[], None]
 FIRST: Final = 1 << 62
 """Taken from the ticket of a timer that comes first: more than there will ever be."""
 
+NEVER: Final = 1 << 62
+
 
 class Bus:
     """Numbers every event and every tick row, and delivers each in order of subscription before the next.
@@ -28,6 +30,7 @@ class Bus:
 
     __slots__ = (
         "_busy",
+        "_due",
         "_probes",
         "_queue",
         "_routes",
@@ -58,6 +61,8 @@ class Bus:
         self._rows_handlers: tuple[Handler, ...] = ()
         self._probes: tuple[Probe, ...] = ()
         self._timers: list[tuple[int, int, Timer]] = []
+        self._due = NEVER
+        """When the first of them is due."""
         self._ticket = 0
 
     # ------------------------------------------------------------ wiring
@@ -108,21 +113,22 @@ class Bus:
         """
         self._ticket += 1
         heappush(self._timers, (due, self._ticket - FIRST if first else self._ticket, timer))
+        self._due = self._timers[0][0]
 
     @property
     def next_due(self) -> int | None:
         """When the next timer is due, `None` where there is none."""
-        return self._timers[0][0] if self._timers else None
+        return self._due if self._timers else None
 
     def advance(self, to: int) -> None:
         """Fire every timer due up to and including `to`, and let the time be `to`."""
-        timers = self._timers
-        while timers and timers[0][0] <= to:
+        while self._due <= to:
             self._fire()
         self.now = max(self.now, to)
 
     def _fire(self) -> None:
         due, _, timer = heappop(self._timers)
+        self._due = self._timers[0][0] if self._timers else NEVER
         self.now = max(self.now, due)
         self._busy = True
         try:
@@ -139,18 +145,16 @@ class Bus:
         decided settles with exactly those rows seen, then the rest follows.
         """
         view = batch.view
-        timers = self._timers
-        while start < stop and timers and timers[0][0] < view[AT, start]:
-            self._fire()
         while start < stop:
+            while self._due < view[AT, start]:
+                self._fire()
             cut = stop
             for probe in self._probes:
                 cut = probe(batch, start, cut)
             at = view[AT, cut - 1]
-            if timers and timers[0][0] < at:
-                cut = start + int(batch.table[AT, start:cut].searchsorted(timers[0][0], side="right"))
-                if cut == start:
-                    self._fire()
+            if self._due < at:
+                cut = start + int(batch.table[AT, start:cut].searchsorted(self._due, side="right"))
+                if cut == start:  # a probe asked for it, in the past: it fires first
                     continue
                 at = view[AT, cut - 1]
             self._busy = True

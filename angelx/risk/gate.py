@@ -8,10 +8,11 @@ more than all of them do.
 from collections import deque
 from typing import Final
 
+from angelx.domain.events import Signal
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS
 from angelx.risk.book import Book, Line
-from angelx.risk.limits import PPM
+from angelx.risk.limits import PPM, Limits
 
 SECOND: Final = NS
 MINUTE: Final = 60 * NS
@@ -23,19 +24,41 @@ Objection = tuple[str, str]
 """Code and the numbers compared."""
 
 
+class Terms:
+    """What the limits mean for one instrument: looked up once, asked of each order."""
+
+    __slots__ = (
+        "collars", "id", "is_option", "largest", "lot", "segment", "spread_floor", "spread_ppm", "tick", "tradable",
+    )  # fmt: skip
+
+    def __init__(self, instrument: Instrument, limits: Limits) -> None:
+        self.id, self.segment, self.tradable = instrument.id, instrument.segment, instrument.tradable
+        self.is_option = is_option = instrument.kind is Kind.OPTION
+        self.tick = tick = instrument.tick_size
+        self.lot = instrument.lot_size
+        self.largest = instrument.largest_order
+        """Units in one order."""
+        self.collars = tuple(ticks * tick for ticks in limits.collar_ticks)
+        """Price beyond the touch that may be paid, by urgency."""
+        self.spread_ppm = limits.spread_ppm if is_option else limits.spread_equity_ppm
+        self.spread_floor = limits.spread_ticks * tick if is_option else 0
+        """A spread this wide is always allowed."""
+
+
 class Draft:
     """An order as it would be sent."""
 
     __slots__ = (
-        "age", "ask", "at", "barred", "bid", "closes_at", "instrument", "limit", "line", "max_age", "phase",
-        "quantity", "reduces", "side", "strategy", "touch", "urgency", "why",
+        "age", "ask", "barred", "bid", "closes_at", "held", "limit", "line", "max_age", "phase", "quantity", "reduces",
+        "side", "signal", "terms", "touch",
     )  # fmt: skip
 
-    at: int
-    strategy: str
-    instrument: Instrument
+    signal: Signal
+    terms: Terms
     line: Line
     """The book's of the instrument."""
+    held: int
+    """Signed units of it that the signal's strategy holds."""
     side: int
     quantity: int
     limit: int
@@ -44,8 +67,6 @@ class Draft:
     touch: int
     """The price it would fill at now; 0 = nobody quotes that side."""
     reduces: bool
-    urgency: int
-    why: str
     phase: str
     closes_at: int
     age: int
@@ -63,31 +84,29 @@ def objection(draft: Draft, book: Book) -> Objection | None:
     return against
 
 
-def _of_order(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0911, PLR0912  (one rule, one if)
+def _of_order(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0911  (one rule, one if)
     """What holds for every order, exits included."""
-    instrument, line, limits = draft.instrument, draft.line, book.limits
+    terms, line, signal = draft.terms, draft.line, draft.signal
     side, quantity, limit, touch = draft.side, draft.quantity, draft.limit, draft.touch
-    tick, lot = instrument.tick_size, instrument.lot_size
+    tick, lot = terms.tick, terms.lot
     if draft.phase != OPEN:
-        return "market_closed", f"{instrument.segment} is {draft.phase}"
-    if not instrument.tradable:  # indices are watched
-        return "not_tradable", instrument.id
+        return "market_closed", f"{terms.segment} is {draft.phase}"
+    if not terms.tradable:  # indices are watched
+        return "not_tradable", terms.id
     if touch <= 0:
         return "no_touch", f"bid {draft.bid}, ask {draft.ask}"
     if draft.bid > draft.ask > 0:
         return "crossed", f"bid {draft.bid} > ask {draft.ask}"
-    if (limit - touch) * side > (width := limits.collar_ticks[draft.urgency] * tick):
+    if (limit - touch) * side > (width := terms.collars[signal.urgency]):
         return "collar", f"limit {(limit - touch) * side} beyond the touch > {width}"
     if limit <= 0 or limit % tick:
         return "off_tick", f"limit {limit}, tick {tick}"
     if quantity <= 0 or quantity % lot:
         return "off_lot", f"{quantity} units, lot {lot}"
-    if quantity > lot and quantity > instrument.largest_order:
-        return "over_freeze", f"{quantity} units > {instrument.largest_order}"
-    sent, allowed = _within(book.sent, draft.at, SECOND), limits.orders_per_s
-    if not draft.reduces:  # exits have the last two places to themselves
-        allowed -= 2 if allowed > 3 else allowed // 2
-    if sent >= allowed:
+    if quantity > terms.largest:
+        return "over_freeze", f"{quantity} units > {terms.largest}"
+    sent = _within(book.sent, signal.at, SECOND)
+    if sent >= (allowed := book.exits_per_s if draft.reduces else book.entries_per_s):
         return "order_rate", f"{sent} in 1 s >= {allowed}"
     if other := line.selling if side > 0 else line.buying:
         return "wash", f"{other} units work on the other side"
@@ -100,8 +119,7 @@ def _of_order(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0
 
 def _of_entry(draft: Draft, book: Book) -> Objection | None:  # noqa: PLR0911  (one rule, one if)
     """Whether risk may be added now, here, in this direction."""
-    instrument, line, limits = draft.instrument, draft.line, book.limits
-    side, bid, is_option = draft.side, draft.bid, instrument.kind is Kind.OPTION
+    terms, line, limits, side, bid = draft.terms, draft.line, book.limits, draft.side, draft.bid
     if draft.barred:
         return "barred", draft.barred
     if draft.age > draft.max_age:
@@ -109,16 +127,15 @@ def _of_entry(draft: Draft, book: Book) -> Objection | None:  # noqa: PLR0911  (
     if bid <= 0:
         return "spread", "nobody bids"
     width = draft.ask - bid
-    most = bid * (limits.spread_ppm if is_option else limits.spread_equity_ppm) // PPM
-    if width > most and (not is_option or width > (most := max(most, limits.spread_ticks * instrument.tick_size))):
-        return "spread", f"{width} > {most}"
-    if (end := limits.entries_end_ns) and draft.closes_at - draft.at <= end:
-        return "too_late", f"{(draft.closes_at - draft.at) // NS} s before the close <= {end // NS} s"
-    if side < 0 and (is_option or not limits.allow_short):  # no option is sold that is not held
+    if width > (most := bid * terms.spread_ppm // PPM) and width > terms.spread_floor:
+        return "spread", f"{width} > {max(most, terms.spread_floor)}"
+    if (end := limits.entries_end_ns) and (left := draft.closes_at - draft.signal.at) <= end:
+        return "too_late", f"{left // NS} s before the close <= {end // NS} s"
+    if side < 0 and (terms.is_option or not limits.allow_short):  # no option is sold that is not held
         after = line.net - line.selling - draft.quantity
         if after < 0:
             return "naked_short", f"would be short {-after} units"
-    if (others := line.net - line.held_by(draft.strategy)) * side < 0:  # the account would hold neither
+    if (others := line.net - draft.held) * side < 0:  # the account would hold neither
         return "opposes_other", f"other strategies hold {others}"
     return None
 
@@ -135,14 +152,14 @@ def _of_limits(draft: Draft, book: Book) -> Objection | None:  # noqa: PLR0911  
         taken = sum(line.is_taken for line in book.lines.values() if line is not draft.line)
         if taken >= limits.max_positions and not draft.line.is_taken:
             return "max_positions", f"{taken} held or being entered"
-    most = book.max_premium if draft.instrument.kind is Kind.OPTION else book.max_gross
-    if book.held_cost + book.reserved + value > most:
-        return "exposure", f"{book.held_cost + book.reserved + value} > {most}"
+    most = book.max_premium if draft.terms.is_option else book.max_gross
+    if (gross := book.held_cost + book.reserved + value) > most:
+        return "exposure", f"{gross} > {most}"
     if book.equity <= book.loss_floor:
         return "daily_loss", f"equity {book.equity} <= {book.loss_floor}"
     if book.equity <= book.drawdown_floor:
         return "drawdown", f"equity {book.equity} <= {book.drawdown_floor}"
-    if book.rejected and (count := _within(book.rejected, draft.at, MINUTE)) >= limits.rejects_per_min:
+    if book.rejected and (count := _within(book.rejected, draft.signal.at, MINUTE)) >= limits.rejects_per_min:
         return "reject_burst", f"{count} rejects in 1 min"
     if draft.side > 0 and value > (free := book.cash - book.reserved):
         return "buying_power", f"{value} > {free}"
@@ -151,13 +168,14 @@ def _of_limits(draft: Draft, book: Book) -> Objection | None:  # noqa: PLR0911  
 
 def _duplicate(draft: Draft, book: Book) -> Objection | None:
     """The same decision on the same quote again is a strategy in a loop."""
-    key = draft.strategy, draft.instrument.id, draft.side
-    mark = draft.bid, draft.ask, draft.why
+    signal = draft.signal
+    key = signal.strategy, draft.terms.id, draft.side
+    mark = draft.bid, draft.ask, signal.why
     found = book.fingerprints.get(key)
-    book.fingerprints[key] = (draft.at, *mark)
-    if found is None or found[1:] != mark or draft.at - found[0] > book.limits.duplicate_window_ns:
+    book.fingerprints[key] = (signal.at, *mark)
+    if found is None or found[1:] != mark or signal.at - found[0] > book.limits.duplicate_window_ns:
         return None
-    return "duplicate", f"same as {(draft.at - found[0]) / NS:.1f} s ago"
+    return "duplicate", f"same as {(signal.at - found[0]) / NS:.1f} s ago"
 
 
 def _within(times: deque[int], now: int, window: int) -> int:

@@ -46,15 +46,12 @@ class LedgerKeeper:
 
     def on_filled(self, event: OrderFilled) -> None:
         """Move the position."""
-        changed = self._apply(event)
+        changed = self.restore(event)
         if changed is not None:
             self._bus.publish(changed)
 
     def restore(self, fill: OrderFilled) -> PositionChanged | None:
-        """Fold one fill of the journal, publishing nothing."""
-        return self._apply(fill)
-
-    def _apply(self, fill: OrderFilled) -> PositionChanged | None:
+        """Fold one fill, publishing nothing."""
         order = self._orders.get(fill.order)
         return self.ledger.apply(fill, UNOWNED if order is None else order.approved.strategy)
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
+import msgspec
+
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import (
     CancelRequested,
@@ -19,6 +21,8 @@ from angelx.domain.events import (
 from angelx.domain.ports import Broker, Journal
 from angelx.orders.states import ENDED, LIVE, IllegalMove, State, after, after_fill
 
+SENDING, WORKING, FILLED = State.SENDING, State.WORKING, State.FILLED
+
 
 class SendLatch(Protocol):
     """The kill switch as the router sees it: memory only, read as the last thing before a send."""
@@ -28,17 +32,14 @@ class SendLatch(Protocol):
         ...
 
 
-class Order:
+class Order(msgspec.Struct, gc=False):
     """An approved order and where it stands."""
 
-    __slots__ = ("answered", "approved", "filled", "state")
-
-    def __init__(self, approved: OrderApproved) -> None:
-        self.approved = approved
-        self.state: str = State.PLANNED
-        self.filled = 0
-        self.answered = False
-        """True once the broker said anything of it."""
+    approved: OrderApproved
+    state: str = State.PLANNED
+    filled: int = 0
+    answered: bool = False
+    """True once the broker said anything of it."""
 
 
 class OrderRouter:
@@ -76,20 +77,21 @@ class OrderRouter:
 
     def on_approved(self, event: OrderApproved) -> None:
         """Durable first, then the latch, then the send."""
-        if event.order in self.orders:  # the same intent is never sent twice
+        name, orders = event.order, self.orders
+        if name in orders:  # the same intent is never sent twice
             self._bus.publish(
                 SignalRefused(
                     event.at, event.signal, event.strategy, event.instrument, "router", "intent_exists", event.order
                 )
             )
             return
-        order = self.orders[event.order] = self.live[event.order] = Order(event)
+        order = orders[name] = self.live[name] = Order(event)
         self._journal.intent(event)
         barred = self._latch.bars(event)
         if barred:
             self._bus.publish(OrderEnded(event.at, event.order, State.BARRED, "kill_switch", barred))
             return
-        order.state = State.SENDING
+        order.state = SENDING
         self._broker.submit(event)
 
     def on_cancel(self, event: CancelRequested) -> None:
@@ -106,8 +108,8 @@ class OrderRouter:
             self._report(event.at, f"accepted order {event.order} is not ours")
             return
         order.answered = True
-        if order.state == State.SENDING:
-            order.state = State.WORKING
+        if order.state == SENDING:
+            order.state = WORKING
             return
         was_absent = order.state == State.ABSENT
         if self._move(event.at, order, "accept") and was_absent:
@@ -128,14 +130,13 @@ class OrderRouter:
         if order is None:
             self._report(event.at, f"fill {event.execution} of order {event.order}, which is not ours")
             return
-        was_live = order.state in LIVE
+        state, quantity = order.state, order.approved.quantity
         order.answered = True
-        order.filled += abs(event.units)
-        full = order.filled >= order.approved.quantity
-        order.state = State.FILLED if full else after_fill(order.state, order.approved.quantity, order.filled)
-        if not was_live:
+        order.filled = filled = order.filled + abs(event.units)
+        order.state = FILLED if filled >= quantity else after_fill(state, quantity, filled)
+        if state not in LIVE:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
-        elif order.state == State.FILLED:
+        elif order.state == FILLED:
             self._bus.publish(self._closed(event.at, order))
 
     def on_ended(self, event: OrderEnded) -> None:
@@ -160,11 +161,12 @@ class OrderRouter:
 
     def _closed(self, at: int, order: Order) -> OrderClosed:
         """Nothing of it works any more."""
-        approved = order.approved
-        self.live.pop(approved.order, None)
+        approved, filled = order.approved, order.filled
+        name, quantity = approved.order, approved.quantity
+        self.live.pop(name, None)
         return OrderClosed(
-            at, approved.order, approved.signal, approved.strategy, approved.instrument, approved.side,
-            order.state, order.filled, max(approved.quantity - order.filled, 0),
+            at, name, approved.signal, approved.strategy, approved.instrument, approved.side, order.state, filled,
+            quantity - filled if quantity > filled else 0,
         )  # fmt: skip
 
     def restore(self, event: Event) -> OrderClosed | None:

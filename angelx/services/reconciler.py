@@ -5,12 +5,11 @@ then every thirty. What differs twice bars entries until it agrees again; trades
 books may be ten seconds behind: what we held within them is no difference.
 """
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import BooksRead, Event, HealthChanged, OrderEnded, PhaseChanged, PositionChanged
+from angelx.domain.events import BooksRead, Event, HealthChanged, OrderEnded, PhaseChanged
 from angelx.domain.scalars import NS
 from angelx.orders.ledger import Ledger
 from angelx.orders.states import State
@@ -21,8 +20,6 @@ SECOND_LOOK: Final = 3 * NS
 EVERY: Final = 30 * NS
 GRACE: Final = 10 * NS
 """Orders younger than this may still be under way, and books this far behind."""
-REMEMBERED: Final = 64
-"""Moves of a position within the grace that are remembered."""
 
 
 class Books(Protocol):
@@ -60,14 +57,11 @@ class Reconciler:
         self._clean = 0
         self._open: set[str] = set()
         self._looking = False
-        self._moves: dict[str, deque[tuple[int, int]]] = {}
-        """When a position moved of late, and by how many units, by instrument."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Sessions: it looks while any is open; books that come later; what moves."""
+        """Sessions: it looks while any is open; books that come later."""
         yield PhaseChanged, self.on_phase
         yield BooksRead, self.on_books
-        yield PositionChanged, self.on_position
 
     def on_phase(self, event: PhaseChanged) -> None:
         """Look while any segment is open."""
@@ -103,13 +97,6 @@ class Reconciler:
     def on_books(self, event: BooksRead) -> None:
         """The answer has come."""
         self._compare()
-
-    def on_position(self, event: PositionChanged) -> None:
-        """Remember what moved, and when."""
-        moves = self._moves.get(event.instrument)
-        if moves is None:
-            moves = self._moves[event.instrument] = deque(maxlen=REMEMBERED)
-        moves.append((event.at, event.units))
 
     def _look(self) -> None:
         if self._books.ask():
@@ -150,11 +137,12 @@ class Reconciler:
         """What was held before each move since the broker's books may have been right."""
         since, units = self._books.asked_at - GRACE, self._ledger.net(instrument)
         held = set()
-        for at, moved in reversed(self._moves.get(instrument, ())):
+        for at, moved, change in reversed(self._ledger.moves):
             if at < since:
                 break
-            units -= moved
-            held.add(units)
+            if moved == instrument:
+                units -= change
+                held.add(units)
         return held
 
     def _absent(self) -> Sequence[str]:
