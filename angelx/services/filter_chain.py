@@ -45,7 +45,7 @@ class FilterChain:
     ) -> None:
         self._bus, self._instruments, self._phases = bus, instruments, phases
         unguarded = type(guard) is Unguarded
-        self._checks = tuple((one.name, one if unguarded else partial(guard.call, one)) for one in filters)
+        self._checks = tuple((one.name, one.__call__ if unguarded else partial(guard.call, one)) for one in filters)
         self._freshness = freshness
         self._scene = Scene()
         self._scene.opens_at = self._scene.closes_at = self._window_ends = 0

@@ -46,7 +46,8 @@ class LedgerKeeper:
 
     def on_filled(self, event: OrderFilled) -> None:
         """Move the position."""
-        changed = self.restore(event)
+        order = self._orders.get(event.order)
+        changed = self.ledger.apply(event, UNOWNED if order is None else order.approved.strategy)
         if changed is not None:
             self._bus.publish(changed)
 

@@ -62,7 +62,6 @@ class RiskEngine:
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Passed signals, and everything that moves the book."""
         yield SignalPassed, self.on_passed
-        yield OrderApproved, self.book.reserve
         yield PositionChanged, self.book.move
         yield OrderClosed, self.book.close
         yield EquityMarked, self.on_marked
@@ -81,6 +80,8 @@ class RiskEngine:
         draft.age, draft.max_age = signal.at - quote[EXCHANGE_AT], self._freshness.max_age_ns
         draft.barred = self._level or self._health
         answer = decide(signal, event.confidence, self.book, draft, self._ids)
+        if type(answer) is OrderApproved:
+            self.book.reserve(answer)
         self._bus.publish(answer)
         if type(answer) is SignalRefused and answer.code in HALTING:
             self._halt(f"{answer.code}: {answer.detail}")

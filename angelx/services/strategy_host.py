@@ -16,7 +16,6 @@ from angelx.domain.events import (
     Event,
     InstrumentUsed,
     LevelChanged,
-    OrderApproved,
     OrderClosed,
     PhaseChanged,
     PositionChanged,
@@ -165,7 +164,6 @@ class StrategyHost:
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Rows, and what became of its signals."""
         yield Rows, self.on_rows
-        yield OrderApproved, self.on_approved
         yield PositionChanged, self.on_position
         yield OrderClosed, self.on_closed
         yield SignalRefused, self.on_refused
@@ -216,10 +214,11 @@ class StrategyHost:
         self._held = ()
 
     def hold(self, strategy: str, instrument: str, signal: int) -> None:
-        """A restored order still works: the strategy may not signal there before it is settled."""
+        """A signal of somebody else's is out, or a restored order works: the strategy may not signal before its end."""
         seat = self._by_name.get(strategy)
         if seat is not None and instrument in self.instruments.index:
             seat.desk.busy[self.instruments.index[instrument]] = signal
+            seat.scanned = -1
 
     def warm(self, batch: TickBatch) -> None:
         """Rows of before a restart: indicators may fold them, nobody decides."""
@@ -288,13 +287,6 @@ class StrategyHost:
         self.bus.publish(StrategyFailed(self.bus.now, seat.strategy.name, _said(error)))
 
     # ------------------------------------------------------------ what became of signals
-    def on_approved(self, event: OrderApproved) -> None:
-        """Orders of others (safe exit) also bar signals of the strategy until they end."""
-        seat = self._by_name.get(event.strategy)
-        if seat is not None:
-            seat.desk.busy[self.instruments.index[event.instrument]] = event.signal
-            seat.scanned = -1
-
     def on_position(self, event: PositionChanged) -> None:
         """Move the strategy's position and tell it."""
         seat = self._by_name.get(event.strategy)
