@@ -102,6 +102,8 @@ class SqliteJournal:
             raise _broken(path, error) from error
         self.last: int = head[0] if head else 0
         self._number = self.last
+        self._full_at = self.last + block_records
+        """Number of the record that fills the block."""
         self._hash: bytes = head[1] if head else GENESIS
 
     @property
@@ -116,10 +118,10 @@ class SqliteJournal:
 
     def record(self, event: Event) -> None:
         """Keep the event; it becomes durable with its block, at the next intent, or at `flush`."""
-        bus, pending = self._bus, self._pending
+        bus = self._bus
         self._number = number = self._number + 1
-        pending.append((number, bus.seq, bus.row, event))
-        if len(pending) >= self._block_records:
+        self._pending.append((number, bus.seq, bus.row, event))
+        if number >= self._full_at:
             self._seal()
             if len(self._blocks) >= BLOCKS_PER_COMMIT:
                 self._commit()
@@ -155,6 +157,7 @@ class SqliteJournal:
         self._blocks.append((self.last + 1, self._number, text.decode(), b"".join(hashes)))
         self._pending.clear()
         self.last, self._hash = self._number, hashes[-1]
+        self._full_at = self.last + self._block_records
 
     def _commit(self) -> None:
         db = self._db

@@ -105,8 +105,9 @@ class PaperBroker:
             self._under_way.add(name)
             self._bus.at(self._arrival(), partial(self._submit_arrives, sent))
         else:
+            publish = self._publish
             for event in venue.submit(sent, self._bus.now):
-                self._publish(event)
+                publish(event)
 
     def cancel(self, order: str) -> None:
         """Ask for the end of an order. One that has ended by then stays as it is and nothing is reported."""

@@ -37,6 +37,7 @@ class Bus:
         "_rows_handlers",
         "_ticket",
         "_timers",
+        "emit",
         "entered",
         "now",
         "row",
@@ -56,6 +57,8 @@ class Bus:
         self.entered = 0
         """When the run being delivered came in, on the host's monotonic clock: what latencies are measured from."""
         self._queue: deque[Event] = deque()
+        self.emit: Callable[[Event], None] = self._queue.append
+        """`publish` from inside a handler, where there is always something being delivered; a third of its cost."""
         self._busy = False
         self._routes: defaultdict[type[Any], tuple[Handler, ...]] = defaultdict(tuple)
         self._rows_handlers: tuple[Handler, ...] = ()
@@ -159,9 +162,9 @@ class Bus:
                 at = view[AT, cut - 1]
             self._busy = True
             try:
-                rows = Rows(batch, start, cut)
-                self.seq += cut - start
-                self.row += cut - start
+                rows, count = Rows(batch, start, cut), cut - start
+                self.seq += count
+                self.row += count
                 self.now = self.row_at = at
                 self.entered = perf_counter_ns()
                 for handler in self._rows_handlers:

@@ -85,7 +85,7 @@ class FilterChain:
                 self._refuse(signal, scene, margins, name, answer)
                 return
         self._judged(signal, scene, margins, "")
-        self._bus.publish(SignalPassed(signal.at, signal, confidence, tuple(margins)))
+        self._bus.emit(SignalPassed(signal.at, signal, confidence, tuple(margins)))
 
     def _refuse(
         self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], name: str, answer: object

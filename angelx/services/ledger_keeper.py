@@ -49,7 +49,7 @@ class LedgerKeeper:
         order = self._orders.get(event.order)
         changed = self.ledger.apply(event, UNOWNED if order is None else order.approved.strategy)
         if changed is not None:
-            self._bus.publish(changed)
+            self._bus.emit(changed)
 
     def restore(self, fill: OrderFilled) -> PositionChanged | None:
         """Fold one fill, publishing nothing."""

@@ -137,7 +137,7 @@ class OrderRouter:
         if state not in LIVE:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
         elif order.state == FILLED:
-            self._bus.publish(self._closed(event.at, order))
+            self._bus.emit(self._closed(event.at, order))
 
     def on_ended(self, event: OrderEnded) -> None:
         """Cancelled, rejected, expired, absent or barred."""

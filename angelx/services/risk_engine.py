@@ -82,7 +82,7 @@ class RiskEngine:
         answer = decide(signal, event.confidence, self.book, draft, self._ids)
         if type(answer) is OrderApproved:
             self.book.reserve(answer)
-        self._bus.publish(answer)
+        self._bus.emit(answer)
         if type(answer) is SignalRefused and answer.code in HALTING:
             self._halt(f"{answer.code}: {answer.detail}")
 

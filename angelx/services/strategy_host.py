@@ -80,18 +80,14 @@ class SignalDesk:
         host = self._host
         if host.muted:
             return False
-        view = self.market.view
-        instrument = self.instruments.all[place]
+        quote, bus = self.market.quotes[place], host.bus
         if place not in host.used:
             host.announce(place)
-        host.signals += 1
-        self.busy[place] = host.signals
-        host.bus.publish(
-            Signal(
-                host.bus.now, host.signals, self._strategy, instrument.id, direction, view[BID, place],
-                view[ASK, place], stop_distance, why,
-            )
-        )  # fmt: skip
+        host.signals = self.busy[place] = signal = host.signals + 1
+        instrument = self.instruments.all[place].id
+        bus.publish(
+            Signal(bus.now, signal, self._strategy, instrument, direction, quote[BID], quote[ASK], stop_distance, why)
+        )
         return True
 
 

@@ -38,7 +38,7 @@ class FreshnessFilter:
         self._most = int(within(self.name, "max_age_s", max_age_s, 0.001, 3600) * NS)
 
     def __call__(self, signal: Signal, scene: Scene) -> Answer:
-        stamped = scene.market.view[EXCHANGE_AT, scene.place]
+        stamped = scene.market.quotes[scene.place][EXCHANGE_AT]
         age = scene.now - stamped
         most = scene.snapshot_age_ns or self._most
         if stamped < scene.opens_at:
