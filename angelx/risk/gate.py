@@ -84,7 +84,7 @@ def objection(draft: Draft, book: Book) -> Objection | None:
     return against
 
 
-def _of_order(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0911  (one rule, one if)
+def _of_order(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0911, PLR0912  (one rule, one if)
     """What holds for every order, exits included."""
     terms, line, signal = draft.terms, draft.line, draft.signal
     side, quantity, limit, touch = draft.side, draft.quantity, draft.limit, draft.touch
@@ -105,9 +105,11 @@ def _of_order(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0
         return "off_lot", f"{quantity} units, lot {lot}"
     if quantity > terms.largest:
         return "over_freeze", f"{quantity} units > {terms.largest}"
-    sent = _within(book.sent, signal.at, SECOND)
-    if sent >= (allowed := book.exits_per_s if draft.reduces else book.entries_per_s):
-        return "order_rate", f"{sent} in 1 s >= {allowed}"
+    sent, since = book.sent, signal.at - SECOND
+    while sent and sent[0] <= since:
+        sent.popleft()
+    if len(sent) >= (allowed := book.exits_per_s if draft.reduces else book.entries_per_s):
+        return "order_rate", f"{len(sent)} in 1 s >= {allowed}"
     if other := line.selling if side > 0 else line.buying:
         return "wash", f"{other} units work on the other side"
     if draft.reduces:  # working exits never exceed the position (SPEC 5.6)
@@ -127,8 +129,8 @@ def _of_entry(draft: Draft, book: Book) -> Objection | None:  # noqa: PLR0911  (
     if bid <= 0:
         return "spread", "nobody bids"
     width = draft.ask - bid
-    if width > (most := bid * terms.spread_ppm // PPM) and width > terms.spread_floor:
-        return "spread", f"{width} > {max(most, terms.spread_floor)}"
+    if width * PPM > bid * terms.spread_ppm and width > terms.spread_floor:
+        return "spread", f"{width} > {max(bid * terms.spread_ppm // PPM, terms.spread_floor)}"
     if (end := limits.entries_end_ns) and (left := draft.closes_at - draft.signal.at) <= end:
         return "too_late", f"{left // NS} s before the close <= {end // NS} s"
     if side < 0 and (terms.is_option or not limits.allow_short):  # no option is sold that is not held

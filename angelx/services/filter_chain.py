@@ -1,14 +1,14 @@
 """Filter chain: lets a signal through when every applicable filter does; the smallest margin is its confidence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalPassed, SignalRefused
+from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalRefused
 from angelx.domain.instruments import Instrument, InstrumentTable, Right
-from angelx.market.chain_view import Chains
+from angelx.market.chain_view import Chains, ChainView
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.services.guard import Guard, Unguarded
@@ -21,16 +21,19 @@ _Stage = tuple[int, Instrument, int, Segment]
 
 
 class FilterChain:
-    """Answers every `Signal` with exactly one `SignalPassed` or `SignalRefused`. Exits are not filtered.
+    """Answers every `Signal`: refuses it, or hands it on to `passed`. Exits are not filtered.
 
     Parameters
     ----------
+    passed
+        Called with a signal that every filter let through, and its confidence.
     chains
         What is known of option chains; `None` where nothing is.
     """
 
     name: ClassVar[str] = "filter_chain"
-    emits: ClassVar[tuple[type[Event], ...]] = (SignalJudged, SignalPassed, SignalRefused, CommandReceived)
+    emits: ClassVar[tuple[type[Event], ...]] = (SignalJudged, SignalRefused, CommandReceived)
+    hands_to: ClassVar[tuple[str, str]] = ("passed signal", "risk_engine")
 
     def __init__(
         self,
@@ -41,9 +44,10 @@ class FilterChain:
         filters: Sequence[Filter],
         freshness: Freshness,
         guard: Guard,
+        passed: Callable[[Signal, float], None],
         chains: Chains | None = None,
     ) -> None:
-        self._bus, self._instruments, self._phases = bus, instruments, phases
+        self._bus, self._instruments, self._phases, self._passed = bus, instruments, phases, passed
         unguarded = type(guard) is Unguarded
         self._checks = tuple((one.name, one.__call__ if unguarded else partial(guard.call, one)) for one in filters)
         self._freshness = freshness
@@ -65,7 +69,7 @@ class FilterChain:
     def on_signal(self, signal: Signal) -> None:
         """Ask the filters in order; the first refusal is the answer."""
         if not signal.direction:
-            self._bus.publish(SignalPassed(signal.at, signal, 1.0))
+            self._passed(signal, 1.0)
             return
         scene = self._set(signal)
         margins: list[tuple[str, float]] = []
@@ -84,8 +88,9 @@ class FilterChain:
             else:
                 self._refuse(signal, scene, margins, name, answer)
                 return
-        self._judged(signal, scene, margins, "")
-        self._bus.emit(SignalPassed(signal.at, signal, confidence, tuple(margins)))
+        if scene.chain is not None:
+            self._judged(signal, scene, scene.chain, margins, "")
+        self._passed(signal, confidence)
 
     def _refuse(
         self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], name: str, answer: object
@@ -94,23 +99,25 @@ class FilterChain:
             answer = self._failed(
                 name, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
             )
-        self._judged(signal, scene, margins, name)
+        if scene.chain is not None:
+            self._judged(signal, scene, scene.chain, margins, name)
         self._bus.publish(
             SignalRefused(
                 signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code, answer.detail
             )
         )
 
-    def _judged(self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], refused_by: str) -> None:
-        """Keep what the filters found where there is a chain to learn from."""
-        if scene.chain is not None:
-            window = scene.window.name if scene.window is not None else ""
-            self._bus.publish(
-                SignalJudged(
-                    signal.at, signal.signal, signal.strategy, scene.chain.underlying,
-                    outlook(signal, scene.instrument), scene.chain.regime, window, tuple(margins), refused_by,
-                )
-            )  # fmt: skip
+    def _judged(
+        self, signal: Signal, scene: Scene, chain: ChainView, margins: list[tuple[str, float]], refused_by: str
+    ) -> None:
+        """Keep what the filters found: there is a chain to learn from."""
+        window = scene.window.name if scene.window is not None else ""
+        self._bus.publish(
+            SignalJudged(
+                signal.at, signal.signal, signal.strategy, chain.underlying, outlook(signal, scene.instrument),
+                chain.regime, window, tuple(margins), refused_by,
+            )
+        )  # fmt: skip
 
     def _failed(self, name: str, what: str) -> Refusal:
         """A filter that fails lets nothing through, and halts: nobody knows what it would have said."""

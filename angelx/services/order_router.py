@@ -46,6 +46,7 @@ class OrderRouter:
     """Sends each approved order at most once; publishes `OrderClosed` when nothing of it works any more."""
 
     name: ClassVar[str] = "order_router"
+    hands_to: ClassVar[tuple[str, str]] = ("order", "paper_broker")
     emits: ClassVar[tuple[type[Event], ...]] = (
         OrderClosed,
         OrderEnded,

@@ -15,7 +15,7 @@ from angelx.domain.events import (
     OrderClosed,
     PhaseChanged,
     PositionChanged,
-    SignalPassed,
+    Signal,
     SignalRefused,
 )
 from angelx.domain.instruments import InstrumentTable
@@ -36,7 +36,7 @@ _Scene = tuple[Terms, Line, Cells, Segment]
 
 
 class RiskEngine:
-    """Answers every `SignalPassed` with exactly one `OrderApproved` or `SignalRefused`."""
+    """Answers every signal that passed the filters with exactly one `OrderApproved` or `SignalRefused`."""
 
     name: ClassVar[str] = "risk_engine"
     emits: ClassVar[tuple[type[Event], ...]] = (OrderApproved, SignalRefused, CommandReceived)
@@ -60,8 +60,7 @@ class RiskEngine:
         self._halting = False
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Passed signals, and everything that moves the book."""
-        yield SignalPassed, self.on_passed
+        """Everything that moves the book; signals are handed over by the filter chain."""
         yield PositionChanged, self.book.move
         yield OrderClosed, self.book.close
         yield EquityMarked, self.on_marked
@@ -69,9 +68,8 @@ class RiskEngine:
         yield LevelChanged, self.on_level
         yield HealthChanged, self.on_health
 
-    def on_passed(self, event: SignalPassed) -> None:
+    def answer(self, signal: Signal, confidence: float) -> None:
         """Decide, and halt where the refusal says that nothing more should be tried."""
-        signal = event.signal
         draft = self._draft
         found = self._scenes.get(signal.instrument) or self._scene(signal.instrument)
         draft.terms, draft.line, quote, segment = found
@@ -79,7 +77,7 @@ class RiskEngine:
         draft.phase, draft.closes_at = segment.phase, segment.closes_at
         draft.age, draft.max_age = signal.at - quote[EXCHANGE_AT], self._freshness.max_age_ns
         draft.barred = self._level or self._health
-        answer = decide(signal, event.confidence, self.book, draft, self._ids)
+        answer = decide(signal, confidence, self.book, draft, self._ids)
         if type(answer) is OrderApproved:
             self.book.reserve(answer)
         self._bus.emit(answer)
