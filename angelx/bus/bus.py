@@ -1,7 +1,7 @@
 """The event bus: one total order, inline decisions, tick batches cut where a stage decides (docs/adr/0001)."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from time import perf_counter_ns
 from typing import Any, Final
@@ -100,6 +100,14 @@ class Bus:
                 self._settle()
         finally:
             self._busy = False
+
+    def publish_all(self, events: Iterable[Event]) -> None:
+        """Each of them, in order."""
+        if self._busy:
+            self._queue.extend(events)
+            return
+        for event in events:
+            self.publish(event)
 
     def _settle(self) -> None:
         queue, routes = self._queue, self._routes

@@ -40,8 +40,9 @@ class OpenOrder(msgspec.Struct, gc=False):
     strategy: str
     side: int
     remaining: int
-    limit: int
     reduces: bool
+    unit: int
+    """Money that each unit reserves: the limit of an entry."""
     filled: bool = False
 
 
@@ -96,14 +97,15 @@ class Book:
     def readmit(self, order: OrderApproved) -> None:
         """Count an order as exposure that nobody counts: a new one, or one that was given up and has arrived."""
         line = self.lines.get(order.instrument) or self.line(order.instrument)
-        side, quantity, limit, reduces = order.side, order.quantity, order.limit, order.reduces
-        self.orders[order.order] = OpenOrder(line, order.strategy, side, quantity, limit, reduces)
+        side, quantity, reduces = order.side, order.quantity, order.reduces
+        unit = 0 if reduces else order.limit
+        self.orders[order.order] = OpenOrder(line, order.strategy, side, quantity, reduces, unit)
         if side > 0:
             line.buying += quantity
         else:
             line.selling += quantity
-        if not reduces:
-            value = quantity * limit
+        if unit:
+            value = quantity * unit
             self.reserved += value
             line.reserved += value
 
@@ -148,8 +150,8 @@ class Book:
             line.buying -= units
         else:
             line.selling -= units
-        if not order.reduces:
-            value = units * order.limit
+        if order.unit:
+            value = units * order.unit
             self.reserved -= value
             line.reserved -= value
 

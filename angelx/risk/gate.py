@@ -1,8 +1,8 @@
 """The pre-trade gate: every order passes every rule, every refusal has a stable code (SPEC 5.4).
 
-Rules of `_of_order` hold for every order; those of `_of_entry` and `_of_limits` only where it adds risk, so that a
-reduction is never barred by them. One rule is one `if`: this runs before each send, and a call for each rule would cost
-more than all of them do.
+Rules of `objection` hold for every order, exits included; those of `_of_entry` and `_of_limits` only where it adds
+risk, so that a reduction is never barred by them. One rule is one `if`: this runs before each send, and a call for each
+rule would cost more than all of them do.
 """
 
 from collections import deque
@@ -76,16 +76,8 @@ class Draft:
     """Why health or the kill switch bars entries; empty where they do not."""
 
 
-def objection(draft: Draft, book: Book) -> Objection | None:
+def objection(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0911, PLR0912  (one rule, one if)
     """The first rule against the draft; `None` where all agree."""
-    against = _of_order(draft, book)
-    if against is None and not draft.reduces:
-        against = _of_entry(draft, book) or _of_limits(draft, book)
-    return against
-
-
-def _of_order(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0911, PLR0912  (one rule, one if)
-    """What holds for every order, exits included."""
     terms, line, signal = draft.terms, draft.line, draft.signal
     side, quantity, limit, touch = draft.side, draft.quantity, draft.limit, draft.touch
     tick, lot = terms.tick, terms.lot
@@ -116,7 +108,8 @@ def _of_order(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0
         net, working = line.net, line.selling if side < 0 else line.buying
         if side * net >= 0 or working + quantity > abs(net):
             return "exits_exceed", f"{working} working + {quantity} > position {net}"
-    return None
+        return None
+    return _of_entry(draft, book)
 
 
 def _of_entry(draft: Draft, book: Book) -> Objection | None:  # noqa: PLR0911  (one rule, one if)
@@ -139,7 +132,7 @@ def _of_entry(draft: Draft, book: Book) -> Objection | None:  # noqa: PLR0911  (
             return "naked_short", f"would be short {-after} units"
     if (others := line.net - draft.held) * side < 0:  # the account would hold neither
         return "opposes_other", f"other strategies hold {others}"
-    return None
+    return _of_limits(draft, book)
 
 
 def _of_limits(draft: Draft, book: Book) -> Objection | None:  # noqa: PLR0911  (one rule, one if)

@@ -73,16 +73,17 @@ class FilterChain:
             return
         scene = self._set(signal)
         margins: list[tuple[str, float]] = []
-        confidence = 1.0
+        confidence, is_judged = 1.0, scene.chain is not None
         for name, check in self._checks:
             try:
                 answer = check(signal, scene)
             except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
                 answer = self._failed(name, f"{type(error).__name__}: {error}")
             if type(answer) is float and 0.0 <= answer <= 1.0:
-                margins.append((name, answer))
                 if answer < confidence:  # noqa: PLR1730  (0.1 us)
                     confidence = answer
+                if is_judged:
+                    margins.append((name, answer))
             elif answer is NOT_APPLICABLE:
                 self.not_applicable[name] = self.not_applicable.get(name, 0) + 1
             else:
