@@ -20,10 +20,8 @@ def decide(
 ) -> OrderApproved | SignalRefused:
     """Size a signal, pass it through the gate, and approve or refuse it.
 
-    `draft` comes with the scene filled in (instrument, quote, phase, close, what bars entries); the rest is filled in
-    here.
+    `draft` comes with the signal, the quote and what bars entries filled in; the rest is filled in here.
     """
-    draft.signal = signal
     try:
         bound = _plan(signal, book, draft)
     except Refused as refused:

@@ -6,11 +6,12 @@ rule would cost more than all of them do.
 """
 
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 from angelx.domain.events import Signal
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS
+from angelx.market.state import Cells
 from angelx.risk.book import Book, Line
 from angelx.risk.limits import PPM, Limits
 
@@ -45,18 +46,27 @@ class Terms:
         """A spread this wide is always allowed."""
 
 
+class Hours(Protocol):
+    """The session of an instrument's segment, live."""
+
+    phase: str
+    closes_at: int
+    """ns; 0 where there was none yet."""
+
+
 class Draft:
-    """An order as it would be sent."""
+    """An order in one instrument as it would be sent; the same object for each, filled in anew."""
 
     __slots__ = (
-        "age", "ask", "barred", "bid", "closes_at", "held", "limit", "line", "max_age", "phase", "quantity", "reduces",
+        "age", "ask", "barred", "bid", "held", "hours", "limit", "line", "max_age", "quantity", "quote", "reduces",
         "side", "signal", "terms", "touch",
     )  # fmt: skip
 
+    def __init__(self, terms: Terms, line: Line, quote: Cells, hours: Hours) -> None:
+        self.terms, self.line, self.quote, self.hours = terms, line, quote, hours
+        """Limits, exposure, last quote and session of the instrument; the last three are live."""
+
     signal: Signal
-    terms: Terms
-    line: Line
-    """The book's of the instrument."""
     held: int
     """Signed units of it that the signal's strategy holds."""
     side: int
@@ -67,8 +77,6 @@ class Draft:
     touch: int
     """The price it would fill at now; 0 = nobody quotes that side."""
     reduces: bool
-    phase: str
-    closes_at: int
     age: int
     """Of the quote, on the exchange's clock, ns."""
     max_age: int
@@ -81,8 +89,8 @@ def objection(draft: Draft, book: Book) -> Objection | None:  # noqa: C901, PLR0
     terms, line, signal = draft.terms, draft.line, draft.signal
     side, quantity, limit, touch = draft.side, draft.quantity, draft.limit, draft.touch
     tick, lot = terms.tick, terms.lot
-    if draft.phase != OPEN:
-        return "market_closed", f"{terms.segment} is {draft.phase}"
+    if draft.hours.phase != OPEN:
+        return "market_closed", f"{terms.segment} is {draft.hours.phase}"
     if not terms.tradable:  # indices are watched
         return "not_tradable", terms.id
     if touch <= 0:
@@ -124,7 +132,7 @@ def _of_entry(draft: Draft, book: Book) -> Objection | None:  # noqa: PLR0911  (
     width = draft.ask - bid
     if width * PPM > bid * terms.spread_ppm and width > terms.spread_floor:
         return "spread", f"{width} > {max(bid * terms.spread_ppm // PPM, terms.spread_floor)}"
-    if (end := limits.entries_end_ns) and (left := draft.closes_at - draft.signal.at) <= end:
+    if (end := limits.entries_end_ns) and (left := draft.hours.closes_at - draft.signal.at) <= end:
         return "too_late", f"{left // NS} s before the close <= {end // NS} s"
     if side < 0 and (terms.is_option or not limits.allow_short):  # no option is sold that is not held
         after = line.net - line.selling - draft.quantity

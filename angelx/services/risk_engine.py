@@ -21,18 +21,14 @@ from angelx.domain.events import (
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.ticks import ASK, BID, EXCHANGE_AT
 from angelx.market.freshness import Freshness
-from angelx.market.state import Cells, MarketState
-from angelx.risk.book import Book, Line
+from angelx.market.state import MarketState
+from angelx.risk.book import Book
 from angelx.risk.engine import decide
 from angelx.risk.gate import HALTING, Draft, Terms
-from angelx.services.session_phases import OPEN, Segment, SessionPhases
+from angelx.services.session_phases import OPEN, SessionPhases
 
 ENTRIES_ALLOWED: Final = frozenset({"healthy", "degraded"})
 """Health states in which new risk may be taken (SPEC 7.1)."""
-
-
-_Scene = tuple[Terms, Line, Cells, Segment]
-"""An instrument's limits, exposure, quote and session; the last three are live."""
 
 
 class RiskEngine:
@@ -53,8 +49,8 @@ class RiskEngine:
     ) -> None:
         self._bus, self._market, self._instruments, self._phases = bus, market, instruments, phases
         self.book, self._ids, self._freshness = book, ids, freshness
-        self._draft = Draft()
-        self._scenes: dict[str, _Scene] = {}
+        self._drafts: dict[str, Draft] = {}
+        """By instrument."""
         self._level = self._health = ""
         self._unhealthy: dict[str, str] = {}
         self._halting = False
@@ -70,11 +66,9 @@ class RiskEngine:
 
     def answer(self, signal: Signal, confidence: float) -> None:
         """Decide, and halt where the refusal says that nothing more should be tried."""
-        draft = self._draft
-        found = self._scenes.get(signal.instrument) or self._scene(signal.instrument)
-        draft.terms, draft.line, quote, segment = found
-        draft.bid, draft.ask = quote[BID], quote[ASK]
-        draft.phase, draft.closes_at = segment.phase, segment.closes_at
+        draft = self._drafts.get(signal.instrument) or self._draft(signal.instrument)
+        quote = draft.quote
+        draft.signal, draft.bid, draft.ask = signal, quote[BID], quote[ASK]
         draft.age, draft.max_age = signal.at - quote[EXCHANGE_AT], self._freshness.max_age_ns
         draft.barred = self._level or self._health
         answer = decide(signal, confidence, self.book, draft, self._ids)
@@ -84,13 +78,13 @@ class RiskEngine:
         if type(answer) is SignalRefused and answer.code in HALTING:
             self._halt(f"{answer.code}: {answer.detail}")
 
-    def _scene(self, instrument_id: str) -> "_Scene":
+    def _draft(self, instrument_id: str) -> Draft:
         """What is asked of an instrument before each order, looked up once."""
         place = self._instruments.index[instrument_id]
-        terms = Terms(self._instruments[place], self.book.limits)
-        line, segment = self.book.line(instrument_id), self._phases.by_place[place]
-        scene = self._scenes[instrument_id] = terms, line, self._market.of(place), segment
-        return scene
+        terms, line = Terms(self._instruments[place], self.book.limits), self.book.line(instrument_id)
+        draft = Draft(terms, line, self._market.of(place), self._phases.by_place[place])
+        self._drafts[instrument_id] = draft
+        return draft
 
     def on_marked(self, event: EquityMarked) -> None:
         """Take the mark; a loss beyond the day's or the drawdown's limit halts."""

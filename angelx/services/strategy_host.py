@@ -74,11 +74,8 @@ class SignalDesk:
         return self._signal(place, 0, 0, why)
 
     def _signal(self, place: int, direction: int, stop_distance: int, why: str) -> bool:
-        held = self.positions.get(place, 0)
-        if place in self.busy or held * direction > 0 or (direction == 0 and held == 0):
-            return False
-        host = self._host
-        if host.muted:
+        host, held = self._host, self.positions.get(place, 0)
+        if host.muted or place in self.busy or held * direction > 0 or (direction == 0 and held == 0):
             return False
         quote, bus = self.market.quotes[place], host.bus
         if place not in host.used:

@@ -17,6 +17,7 @@ from angelx.risk.gate import Draft, Terms
 from angelx.risk.gate import objection as asked
 from angelx.risk.limits import Limits
 from angelx.risk.sizing import entry_units
+from angelx.services.session_phases import Segment
 
 OPTION = Instrument(
     id="O", symbol="O", segment="NFO", kind=Kind.OPTION, currency="INR", tick_size=500, lot_size=75,
@@ -37,15 +38,20 @@ class Made(Draft):
 
     instrument: Instrument
 
+    def __init__(self) -> None:
+        """Everything is filled in by the test."""
+
 
 def draft(**changes: Any) -> Made:
     """An entry that nothing speaks against."""
     found = Made()
     of_signal = {name: changes.pop(name) for name in ("at", "strategy", "urgency") if name in changes}
+    found.hours = Segment()
+    found.hours.phase, found.hours.closes_at = changes.pop("phase", "open"), changes.pop("closes_at", NOW + 10**13)
     found.signal = replace(Signal(NOW, 1, "s", "O", 1, 0, 0, why="w"), **of_signal)
     fields: dict[str, Any] = {
         "instrument": OPTION, "side": 1, "quantity": 75, "limit": 1_001_000, "bid": 999_500, "ask": 1_000_000,
-        "touch": 1_000_000, "reduces": False, "phase": "open", "closes_at": NOW + 10**13, "age": 0, "max_age": NS,
+        "touch": 1_000_000, "reduces": False, "age": 0, "max_age": NS,
         "barred": "",
     }  # fmt: skip
     for name, value in (fields | changes).items():
