@@ -82,7 +82,7 @@ class SqliteJournal:
     ) -> None:
         self._bus, self.path, self.durable, self._key = bus, path, durable, key
         self._block_records = block_records
-        self._pending: list[tuple[int, int, Event]] = []
+        self._pending: list[tuple[int, int, int, Event]] = []
         self._blocks: list[tuple[int, int, str, bytes]] = []
         try:
             self._db = sqlite3.connect(path, isolation_level=None, cached_statements=16)
@@ -101,6 +101,9 @@ class SqliteJournal:
         except sqlite3.DatabaseError as error:
             raise _broken(path, error) from error
         self.last: int = head[0] if head else 0
+        self._number = self.last
+        self._full_at = self.last + block_records
+        """Number of the record that fills the block."""
         self._hash: bytes = head[1] if head else GENESIS
 
     @property
@@ -116,9 +119,9 @@ class SqliteJournal:
     def record(self, event: Event) -> None:
         """Keep the event; it becomes durable with its block, at the next intent, or at `flush`."""
         bus = self._bus
-        pending = self._pending
-        pending.append((bus.seq, bus.row, event))
-        if len(pending) >= self._block_records:
+        self._number = number = self._number + 1
+        self._pending.append((number, bus.seq, bus.row, event))
+        if number >= self._full_at:
             self._seal()
             if len(self._blocks) >= BLOCKS_PER_COMMIT:
                 self._commit()
@@ -149,17 +152,12 @@ class SqliteJournal:
             self._commit()
 
     def _seal(self) -> None:
-        number, before, key = self.last, self._hash, self._key
-        lines, hashes = [], []
-        for seq, row, event in self._pending:
-            number += 1
-            line = encode(number, seq, row, event)
-            before = link(before, line, key)
-            lines.append(line)
-            hashes.append(before)
-        self._blocks.append((self.last + 1, number, b"\n".join(lines).decode(), b"".join(hashes)))
+        text = encode(self._pending)[:-1]
+        hashes = link(self._hash, text.split(b"\n"), self._key)
+        self._blocks.append((self.last + 1, self._number, text.decode(), b"".join(hashes)))
         self._pending.clear()
-        self.last, self._hash = number, before
+        self.last, self._hash = self._number, hashes[-1]
+        self._full_at = self.last + self._block_records
 
     def _commit(self) -> None:
         db = self._db

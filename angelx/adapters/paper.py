@@ -68,7 +68,6 @@ class PaperBroker:
         if time_in_force not in TIMES_IN_FORCE:
             raise ValueError(f"time_in_force must be one of {TIMES_IN_FORCE}, was {time_in_force!r}")
         self._bus = bus
-        self._publish = bus.publish
         self._tif = time_in_force
         self._latency_ns, self._jitter_ns = latency_ns, jitter_ns
         self._is_distant = latency_ns > 0 or jitter_ns > 0
@@ -96,17 +95,15 @@ class PaperBroker:
         OrderRejected
             `duplicate_order`: an order of that id was sent before, and goes on as if this call had not been.
         """
-        name = order.order
-        venue = self._venue
-        if name in venue.orders or (self._is_distant and name in self._under_way):
+        name, venue, bus = order.order, self._venue, self._bus
+        if name in venue.orders or name in self._under_way:
             raise OrderRejected(f"duplicate_order: {name} was sent before")
         sent = Order(name, order.instrument, order.side, order.quantity, order.limit, self._tif)
         if self._is_distant:
             self._under_way.add(name)
-            self._bus.at(self._arrival(), partial(self._submit_arrives, sent))
+            bus.at(self._arrival(), partial(self._submit_arrives, sent))
         else:
-            for event in venue.submit(sent, self._bus.now):
-                self._publish(event)
+            bus.publish_all(venue.submit(sent, bus.now))
 
     def cancel(self, order: str) -> None:
         """Ask for the end of an order. One that has ended by then stays as it is and nothing is reported."""
@@ -143,8 +140,7 @@ class PaperBroker:
 
     def _report(self, events: Sequence[Event]) -> None:
         if not self._is_distant:
-            for event in events:
-                self._publish(event)
+            self._bus.publish_all(events)
         elif events:
             self._heard_until = max(self._heard_until, self._bus.now + self._delay())
             self._bus.at(self._heard_until, partial(self._deliver, events))
@@ -152,7 +148,7 @@ class PaperBroker:
     def _deliver(self, events: Sequence[Event]) -> None:
         """Reports come in; the event's time is that of its arrival here."""
         for event in events:
-            self._publish(replace(event, at=self._bus.now))
+            self._bus.publish(replace(event, at=self._bus.now))
 
     # ------------------------------------------------------------ after a crash
     def restore(self, events: Iterable[Event]) -> None:

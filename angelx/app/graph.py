@@ -8,7 +8,7 @@ import msgspec
 from angelx.adapters.journal import MemoryJournal
 from angelx.app.house import House, Paper, Parts, no_fee
 from angelx.bus.bus import Bus
-from angelx.bus.service import Service, consumes
+from angelx.bus.service import Handing, Service, consumes
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ticks import Rows
 from angelx.market.chain import ChainSettings
@@ -27,7 +27,7 @@ SESSION_EMITS: Final = ("SessionStarted", "SourceOpened", "IncidentReported")
 
 
 class Arrow(msgspec.Struct, frozen=True, order=True):
-    """One service publishes an event that another acts on."""
+    """One service publishes an event that another acts on, or hands it something (in plain words)."""
 
     source: str
     event: str
@@ -65,8 +65,10 @@ def wiring() -> list[Arrow]:
     """Every arrow of the house, in the order of its services; the recorder's stand for "is journalled"."""
     services = bare_house().services
     sources = emitters(services)
+    handed = {Arrow(one.name, *one.hands_to) for one in services if isinstance(one, Handing)}
     return sorted(
-        {
+        handed
+        | {
             Arrow(source, kind.__name__, service.name)
             for service in services
             for kind in consumes(service)

@@ -24,7 +24,7 @@ from angelx.app.sources import Bounds, open_source
 from angelx.bench import chain_greeks
 from angelx.bench.rows import Row, seconds
 from angelx.bus.bus import Bus
-from angelx.domain.events import SignalPassed, SignalRefused
+from angelx.domain.events import SignalJudged
 from angelx.domain.instruments import Right
 from angelx.domain.ports import TickSource
 from angelx.domain.scalars import NS
@@ -274,8 +274,7 @@ class _Stopwatch:
     def __init__(self, bus: Bus) -> None:
         self._bus, self._began = bus, 0
         self.took: list[int] = []
-        bus.subscribe(SignalPassed, self._verdict)
-        bus.subscribe(SignalRefused, self._verdict)
+        bus.subscribe(SignalJudged, self._verdict)
 
     def feed(self, batch: TickBatch, start: int, stop: int) -> None:
         """A live batch."""
@@ -283,7 +282,7 @@ class _Stopwatch:
         self._began = perf_counter_ns()
         self._bus.feed(batch, start, stop)
 
-    def _verdict(self, event: SignalPassed | SignalRefused) -> None:
-        if self._began and (isinstance(event, SignalPassed) or event.by == "filter"):
+    def _verdict(self, event: SignalJudged) -> None:
+        if self._began:
             self.took.append(perf_counter_ns() - self._began)
             self._began = 0

@@ -58,7 +58,7 @@ def _bare(directory: Path, group: int, count: int) -> float:
     for pragma in PRAGMAS:
         database.execute(f"pragma {pragma}")
     database.execute("create table if not exists bare(n integer primary key, body blob)")
-    rows = [(encode(1, 1, 1, FILL),)] * group
+    rows = [(encode([(1, 1, 1, FILL)]),)] * group
 
     def work() -> None:
         for _ in range(count):

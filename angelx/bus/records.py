@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Union
 
 import msgspec
@@ -15,7 +16,7 @@ HASH_BYTES: Final = 32
 GENESIS: Final = bytes(HASH_BYTES)
 """What the first record is chained to."""
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _sha256 = hashlib.sha256
 
 
@@ -45,9 +46,9 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 _decode = msgspec.json.Decoder(Record).decode
 
 
-def encode(number: int, seq: int, row: int, event: Event) -> bytes:
-    """One record as a line of JSON without its line end."""
-    return _encode((number, seq, row, event))
+def encode(records: Sequence[tuple[int, int, int, Event]]) -> bytes:
+    """Records, each (number, seq, row, event), as lines of JSON; each ends with a line end."""
+    return _encode_lines(records)
 
 
 def decode(line: bytes) -> Record:
@@ -64,11 +65,14 @@ def decode(line: bytes) -> Record:
         raise JournalBroken(f"not a record of schema {SCHEMA}: {error}") from error
 
 
-def link(before: bytes, line: bytes, key: bytes = b"") -> bytes:
-    """The hash of a record over the hash before it and its line: SHA-256, or BLAKE2b-256 where a key is given."""
-    if key:
-        return hashlib.blake2b(before + line, digest_size=HASH_BYTES, key=key).digest()
-    return _sha256(before + line).digest()
+def link(before: bytes, lines: Sequence[bytes], key: bytes = b"") -> list[bytes]:
+    """The hash of each record over the hash before it and its line: SHA-256, or BLAKE2b-256 where a key is given."""
+    hash_of = partial(hashlib.blake2b, digest_size=HASH_BYTES, key=key) if key else _sha256
+    hashes = []
+    for line in lines:
+        before = hash_of(before + line).digest()
+        hashes.append(before)
+    return hashes
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -106,7 +110,7 @@ def faults(blocks: Iterator[Block], head: tuple[int, bytes] | None, key: bytes =
         for place, line in enumerate(block.lines):
             number = block.first + place
             stored = block.hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES]
-            if link(before, line, key) != stored:
+            if link(before, (line,), key) != [stored]:
                 yield Fault(number, _named(number, line))
             before = stored
         if head is not None and block.first <= head[0] <= number:

@@ -27,6 +27,13 @@ class Deciding(Protocol):
 
 
 @runtime_checkable
+class Handing(Protocol):
+    """A service that hands something to another without an event: what, and to whom. Drawn in the graph."""
+
+    hands_to: ClassVar[tuple[str, str]]
+
+
+@runtime_checkable
 class Running(Protocol):
     """A service with a task of its own."""
 

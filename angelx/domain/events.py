@@ -232,15 +232,6 @@ class StrategyFailed(Event, frozen=True):
 
 
 # ---------------------------------------------------------------- folds: on the bus only
-class SignalPassed(Event, frozen=True):
-    """Every filter let the signal through; the risk engine answers."""
-
-    signal: Signal
-    confidence: float
-    margins: tuple[tuple[str, float], ...] = ()
-    """Margin in [0, 1] of each filter that was applicable, in the order asked."""
-
-
 class PositionChanged(Event, frozen=True):
     """A fill moved a position."""
 

@@ -8,7 +8,7 @@ HdrHistogram (Tene, http://hdrhistogram.org) with 6 bits of precision; ours, bec
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,13 @@ _LOWEST: Final = np.array([_lowest(place) for place in range(_BUCKETS)], np.int6
 class LatencyHistogram:
     """Counts of durations, with percentiles right to 1 % and the exact maximum."""
 
-    __slots__ = ("counts", "max", "negative")
+    __slots__ = ("counts", "max", "negative", "table")
 
     def __init__(self) -> None:
-        self.counts = [0] * _BUCKETS
+        self.table = np.zeros(_BUCKETS, np.int64)
+        """Counts by bucket."""
+        self.counts: Any = self.table.data
+        """The same for single cells."""
         self.max = 0
         """Longest duration seen, ns, exact."""
         self.negative = 0
@@ -59,21 +62,19 @@ class LatencyHistogram:
             return
         self.negative += int(np.count_nonzero(ns < 0))
         places = np.searchsorted(_LOWEST, np.maximum(ns, 0), side="right") - 1
-        counts = self.counts
-        for place, count in zip(*np.unique(places, return_counts=True), strict=True):
-            counts[int(place)] += int(count)
+        self.table += np.bincount(places, minlength=_BUCKETS)
         self.max = max(self.max, int(ns.max()))
 
     def merge(self, other: "LatencyHistogram") -> None:
         """Add everything the other one counted."""
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.table += other.table
         self.max = max(self.max, other.max)
         self.negative += other.negative
 
     @property
     def count(self) -> int:
         """Durations counted."""
-        return sum(self.counts)
+        return int(self.table.sum())
 
     def percentile(self, percent: float) -> int:
         """Duration that `percent` of all do not exceed (nearest rank), ns; 0 where nothing was counted.
@@ -84,8 +85,7 @@ class LatencyHistogram:
 
     def percentiles(self, percents: tuple[float, ...]) -> list[int]:
         """Several at once; `percents` ascending, each in (0, 100]."""
-        counts = np.array(self.counts, np.int64)
-        upto = np.cumsum(counts)
+        upto = np.cumsum(self.table)
         total = int(upto[-1])
         if not total:
             return [0] * len(percents)

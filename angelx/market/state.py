@@ -48,21 +48,22 @@ class MarketState:
     Before the first row of an instrument its column is 0.
     """
 
-    __slots__ = ("_cells", "columns", "table", "view")
+    __slots__ = ("_cells", "columns", "quotes", "table", "view")
 
     def __init__(self, table: InstrumentTable) -> None:
         self.table = table
         self._cells: Table = np.zeros((len(table), _WIDTH), np.int64)  # An instrument's cells lie together in memory.
         self.columns: Table = self._cells.T[:STATE_FIELDS]
         """Shape (STATE_FIELDS, instruments): the fields of a tick, then those of this module. Read only."""
+        self.quotes: tuple[Cells, ...] = tuple(cells.data for cells in self._cells)
+        """The cells of each instrument by place, live: `quotes[place][BID]` costs half of `view[BID, place]`."""
         self.view = self.columns.data
         """The same for single cells: `view[BID, place]` is a Python int."""
         _fold(np.zeros((FIELDS, 1), np.int64), 0, 0, self._cells)  # Compiles or loads now, not at the first tick.
 
     def of(self, place: int) -> Cells:
-        """The cells of one instrument, live: `of(place)[BID]`, three times faster than `view[BID, place]`."""
-        cells: Cells = self._cells[place].data
-        return cells
+        """The cells of one instrument, live."""
+        return self.quotes[place]
 
     def fold(self, rows: Rows) -> None:
         """Take the rows in.

@@ -12,7 +12,12 @@ that goes through zero closes all and opens the rest at its own price. Whatever 
 exactly, and a book and its mirror image (every side turned) realise opposite amounts before fees.
 """
 
+from collections import deque
+from typing import Final
+
 from angelx.domain.events import OrderFilled, PositionChanged
+
+REMEMBERED: Final = 1024
 
 
 class Position:
@@ -73,7 +78,9 @@ class Ledger:
         Cash at the start, money.
     """
 
-    __slots__ = ("_by_instrument", "_executions", "capital", "cash", "fees", "positions", "realised", "repeated")
+    __slots__ = (
+        "_by_instrument", "_executions", "capital", "cash", "fees", "moves", "positions", "realised", "repeated",
+    )  # fmt: skip
 
     def __init__(self, capital: int = 0) -> None:
         self.capital = capital
@@ -85,6 +92,8 @@ class Ledger:
         """By (strategy, instrument); flat ones stay, with what they realised."""
         self.repeated = 0
         """Fills that came a second time and moved nothing."""
+        self.moves: deque[tuple[int, str, int]] = deque(maxlen=REMEMBERED)
+        """When, what and how many signed units, of the last fills."""
         self._by_instrument: dict[str, list[Position]] = {}
         self._executions: set[str] = set()
 
@@ -102,22 +111,14 @@ class Ledger:
         instrument, side, quantity, price, fee = fill.instrument, fill.side, fill.quantity, fill.price, fill.fee
         position = self.positions.get((strategy, instrument)) or self._open(strategy, instrument)
         realised = position.apply_fill(side, quantity, price, fee)
-        units = side * quantity
+        at, units = fill.at, side * quantity
         paid = units * price + fee
         self.cash -= paid
         self.fees += fee
         self.realised += realised
+        self.moves.append((at, instrument, units))
         return PositionChanged(
-            fill.at,
-            instrument,
-            strategy,
-            position.quantity,
-            position.cost,
-            realised,
-            fill.order,
-            execution,
-            units,
-            paid,
+            at, instrument, strategy, position.quantity, position.cost, realised, fill.order, execution, units, paid
         )
 
     def _open(self, strategy: str, instrument: str) -> Position:

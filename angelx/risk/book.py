@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Container
 
+import msgspec
+
 from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, PositionChanged, Signal
 from angelx.risk.limits import PPM, Limits
 
@@ -25,26 +27,23 @@ class Line:
         self.reserved = 0
         """Money that working entries would cost."""
 
-    def held_by(self, strategy: str) -> int:
-        """Signed units that one strategy holds."""
-        held = self.held.get(strategy)
-        return 0 if held is None else held.quantity
-
     @property
     def is_taken(self) -> bool:
         """True while anything is held or works."""
         return bool(self.net or self.buying or self.selling)
 
 
-class OpenOrder:
+class OpenOrder(msgspec.Struct, gc=False):
     """An order that may still fill, as exposure."""
 
-    __slots__ = ("filled", "limit", "line", "reduces", "remaining", "side", "strategy")
-
-    def __init__(self, order: OrderApproved, line: Line) -> None:
-        self.line, self.strategy, self.side = line, order.strategy, order.side
-        self.remaining, self.limit, self.reduces = order.quantity, order.limit, order.reduces
-        self.filled = False
+    line: Line
+    strategy: str
+    side: int
+    remaining: int
+    reduces: bool
+    unit: int
+    """Money that each unit reserves: the limit of an entry."""
+    filled: bool = False
 
 
 class Book:
@@ -55,6 +54,9 @@ class Book:
 
     def __init__(self, capital: int, limits: Limits, known: Container[str] = ()) -> None:
         self.limits = limits
+        most = self.exits_per_s = limits.orders_per_s
+        self.entries_per_s = most - (2 if most > 3 else most // 2)
+        """Exits have the last two places to themselves."""
         self._known = known
         """Orders approved before: the router sends none of them again."""
         self.cash = capital
@@ -95,30 +97,33 @@ class Book:
     def readmit(self, order: OrderApproved) -> None:
         """Count an order as exposure that nobody counts: a new one, or one that was given up and has arrived."""
         line = self.lines.get(order.instrument) or self.line(order.instrument)
-        self.orders[order.order] = OpenOrder(order, line)
-        quantity = order.quantity
-        if order.side > 0:
+        side, quantity, reduces = order.side, order.quantity, order.reduces
+        unit = 0 if reduces else order.limit
+        self.orders[order.order] = OpenOrder(line, order.strategy, side, quantity, reduces, unit)
+        if side > 0:
             line.buying += quantity
         else:
             line.selling += quantity
-        if not order.reduces:
-            value = quantity * order.limit
+        if unit:
+            value = quantity * unit
             self.reserved += value
             line.reserved += value
 
     def move(self, event: PositionChanged) -> None:
         """A fill moved a position: take it over, and release what was reserved for the filled part."""
-        strategy = event.strategy
         line = self.lines.get(event.instrument) or self.line(event.instrument)
-        before = line.held.get(strategy)
-        more = abs(event.cost) if before is None else abs(event.cost) - abs(before.cost)
+        held, strategy, units, more = line.held, event.strategy, event.units, abs(event.cost)
+        before = held.get(strategy)
+        if before is not None:
+            more -= abs(before.cost)
         if event.quantity:
-            line.held[strategy] = event
+            held[strategy] = event
         elif before is not None:
-            del line.held[strategy]
-        line.net += event.units
-        line.cost += more
-        self.held_cost += more
+            del held[strategy]
+        line.net += units
+        if more:
+            line.cost += more
+            self.held_cost += more
         self.cash -= event.paid
         order = self.orders.get(event.order)
         if order is None:
@@ -126,8 +131,8 @@ class Book:
         if not order.filled:
             order.filled = True
             self.entries += not order.reduces
-        units = abs(event.units)
         if order.remaining:
+            units = abs(units)
             self._release(order, units if units < order.remaining else order.remaining)  # noqa: FURB136  (0.1 us)
 
     def close(self, event: OrderClosed) -> None:
@@ -145,8 +150,8 @@ class Book:
             line.buying -= units
         else:
             line.selling -= units
-        if not order.reduces:
-            value = units * order.limit
+        if order.unit:
+            value = units * order.unit
             self.reserved -= value
             line.reserved -= value
 

@@ -2,7 +2,6 @@
 
 from angelx.domain.client_ids import ClientIds
 from angelx.domain.events import OrderApproved, Signal, SignalRefused
-from angelx.domain.instruments import Instrument
 from angelx.risk.book import Book
 from angelx.risk.gate import Draft, objection
 from angelx.risk.sizing import entry_units
@@ -17,14 +16,14 @@ class Refused(Exception):
 
 
 def decide(
-    signal: Signal, confidence: float, instrument: Instrument, book: Book, draft: Draft, ids: ClientIds
+    signal: Signal, confidence: float, book: Book, draft: Draft, ids: ClientIds
 ) -> OrderApproved | SignalRefused:
     """Size a signal, pass it through the gate, and approve or refuse it.
 
-    `draft` comes with the scene filled in (quote, phase, close, what bars entries); the rest is filled in here.
+    `draft` comes with the signal, the quote and what bars entries filled in; the rest is filled in here.
     """
     try:
-        bound = _plan(signal, instrument, book, draft)
+        bound = _plan(signal, book, draft)
     except Refused as refused:
         return _refusal(signal, "sizing", refused.code, refused.detail)
     against = objection(draft, book)
@@ -40,38 +39,36 @@ def _refusal(signal: Signal, by: str, code: str, detail: str) -> SignalRefused:
     return SignalRefused(signal.at, signal.signal, signal.strategy, signal.instrument, by, code, detail)
 
 
-def _plan(signal: Signal, instrument: Instrument, book: Book, draft: Draft) -> str:
+def _plan(signal: Signal, book: Book, draft: Draft) -> str:
     """Fill in side, quantity and limit; answers what bound the quantity."""
-    line = draft.line = book.lines.get(instrument.id) or book.line(instrument.id)
-    held = line.held_by(signal.strategy)
-    wanted = signal.direction
+    terms, line, wanted = draft.terms, draft.line, signal.direction
+    position = line.held.get(signal.strategy)
+    draft.held = held = 0 if position is None else position.quantity
     opposite = held * wanted < 0
-    draft.at, draft.strategy, draft.instrument = signal.at, signal.strategy, instrument
-    draft.urgency, draft.why = signal.urgency, signal.why
-    draft.reduces = wanted == 0 or (opposite and not book.limits.allow_cross)
-    if draft.reduces:
+    draft.reduces = reduces = wanted == 0 or (opposite and not book.limits.allow_cross)
+    if reduces:
         if not held:
             raise Refused("nothing_to_close", "no position")
         if book.working_exit(signal.strategy, line):
             raise Refused("exit_working", "an exit of this position works already")
-        draft.side = -1 if held > 0 else 1
+        side = -1 if held > 0 else 1
     else:
         if held * wanted > 0:
             raise Refused("already_in_position", f"holds {held}")
-        draft.side = wanted
-    draft.touch = draft.ask if draft.side > 0 else draft.bid
-    beyond = book.limits.collar_ticks[draft.urgency] * instrument.tick_size
-    draft.limit = max(draft.touch + draft.side * beyond, instrument.tick_size) if draft.touch > 0 else 0
-    if draft.reduces:
-        draft.quantity = abs(held)
-        if draft.quantity > instrument.largest_order:
-            draft.quantity = instrument.largest_order
+        side = wanted
+    touch = draft.ask if side > 0 else draft.bid
+    limit = max(touch + side * terms.collars[signal.urgency], terms.tick) if touch > 0 else 0
+    draft.side, draft.touch, draft.limit = side, touch, limit
+    if reduces:
+        draft.quantity = units = abs(held)
+        if units > terms.largest:
+            draft.quantity = terms.largest
             return "freeze"
         return "position"
-    if draft.limit <= 0:
+    if not limit:
         raise Refused("no_touch", f"bid {draft.bid}, ask {draft.ask}")
-    units, bound = entry_units(book, line, instrument, draft.limit, signal.stop_distance)
+    units, bound = entry_units(book, line, terms, limit, signal.stop_distance)
     if not units:
-        raise Refused("too_small", f"less than one lot of {instrument.lot_size} at {draft.limit}, bound by {bound}")
-    draft.quantity = units + (abs(held) if opposite else 0)
+        raise Refused("too_small", f"less than one lot of {terms.lot} at {limit}, bound by {bound}")
+    draft.quantity = units + abs(held) if opposite else units
     return bound

@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from angelx.domain.instruments import Instrument, Kind
 from angelx.risk.book import Book, Line
+from angelx.risk.gate import Terms
 from angelx.risk.limits import PPM
 
 NOTHING: Final = 0
 
 
-def entry_units(book: Book, line: Line, instrument: Instrument, price: int, stop_distance: int) -> tuple[int, str]:
+def entry_units(book: Book, line: Line, terms: Terms, price: int, stop_distance: int) -> tuple[int, str]:
     """Units to enter with, rounded down to lots, and what bound them. Zero is an answer.
 
     Parameters
@@ -27,7 +27,7 @@ def entry_units(book: Book, line: Line, instrument: Instrument, price: int, stop
     stop = stop_distance or max(price * limits.stop_ppm // PPM, 1)
     units, bound = book.risk_per_trade // stop, "risk_per_trade"
     caps = [(book.max_order // price, "max_order"), ((book.cash - book.reserved) // price, "cash")]
-    if instrument.kind is Kind.OPTION:
+    if terms.is_option:
         caps.append(((book.max_premium - book.gross) // price, "premium_at_risk"))
     else:
         caps.append(((book.max_gross - book.gross) // price, "gross"))
@@ -35,6 +35,6 @@ def entry_units(book: Book, line: Line, instrument: Instrument, price: int, stop
     for cap, name in caps:
         if cap < units:
             units, bound = cap, name
-    if instrument.largest_order < units:
-        units, bound = instrument.largest_order, "freeze"
-    return max(units // instrument.lot_size, NOTHING) * instrument.lot_size, bound
+    if terms.largest < units:
+        units, bound = terms.largest, "freeze"
+    return max(units // terms.lot, NOTHING) * terms.lot, bound

@@ -1,32 +1,39 @@
 """Filter chain: lets a signal through when every applicable filter does; the smallest margin is its confidence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalPassed, SignalRefused
-from angelx.domain.instruments import InstrumentTable, Right
-from angelx.market.chain_view import Chains
+from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalRefused
+from angelx.domain.instruments import Instrument, InstrumentTable, Right
+from angelx.market.chain_view import Chains, ChainView
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.services.guard import Guard, Unguarded
-from angelx.services.session_phases import SessionPhases
-from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Filter, Refusal, Scene, outlook
-from angelx.signals.filters.time_of_day import TimeOfDayFilter
+from angelx.services.session_phases import Segment, SessionPhases
+from angelx.signals.filters.base import NOT_APPLICABLE, Filter, Refusal, Scene, outlook
+from angelx.signals.filters.time_of_day import TimeOfDayFilter, window_ends
+
+_Stage = tuple[int, Instrument, int, Segment]
+"""Place, instrument, the other right's place, and segment."""
 
 
 class FilterChain:
-    """Answers every `Signal` with exactly one `SignalPassed` or `SignalRefused`. Exits are not filtered.
+    """Answers every `Signal`: refuses it, or hands it on to `passed`. Exits are not filtered.
 
     Parameters
     ----------
+    passed
+        Called with a signal that every filter let through, and its confidence.
     chains
         What is known of option chains; `None` where nothing is.
     """
 
     name: ClassVar[str] = "filter_chain"
-    emits: ClassVar[tuple[type[Event], ...]] = (SignalJudged, SignalPassed, SignalRefused, CommandReceived)
+    emits: ClassVar[tuple[type[Event], ...]] = (SignalJudged, SignalRefused, CommandReceived)
+    hands_to: ClassVar[tuple[str, str]] = ("passed signal", "risk_engine")
 
     def __init__(
         self,
@@ -37,18 +44,21 @@ class FilterChain:
         filters: Sequence[Filter],
         freshness: Freshness,
         guard: Guard,
+        passed: Callable[[Signal, float], None],
         chains: Chains | None = None,
     ) -> None:
-        self._bus, self._instruments, self._phases, self._filters = bus, instruments, phases, tuple(filters)
+        self._bus, self._instruments, self._phases, self._passed = bus, instruments, phases, passed
+        unguarded = type(guard) is Unguarded
+        self._checks = tuple((one.name, one.__call__ if unguarded else partial(guard.call, one)) for one in filters)
         self._freshness = freshness
-        self._guard = guard
-        self._unguarded = type(guard) is Unguarded
         self._scene = Scene()
+        self._scene.opens_at = self._scene.closes_at = self._window_ends = 0
         self._scene.chain, self._scene.chains = None, chains
         self._scene.market = market
         self._chains = chains
         self._windows = next((one for one in filters if isinstance(one, TimeOfDayFilter)), TimeOfDayFilter())
         self._twins = _twins(instruments)
+        self._stages: dict[str, _Stage] = {}
         self.not_applicable: dict[str, int] = {}
         """How often a filter had nothing to look at, by its name."""
 
@@ -59,67 +69,83 @@ class FilterChain:
     def on_signal(self, signal: Signal) -> None:
         """Ask the filters in order; the first refusal is the answer."""
         if not signal.direction:
-            self._bus.publish(SignalPassed(signal.at, signal, 1.0))
+            self._passed(signal, 1.0)
             return
         scene = self._set(signal)
         margins: list[tuple[str, float]] = []
-        for check in self._filters:
-            answer = self._ask(check, signal, scene)
-            if type(answer) is float:
-                margins.append((check.name, answer))
-            elif type(answer) is Refusal:
-                self._judged(signal, scene, margins, check.name)
-                self._bus.publish(
-                    SignalRefused(
-                        signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code,
-                        answer.detail,
-                    )
-                )  # fmt: skip
-                return
+        confidence, is_judged = 1.0, scene.chain is not None
+        for name, check in self._checks:
+            try:
+                answer = check(signal, scene)
+            except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
+                answer = self._failed(name, f"{type(error).__name__}: {error}")
+            if type(answer) is float and 0.0 <= answer <= 1.0:
+                if answer < confidence:  # noqa: PLR1730  (0.1 us)
+                    confidence = answer
+                if is_judged:
+                    margins.append((name, answer))
+            elif answer is NOT_APPLICABLE:
+                self.not_applicable[name] = self.not_applicable.get(name, 0) + 1
             else:
-                self.not_applicable[check.name] = self.not_applicable.get(check.name, 0) + 1
-        self._judged(signal, scene, margins, "")
-        confidence = min([margin for _, margin in margins], default=1.0)
-        self._bus.publish(SignalPassed(signal.at, signal, confidence, tuple(margins)))
-
-    def _ask(self, check: Filter, signal: Signal, scene: Scene) -> Answer:
-        try:
-            answer = check(signal, scene) if self._unguarded else self._guard.call(check, signal, scene)
-        except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
-            return self._failed(check, f"{type(error).__name__}: {error}")
-        if (type(answer) is float and 0.0 <= answer <= 1.0) or type(answer) is Refusal or answer is NOT_APPLICABLE:
-            return answer
-        return self._failed(check, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE")
-
-    def _judged(self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], refused_by: str) -> None:
-        """Keep what the filters found where there is a chain to learn from."""
+                self._refuse(signal, scene, margins, name, answer)
+                return
         if scene.chain is not None:
-            window = scene.window.name if scene.window is not None else ""
-            self._bus.publish(
-                SignalJudged(
-                    signal.at, signal.signal, signal.strategy, scene.chain.underlying,
-                    outlook(signal, scene.instrument), scene.chain.regime, window, tuple(margins), refused_by,
-                )
-            )  # fmt: skip
+            self._judged(signal, scene, scene.chain, margins, "")
+        self._passed(signal, confidence)
 
-    def _failed(self, check: Filter, what: str) -> Refusal:
+    def _refuse(
+        self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], name: str, answer: object
+    ) -> None:
+        if type(answer) is not Refusal:
+            answer = self._failed(
+                name, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
+            )
+        if scene.chain is not None:
+            self._judged(signal, scene, scene.chain, margins, name)
+        self._bus.publish(
+            SignalRefused(
+                signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code, answer.detail
+            )
+        )
+
+    def _judged(
+        self, signal: Signal, scene: Scene, chain: ChainView, margins: list[tuple[str, float]], refused_by: str
+    ) -> None:
+        """Keep what the filters found: there is a chain to learn from."""
+        window = scene.window.name if scene.window is not None else ""
+        self._bus.publish(
+            SignalJudged(
+                signal.at, signal.signal, signal.strategy, chain.underlying, outlook(signal, scene.instrument),
+                chain.regime, window, tuple(margins), refused_by,
+            )
+        )  # fmt: skip
+
+    def _failed(self, name: str, what: str) -> Refusal:
         """A filter that fails lets nothing through, and halts: nobody knows what it would have said."""
-        reason = f"filter {check.name} failed: {what}"
+        reason = f"filter {name} failed: {what}"
         self._bus.publish(CommandReceived(self._bus.now, "halt", reason, self.name))
         return Refusal("filter_failed", reason)
 
     def _set(self, signal: Signal) -> Scene:
         scene = self._scene
-        place = self._instruments.index[signal.instrument]
-        segment = self._phases.by_place[place]
-        scene.now, scene.place, scene.instrument = signal.at, place, self._instruments.all[place]
-        scene.phase, scene.opens_at, scene.closes_at = segment.phase, segment.opens_at, segment.closes_at
-        scene.snapshot_age_ns = self._freshness.snapshot_age_ns
-        scene.window = self._windows.window(scene.now, scene.opens_at, scene.closes_at)
-        scene.twin = self._twins.get(place, -1)
+        stage = self._stages.get(signal.instrument) or self._stage(signal.instrument)
+        scene.place, scene.instrument, scene.twin, segment = stage
+        scene.now, scene.phase, scene.snapshot_age_ns = signal.at, segment.phase, self._freshness.snapshot_age_ns
+        opens_at, closes_at = segment.opens_at, segment.closes_at
+        if signal.at >= self._window_ends or scene.opens_at != opens_at or scene.closes_at != closes_at:
+            scene.opens_at, scene.closes_at = opens_at, closes_at
+            scene.window = self._windows.window(signal.at, opens_at, closes_at)
+            self._window_ends = window_ends(signal.at, opens_at, closes_at)
         if self._chains is not None:
             scene.chain = self._chains.views.get(scene.instrument.underlying or scene.instrument.id)
         return scene
+
+    def _stage(self, instrument_id: str) -> "_Stage":
+        """What does not change of an instrument, looked up once."""
+        place = self._instruments.index[instrument_id]
+        twin, segment = self._twins.get(place, -1), self._phases.by_place[place]
+        stage = self._stages[instrument_id] = place, self._instruments.all[place], twin, segment
+        return stage
 
 
 def _twins(table: InstrumentTable) -> dict[int, int]:

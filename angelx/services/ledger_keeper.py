@@ -46,15 +46,13 @@ class LedgerKeeper:
 
     def on_filled(self, event: OrderFilled) -> None:
         """Move the position."""
-        changed = self._apply(event)
+        order = self._orders.get(event.order)
+        changed = self.ledger.apply(event, UNOWNED if order is None else order.approved.strategy)
         if changed is not None:
-            self._bus.publish(changed)
+            self._bus.emit(changed)
 
     def restore(self, fill: OrderFilled) -> PositionChanged | None:
-        """Fold one fill of the journal, publishing nothing."""
-        return self._apply(fill)
-
-    def _apply(self, fill: OrderFilled) -> PositionChanged | None:
+        """Fold one fill, publishing nothing."""
         order = self._orders.get(fill.order)
         return self.ledger.apply(fill, UNOWNED if order is None else order.approved.strategy)
 

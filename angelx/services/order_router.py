@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
+import msgspec
+
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import (
     CancelRequested,
@@ -20,6 +22,8 @@ from angelx.domain.events import (
 from angelx.domain.ports import Broker, Journal
 from angelx.orders.states import ENDED, LIVE, IllegalMove, State, after, after_fill
 
+SENDING, WORKING, FILLED = State.SENDING, State.WORKING, State.FILLED
+
 
 class SendLatch(Protocol):
     """The kill switch as the router sees it: memory only, read as the last thing before a send."""
@@ -29,23 +33,21 @@ class SendLatch(Protocol):
         ...
 
 
-class Order:
+class Order(msgspec.Struct, gc=False):
     """An approved order and where it stands."""
 
-    __slots__ = ("answered", "approved", "filled", "state")
-
-    def __init__(self, approved: OrderApproved) -> None:
-        self.approved = approved
-        self.state: str = State.PLANNED
-        self.filled = 0
-        self.answered = False
-        """True once the broker said anything of it."""
+    approved: OrderApproved
+    state: str = State.PLANNED
+    filled: int = 0
+    answered: bool = False
+    """True once the broker said anything of it."""
 
 
 class OrderRouter:
     """Sends each approved order at most once; publishes `OrderClosed` when nothing of it works any more."""
 
     name: ClassVar[str] = "order_router"
+    hands_to: ClassVar[tuple[str, str]] = ("order", "paper_broker")
     emits: ClassVar[tuple[type[Event], ...]] = (
         OrderClosed,
         OrderEnded,
@@ -80,21 +82,22 @@ class OrderRouter:
 
     def on_approved(self, event: OrderApproved) -> None:
         """Durable first, then the latch, then the send."""
-        if event.order in self.orders:  # the same intent is never sent twice
+        name, orders = event.order, self.orders
+        if name in orders:  # the same intent is never sent twice
             self._bus.publish(
                 SignalRefused(
                     event.at, event.signal, event.strategy, event.instrument, "router", "intent_exists", event.order
                 )
             )
             return
-        order = self.orders[event.order] = self.live[event.order] = Order(event)
+        order = orders[name] = self.live[name] = Order(event)
         self._journal.intent(event)
         barred = self._stopping or self._latch.bars(event)
         if barred:
             code = "stopping" if self._stopping else "kill_switch"
             self._bus.publish(OrderEnded(event.at, event.order, State.BARRED, code, barred))
             return
-        order.state = State.SENDING
+        order.state = SENDING
         self._broker.submit(event)
 
     def on_command(self, event: CommandReceived) -> None:
@@ -118,9 +121,10 @@ class OrderRouter:
         if order is None:
             self._report(event.at, f"accepted order {event.order} is not ours")
             return
-        self._answered(order)
-        if order.state == State.SENDING:
-            order.state = State.WORKING
+        if not order.answered:
+            self._answered(order)
+        if order.state == SENDING:
+            order.state = WORKING
             return
         was_absent = order.state == State.ABSENT
         if self._move(event.at, order, "accept") and was_absent:
@@ -128,10 +132,9 @@ class OrderRouter:
 
     def _answered(self, order: Order) -> None:
         """The broker has it. A cancel that was asked for before may have found nothing there: it is asked again."""
-        if not order.answered:
-            order.answered = True
-            if order.state == State.CANCEL_PENDING:
-                self._broker.cancel(order.approved.order)
+        order.answered = True
+        if order.state == State.CANCEL_PENDING:
+            self._broker.cancel(order.approved.order)
 
     def _adopt(self, at: int, order: Order) -> None:
         """An order that was given up for absent has arrived: it is ours, and an entry is taken back (SPEC 6.2)."""
@@ -148,15 +151,15 @@ class OrderRouter:
         if order is None:
             self._report(event.at, f"fill {event.execution} of order {event.order}, which is not ours")
             return
-        was_live = order.state in LIVE
-        self._answered(order)
-        order.filled += abs(event.units)
-        full = order.filled >= order.approved.quantity
-        order.state = State.FILLED if full else after_fill(order.state, order.approved.quantity, order.filled)
-        if not was_live:
+        if not order.answered:
+            self._answered(order)
+        state, quantity = order.state, order.approved.quantity
+        order.filled = filled = order.filled + abs(event.units)
+        order.state = FILLED if filled >= quantity else after_fill(state, quantity, filled)
+        if state not in LIVE:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
-        elif order.state == State.FILLED:
-            self._bus.publish(self._closed(event.at, order))
+        elif order.state == FILLED:
+            self._bus.emit(self._closed(event.at, order))
 
     def on_ended(self, event: OrderEnded) -> None:
         """Cancelled, rejected, expired, absent or barred."""
@@ -180,11 +183,12 @@ class OrderRouter:
 
     def _closed(self, at: int, order: Order) -> OrderClosed:
         """Nothing of it works any more."""
-        approved = order.approved
-        self.live.pop(approved.order, None)
+        approved, filled = order.approved, order.filled
+        name, quantity = approved.order, approved.quantity
+        self.live.pop(name, None)
         return OrderClosed(
-            at, approved.order, approved.signal, approved.strategy, approved.instrument, approved.side,
-            order.state, order.filled, max(approved.quantity - order.filled, 0),
+            at, name, approved.signal, approved.strategy, approved.instrument, approved.side, order.state, filled,
+            quantity - filled if quantity > filled else 0,
         )  # fmt: skip
 
     def restore(self, event: Event) -> OrderClosed | None:

@@ -5,12 +5,11 @@ then every thirty. What differs twice bars entries until it agrees again; trades
 books may be ten seconds behind: what we held within them is no difference.
 """
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import BooksRead, Event, HealthChanged, OrderEnded, PhaseChanged, PositionChanged
+from angelx.domain.events import BooksRead, Event, HealthChanged, OrderEnded, PhaseChanged
 from angelx.domain.scalars import NS
 from angelx.orders.ledger import Ledger
 from angelx.orders.states import State
@@ -21,8 +20,6 @@ SECOND_LOOK: Final = 3 * NS
 EVERY: Final = 30 * NS
 GRACE: Final = 10 * NS
 """Orders younger than this may still be under way, and books this far behind."""
-REMEMBERED: Final = 64
-"""Moves of a position within the grace that are remembered."""
 
 
 class Books(Protocol):
@@ -60,14 +57,11 @@ class Reconciler:
         self._clean = 0
         self._open: set[str] = set()
         self._looking = False
-        self._before: dict[str, deque[tuple[int, int]]] = {}
-        """Units held until a time, of late, by instrument."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Sessions: it looks while any is open; books that come later; what moves."""
+        """Sessions: it looks while any is open; books that come later."""
         yield PhaseChanged, self.on_phase
         yield BooksRead, self.on_books
-        yield PositionChanged, self.on_position
 
     def on_phase(self, event: PhaseChanged) -> None:
         """Look while any segment is open."""
@@ -103,11 +97,6 @@ class Reconciler:
     def on_books(self, event: BooksRead) -> None:
         """The answer has come."""
         self._compare()
-
-    def on_position(self, event: PositionChanged) -> None:
-        """Remember what was held before."""
-        before = self._before.setdefault(event.instrument, deque(maxlen=REMEMBERED))
-        before.append((event.at, self._ledger.net(event.instrument) - event.units))
 
     def _look(self) -> None:
         if self._books.ask():
@@ -145,8 +134,16 @@ class Reconciler:
         ]
 
     def _held_lately(self, instrument: str) -> set[int]:
-        since = self._books.asked_at - GRACE
-        return {units for at, units in self._before.get(instrument, ()) if at >= since}
+        """What was held before each move since the broker's books may have been right."""
+        since, units = self._books.asked_at - GRACE, self._ledger.net(instrument)
+        held = set()
+        for at, moved, change in reversed(self._ledger.moves):
+            if at < since:
+                break
+            if moved == instrument:
+                units -= change
+                held.add(units)
+        return held
 
     def _absent(self) -> Sequence[str]:
         """Orders that left long enough ago, were never answered, and are not in the broker's book."""

@@ -15,7 +15,7 @@ from angelx.domain.events import (
     OrderClosed,
     PhaseChanged,
     PositionChanged,
-    SignalPassed,
+    Signal,
     SignalRefused,
 )
 from angelx.domain.instruments import InstrumentTable
@@ -24,7 +24,7 @@ from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.risk.book import Book
 from angelx.risk.engine import decide
-from angelx.risk.gate import HALTING, Draft
+from angelx.risk.gate import HALTING, Draft, Terms
 from angelx.services.session_phases import OPEN, SessionPhases
 
 ENTRIES_ALLOWED: Final = frozenset({"healthy", "degraded"})
@@ -32,7 +32,7 @@ ENTRIES_ALLOWED: Final = frozenset({"healthy", "degraded"})
 
 
 class RiskEngine:
-    """Answers every `SignalPassed` with exactly one `OrderApproved` or `SignalRefused`."""
+    """Answers every signal that passed the filters with exactly one `OrderApproved` or `SignalRefused`."""
 
     name: ClassVar[str] = "risk_engine"
     emits: ClassVar[tuple[type[Event], ...]] = (OrderApproved, SignalRefused, CommandReceived)
@@ -49,15 +49,14 @@ class RiskEngine:
     ) -> None:
         self._bus, self._market, self._instruments, self._phases = bus, market, instruments, phases
         self.book, self._ids, self._freshness = book, ids, freshness
-        self._draft = Draft()
+        self._drafts: dict[str, Draft] = {}
+        """By instrument."""
         self._level = self._health = ""
         self._unhealthy: dict[str, str] = {}
         self._halting = False
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Passed signals, and everything that moves the book."""
-        yield SignalPassed, self.on_passed
-        yield OrderApproved, self.book.reserve
+        """Everything that moves the book; signals are handed over by the filter chain."""
         yield PositionChanged, self.book.move
         yield OrderClosed, self.book.close
         yield EquityMarked, self.on_marked
@@ -65,21 +64,27 @@ class RiskEngine:
         yield LevelChanged, self.on_level
         yield HealthChanged, self.on_health
 
-    def on_passed(self, event: SignalPassed) -> None:
+    def answer(self, signal: Signal, confidence: float) -> None:
         """Decide, and halt where the refusal says that nothing more should be tried."""
-        signal = event.signal
-        place = self._instruments.index[signal.instrument]
-        instrument = self._instruments.all[place]
-        draft, view = self._draft, self._market.view
-        draft.bid, draft.ask = view[BID, place], view[ASK, place]
-        segment = self._phases.by_place[place]
-        draft.phase, draft.closes_at = segment.phase, segment.closes_at
-        draft.age, draft.max_age = signal.at - view[EXCHANGE_AT, place], self._freshness.max_age_ns
+        draft = self._drafts.get(signal.instrument) or self._draft(signal.instrument)
+        quote = draft.quote
+        draft.signal, draft.bid, draft.ask = signal, quote[BID], quote[ASK]
+        draft.age, draft.max_age = signal.at - quote[EXCHANGE_AT], self._freshness.max_age_ns
         draft.barred = self._level or self._health
-        answer = decide(signal, event.confidence, instrument, self.book, draft, self._ids)
-        self._bus.publish(answer)
+        answer = decide(signal, confidence, self.book, draft, self._ids)
+        if type(answer) is OrderApproved:
+            self.book.reserve(answer)
+        self._bus.emit(answer)
         if type(answer) is SignalRefused and answer.code in HALTING:
             self._halt(f"{answer.code}: {answer.detail}")
+
+    def _draft(self, instrument_id: str) -> Draft:
+        """What is asked of an instrument before each order, looked up once."""
+        place = self._instruments.index[instrument_id]
+        terms, line = Terms(self._instruments[place], self.book.limits), self.book.line(instrument_id)
+        draft = Draft(terms, line, self._market.of(place), self._phases.by_place[place])
+        self._drafts[instrument_id] = draft
+        return draft
 
     def on_marked(self, event: EquityMarked) -> None:
         """Take the mark; a loss beyond the day's or the drawdown's limit halts."""

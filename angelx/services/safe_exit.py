@@ -186,6 +186,7 @@ class SafeExit:
                 bus.publish(IncidentReported(bus.now, self.name, f"FLAT EXCEPT {instrument}: nobody to trade with"))
             return
         number = self._host.next_signal()
+        self._host.hold(strategy, instrument, number)
         bus.publish(
             Signal(
                 bus.now, number, strategy, instrument, 0, view[BID, place], view[ASK, place], 0, reason, urgency

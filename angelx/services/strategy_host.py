@@ -16,7 +16,6 @@ from angelx.domain.events import (
     Event,
     InstrumentUsed,
     LevelChanged,
-    OrderApproved,
     OrderClosed,
     PhaseChanged,
     PositionChanged,
@@ -33,6 +32,8 @@ from angelx.market.state import MarketState
 from angelx.services.guard import Guard, Unguarded
 from angelx.signals.strategy import ScanningStrategy, Strategy
 
+RAISED: Final = (Exception, SystemExit, StrategyTimeout)
+"""A person's own code may do anything."""
 LOOK_AHEAD: Final = 8192
 """Rows a scan looks ahead at most before it answers."""
 
@@ -73,24 +74,17 @@ class SignalDesk:
         return self._signal(place, 0, 0, why)
 
     def _signal(self, place: int, direction: int, stop_distance: int, why: str) -> bool:
-        held = self.positions.get(place, 0)
-        if place in self.busy or held * direction > 0 or (direction == 0 and held == 0):
+        host, held = self._host, self.positions.get(place, 0)
+        if host.muted or place in self.busy or held * direction > 0 or (direction == 0 and held == 0):
             return False
-        host = self._host
-        if host.muted:
-            return False
-        view = self.market.view
-        instrument = self.instruments.all[place]
+        quote, bus = self.market.quotes[place], host.bus
         if place not in host.used:
             host.announce(place)
-        host.signals += 1
-        self.busy[place] = host.signals
-        host.bus.publish(
-            Signal(
-                host.bus.now, host.signals, self._strategy, instrument.id, direction, view[BID, place],
-                view[ASK, place], stop_distance, why,
-            )
-        )  # fmt: skip
+        host.signals = self.busy[place] = signal = host.signals + 1
+        instrument = self.instruments.all[place].id
+        bus.publish(
+            Signal(bus.now, signal, self._strategy, instrument, direction, quote[BID], quote[ASK], stop_distance, why)
+        )
         return True
 
 
@@ -100,21 +94,29 @@ class _Seat:
     __slots__ = (
         "alive",
         "answer",
+        "closed",
+        "decide",
         "desk",
         "every",
         "hears_positions",
         "prepared",
+        "scan",
         "scanned",
         "scanning",
         "strategy",
         "watched",
     )
 
-    def __init__(self, strategy: Strategy, desk: SignalDesk) -> None:
+    def __init__(self, strategy: Strategy, desk: SignalDesk, guard: Guard) -> None:
         self.strategy, self.desk = strategy, desk
         self.alive = True
         self.hears_positions = type(strategy).on_position is not Strategy.on_position
         self.scanning = strategy if isinstance(strategy, ScanningStrategy) else None
+        if self.scanning is not None:
+            self.scan, self.decide = _guarded(guard, self.scanning.scan), _guarded(guard, self.scanning.decide)
+        else:
+            self.decide = _guarded(guard, strategy.on_tick)
+        self.closed = _guarded(guard, strategy.on_closed)
         self.every = int(strategy.every_s * NS)
         self.watched = np.zeros(0, np.bool_)
         self.prepared: TickBatch | None = None
@@ -144,11 +146,10 @@ class StrategyHost:
         self.used: set[int] = set()
         self._held: tuple[PositionChanged, ...] = ()
         self._guard = guard
-        self._unguarded = type(guard) is Unguarded
         self._open: set[str] = set()
         self.muted = False
         """From FLATTEN on only safe exit signals."""
-        self._seats = tuple(_Seat(strategy, SignalDesk(self, strategy.name)) for strategy in strategies)
+        self._seats = tuple(_Seat(strategy, SignalDesk(self, strategy.name), guard) for strategy in strategies)
         self._by_name = {seat.strategy.name: seat for seat in self._seats}
         if len(self._by_name) != len(self._seats):
             raise ValueError("two strategies share a name")
@@ -156,7 +157,6 @@ class StrategyHost:
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Rows, and what became of its signals."""
         yield Rows, self.on_rows
-        yield OrderApproved, self.on_approved
         yield PositionChanged, self.on_position
         yield OrderClosed, self.on_closed
         yield SignalRefused, self.on_refused
@@ -178,7 +178,7 @@ class StrategyHost:
             try:
                 self._guard.call(seat.strategy.start)
                 seat.watched[list(seat.strategy.watches())] = True
-            except (Exception, SystemExit, StrategyTimeout) as error:
+            except RAISED as error:
                 name = seat.strategy.name
                 raise InputInvalid(f"strategy {name} cannot start: {_said(error)}") from error
 
@@ -207,10 +207,11 @@ class StrategyHost:
         self._held = ()
 
     def hold(self, strategy: str, instrument: str, signal: int) -> None:
-        """A restored order still works: the strategy may not signal there before it is settled."""
+        """A signal of somebody else's is out, or a restored order works: the strategy may not signal before its end."""
         seat = self._by_name.get(strategy)
         if seat is not None and instrument in self.instruments.index:
             seat.desk.busy[self.instruments.index[instrument]] = signal
+            seat.scanned = -1
 
     def warm(self, batch: TickBatch) -> None:
         """Rows of before a restart: indicators may fold them, nobody decides."""
@@ -236,17 +237,23 @@ class StrategyHost:
                 if seat.scanning is not None:
                     self._call(seat, seat.scanning.prepare, batch)
             if start >= seat.scanned:
-                self._look(seat, batch, start, min(stop, start + LOOK_AHEAD))
-            stop = min(stop, seat.scanned)
+                self._look(seat, batch, start, stop)
+            if seat.scanned < stop:  # noqa: PLR1730  (0.1 us)
+                stop = seat.scanned
         return stop
 
     def _look(self, seat: _Seat, batch: TickBatch, start: int, stop: int) -> None:
         """Find the next row in [start, stop) that concerns the strategy and remember how far was looked."""
-        if seat.scanning is not None:
-            row = self._call(seat, seat.scanning.scan, start, stop)
-            row = stop if row is None else row
-        else:
+        stop = min(stop, start + LOOK_AHEAD)
+        row = stop
+        if seat.scanning is None:
             row = next_watched(batch.table, seat.watched, start, stop)
+        else:
+            try:
+                found = seat.scan(start, stop)
+                row = stop if found is None else found
+            except RAISED as error:
+                self._fail(seat, error)
         seat.answer, seat.scanned = (row, row + 1) if row < stop else (-1, stop)
 
     def on_rows(self, rows: Rows) -> None:
@@ -255,16 +262,16 @@ class StrategyHost:
         for seat in self._seats:
             if seat.answer == row and seat.prepared is rows.batch and seat.alive:
                 seat.answer = -1
-                if seat.scanning is not None:
-                    self._call(seat, seat.scanning.decide, row)
-                else:
-                    self._call(seat, seat.strategy.on_tick, rows.batch.view[INSTRUMENT, row])
+                try:
+                    seat.decide(row if seat.scanning is not None else rows.batch.view[INSTRUMENT, row])
+                except RAISED as error:
+                    self._fail(seat, error)
 
     def _call(self, seat: _Seat, method: Callable[..., Any], *arguments: Any) -> Any:
         """Call a strategy's code: what it raises ends the strategy, not the house."""
         try:
-            return method(*arguments) if self._unguarded else self._guard.call(method, *arguments)
-        except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code may do anything
+            return self._guard.call(method, *arguments)
+        except RAISED as error:
             self._fail(seat, error)
             return None
 
@@ -273,13 +280,6 @@ class StrategyHost:
         self.bus.publish(StrategyFailed(self.bus.now, seat.strategy.name, _said(error)))
 
     # ------------------------------------------------------------ what became of signals
-    def on_approved(self, event: OrderApproved) -> None:
-        """Orders of others (safe exit) also bar signals of the strategy until they end."""
-        seat = self._by_name.get(event.strategy)
-        if seat is not None:
-            seat.desk.busy[self.instruments.index[event.instrument]] = event.signal
-            seat.scanned = -1
-
     def on_position(self, event: PositionChanged) -> None:
         """Move the strategy's position and tell it."""
         seat = self._by_name.get(event.strategy)
@@ -293,7 +293,10 @@ class StrategyHost:
         """Settle the signal and tell the strategy."""
         seat = self._settled(event)
         if seat is not None:
-            self._call(seat, seat.strategy.on_closed, event)
+            try:
+                seat.closed(event)
+            except RAISED as error:
+                self._fail(seat, error)
 
     def on_refused(self, event: SignalRefused) -> None:
         """Settle the signal and tell the strategy."""
@@ -349,6 +352,11 @@ class StrategyHost:
         """True where the strategy's positions may not be carried over a session's end."""
         seat = self._by_name.get(strategy)
         return seat is None or seat.strategy.intraday
+
+
+def _guarded(guard: Guard, method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, bounded in time."""
+    return method if type(guard) is Unguarded else partial(guard.call, method)
 
 
 def _said(error: BaseException) -> str:

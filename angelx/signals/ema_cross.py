@@ -83,7 +83,8 @@ class EmaCross(ScanningStrategy):
         self._seen = np.zeros(n, np.int64)
         self._weights = np.array([2.0 / (length + 1.0) for length in self._lengths])
         self._stand = np.zeros(n, np.int64)
-        self._tried = np.zeros(n, np.int64)
+        self._stand_view = self._stand.data
+        self._tried = [0] * n
         if not self._shorts:
             self._stand[:] = DOWN  # flat is where a long-only desk stands when it leans down
 
@@ -99,13 +100,15 @@ class EmaCross(ScanningStrategy):
         _lean(
             batch.table, self._fast, self._slow, self._seen, self._watched, self._weights, self._lengths[1], self._leans
         )
+        self._lean_view = self._leans.data
 
     def scan(self, start: int, stop: int) -> int:
-        return int(_first(self._batch.table, self._leans, start, stop, self._stand))
+        row: int = _first(self._batch.table, self._leans, start, stop, self._stand)
+        return row
 
     def decide(self, row: int) -> None:
         place = self._batch.view[INSTRUMENT, row]
-        lean = int(self._leans[row])
+        lean = self._lean_view[row]
         if lean > 0:
             signalled = self.desk.long(place, why="fast_above_slow")
         elif self._shorts:
@@ -113,18 +116,18 @@ class EmaCross(ScanningStrategy):
         else:
             signalled = self.desk.flat(place, why="fast_below_slow")
         self._tried[place] = lean
-        self._stand[place] = BUSY if signalled else lean
+        self._stand_view[place] = BUSY if signalled else lean
 
     def on_closed(self, event: OrderClosed) -> None:
         place = self.desk.instruments.index[event.instrument]
         position = self.desk.position(place)
         if not event.filled:  # do not ask again before the averages have crossed
-            self._stand[place] = self._tried[place]
+            self._stand_view[place] = self._tried[place]
         elif position:
-            self._stand[place] = UP if position > 0 else DOWN
+            self._stand_view[place] = UP if position > 0 else DOWN
         else:
-            self._stand[place] = 0 if self._shorts else DOWN
+            self._stand_view[place] = 0 if self._shorts else DOWN
 
     def on_refused(self, event: SignalRefused) -> None:
         place = self.desk.instruments.index[event.instrument]
-        self._stand[place] = self._tried[place]
+        self._stand_view[place] = self._tried[place]

@@ -70,7 +70,7 @@ class Position:
 class Account:
     """Cash, holds and positions of one account in one currency."""
 
-    __slots__ = ("_margin", "_shorts", "_state", "cash", "held", "positions")
+    __slots__ = ("_margin", "_state", "cash", "held", "positions", "shorts")
 
     def __init__(self, cash: int, margin: Margin, state: MarketState) -> None:
         self.cash = cash
@@ -78,7 +78,8 @@ class Account:
         """Money held back for working orders."""
         self.positions: Final[dict[int, Position]] = {}
         """By place; every instrument an order came for."""
-        self._shorts: Final[dict[int, Position]] = {}
+        self.shorts: Final[dict[int, Position]] = {}
+        """Those that are short, by place."""
         self._margin = margin
         self._state = state
 
@@ -102,14 +103,14 @@ class Account:
             position.cost = side * (notional - notional * against // quantity)
         held = position.quantity = position.quantity + side * quantity
         if held < 0:
-            self._shorts[position.place] = position
-        elif self._shorts:
-            self._shorts.pop(position.place, None)
+            self.shorts[position.place] = position
+        elif self.shorts:
+            self.shorts.pop(position.place, None)
 
     def locked(self) -> int:
         """Money that the short positions lock at what they would cost to close; at their average price unquoted."""
         total = 0
-        for position in self._shorts.values():
+        for position in self.shorts.values():
             price = position.quote[ASK]
             if price <= 0:
                 price = position.cost // position.quantity
@@ -118,7 +119,7 @@ class Account:
 
     def available(self) -> int:
         """Money that new positions may cost; below 0 only reductions are accepted."""
-        return self.cash - self.held - self.locked() if self._shorts else self.cash - self.held
+        return self.cash - self.held - self.locked() if self.shorts else self.cash - self.held
 
     # ------------------------------------------------------------ what it is worth
     def funds(self) -> Funds:

@@ -115,7 +115,10 @@ class Admission:
         else:
             return "insufficient_position", f"sells {units}, of which {opening} are not held or on sale already"
         order.unit_hold = unit_hold
-        need, available = opening * unit_hold + order.fee_hold, self._account.available()
+        account, need = self._account, opening * unit_hold + order.fee_hold
+        available = account.cash - account.held
+        if account.shorts:
+            available -= account.locked()
         return ("insufficient_funds", f"needs {need}, has {available}") if need > available else None
 
     def end_session(self, segment: str) -> None:

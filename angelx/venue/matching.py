@@ -105,7 +105,8 @@ class MatchingEngine:
         events: list[Event] = [OrderAccepted(at, order.id, name)]
         queue = book.buys if side > 0 else book.sells
         touch, left = queue.liquidity(book.quote, book.lot)
-        if left and reaches(side, touch, order.limit) and (left >= quantity or order.tif != FOK):
+        reached = touch <= order.limit if side > 0 else touch >= order.limit
+        if left and reached and (left >= quantity or order.tif != FOK):
             part = quantity if left > quantity else left  # noqa: FURB136  (the call costs 0.1 us)
             events.append(self._fill(book, queue, order, part, touch, at))
         if order.filled < quantity:

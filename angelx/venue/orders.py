@@ -73,7 +73,7 @@ class Order(msgspec.Struct, gc=False):
 class Queue:
     """The waiting orders of one side of one instrument, and how much of the opposite quote they have used up."""
 
-    __slots__ = ("_changes", "_price", "_size", "orders", "side", "taken", "turn")
+    __slots__ = ("_changes", "_size", "orders", "side", "taken", "turn")
 
     def __init__(self, side: int) -> None:
         self.side = side
@@ -82,8 +82,7 @@ class Queue:
         self.taken = 0
         """Units we took of the quote that stood at change number `turn`."""
         self.turn = 0
-        fields = (ASK, ASK_SIZE, ASK_CHANGES) if side > 0 else (BID, BID_SIZE, BID_CHANGES)
-        self._price, self._size, self._changes = fields
+        self._size, self._changes = (ASK_SIZE, ASK_CHANGES) if side > 0 else (BID_SIZE, BID_CHANGES)
 
     def add(self, order: Order) -> None:
         """Put an order behind those of its price."""
@@ -100,13 +99,15 @@ class Queue:
 
     def liquidity(self, quote: Cells, lot: int) -> tuple[int, int]:
         """Price of the opposite touch, and the units in whole lots that may be taken of it now; (0, 0) without one."""
-        price = quote[self._price]
-        if price <= 0 or 0 < quote[ASK] < quote[BID]:
+        bid, ask = quote[BID], quote[ASK]
+        price = ask if self.side > 0 else bid
+        if price <= 0 or 0 < ask < bid:
             return 0, 0
-        turn = quote[self._changes]
-        if turn != self.turn:
+        turn, left = quote[self._changes], quote[self._size]
+        if turn == self.turn:
+            left -= self.taken
+        else:
             self.turn, self.taken = turn, 0
-        left = quote[self._size] - self.taken
         return price, left - left % lot if left > 0 else 0
 
     def spent(self, quote: Cells, lot: int) -> tuple[int, int]:

@@ -329,7 +329,7 @@ def test_what_differs_twice_bars_entries_until_it_agrees() -> None:
     play = Play(crowd()).feed(market(1, 60))
     held = play.house.exchange.held
     play.house.exchange.held = lambda: {**held(), "NSE:X": 1 + held().get("NSE:X", 0)}  # type: ignore[method-assign]
-    play.feed(market(2, 800, begins_at=play.bus.now + NS))
+    play.feed(market(4, 800, begins_at=play.bus.now + NS))  # in which both looks see the same
     play.house.exchange.held = held  # type: ignore[method-assign]
     play.feed(market(3, 1_500, begins_at=play.bus.now + NS))
     found = [(event.state, event.at) for event in play.of(HealthChanged) if event.service == "reconciler"]

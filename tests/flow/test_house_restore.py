@@ -59,7 +59,7 @@ def state(play: Play) -> dict[str, Any]:
             if line.is_taken
         },
         "orders": {
-            name: (o.strategy, o.side, o.remaining, o.limit, o.reduces, o.filled)
+            name: (o.strategy, o.side, o.remaining, o.unit, o.reduces, o.filled)
             for name, o in book.orders.items()
         },
         "sent": [at for at in book.sent if at > now - SECOND],

@@ -171,7 +171,7 @@ class Clumsy(Gambler):
 
 def test_services_publish_what_they_declare_and_nothing_else() -> None:
     bus = ListeningBus()
-    bus.owners, bus.said = {}, set()
+    bus.owners, bus.said, bus.emit = {}, set(), bus.publish
     play = Play([*crowd(), Clumsy("clumsy", 9)], bus=bus, latency_ns=LATENCY, start=False, silent_feed_ns=5 * NS)
     house = play.house
     bus.owners = {id(service): service.name for service in house.services} | {id(house.broker): "paper_broker"}

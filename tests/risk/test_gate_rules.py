@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, PositionChanged
+from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, PositionChanged, Signal
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS
 from angelx.risk.book import Book
-from angelx.risk.gate import Draft
+from angelx.risk.gate import Draft, Terms
 from angelx.risk.gate import objection as asked
 from angelx.risk.limits import Limits
 from angelx.risk.sizing import entry_units
+from angelx.services.session_phases import Segment
 
 OPTION = Instrument(
     id="O", symbol="O", segment="NFO", kind=Kind.OPTION, currency="INR", tick_size=500, lot_size=75,
@@ -32,21 +33,37 @@ def book(**limits: Any) -> Book:
     return Book(CAPITAL, replace(LIMITS, **limits))
 
 
-def draft(**changes: Any) -> Draft:
+class Made(Draft):
+    """A draft that knows its instrument."""
+
+    instrument: Instrument
+
+    def __init__(self) -> None:
+        """Everything is filled in by the test."""
+
+
+def draft(**changes: Any) -> Made:
     """An entry that nothing speaks against."""
-    found = Draft()
+    found = Made()
+    of_signal = {name: changes.pop(name) for name in ("at", "strategy", "urgency") if name in changes}
+    found.hours = Segment()
+    found.hours.phase, found.hours.closes_at = changes.pop("phase", "open"), changes.pop("closes_at", NOW + 10**13)
+    found.signal = replace(Signal(NOW, 1, "s", "O", 1, 0, 0, why="w"), **of_signal)
     fields: dict[str, Any] = {
-        "at": NOW, "strategy": "s", "instrument": OPTION, "side": 1, "quantity": 75, "limit": 1_001_000, "bid": 999_500,
-        "ask": 1_000_000, "touch": 1_000_000, "reduces": False, "urgency": 0, "why": "w", "phase": "open",
-        "closes_at": NOW + 10**13, "age": 0, "max_age": NS, "barred": "",
+        "instrument": OPTION, "side": 1, "quantity": 75, "limit": 1_001_000, "bid": 999_500, "ask": 1_000_000,
+        "touch": 1_000_000, "reduces": False, "age": 0, "max_age": NS,
+        "barred": "",
     }  # fmt: skip
     for name, value in (fields | changes).items():
         setattr(found, name, value)
     return found
 
 
-def objection(draft: Draft, book: Book) -> tuple[str, str] | None:
+def objection(draft: Made, book: Book) -> tuple[str, str] | None:
+    draft.terms = Terms(draft.instrument, book.limits)
     draft.line = book.line(draft.instrument.id)
+    position = draft.line.held.get(draft.signal.strategy)
+    draft.held = position.quantity if position else 0
     return asked(draft, book)
 
 
@@ -189,7 +206,7 @@ def test_no_rule_of_entries_bars_a_reduction(lots: int, data: st.DataObject) -> 
 )
 def test_sizes_are_whole_lots_within_every_cap(price: int, stop: int, cash: int, kind: Instrument) -> None:
     full = Book(cash, LIMITS)
-    units, bound = entry_units(full, full.line(kind.id), kind, price, stop)
+    units, bound = entry_units(full, full.line(kind.id), Terms(kind, LIMITS), price, stop)
     assert units >= 0
     assert units % kind.lot_size == 0
     assert units * price <= min(full.max_order, cash)

@@ -1,11 +1,11 @@
 """The filter chain on a bus: every signal one answer, every margin told, what does not apply counted."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from angelx.bus.bus import Bus
-from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalPassed, SignalRefused
+from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalRefused
 from angelx.domain.scalars import NS
 from angelx.market.chain_view import Flow
 from angelx.market.freshness import Freshness
@@ -41,27 +41,37 @@ class Fixed:
         return answer
 
 
+class Passed(NamedTuple):
+    """What the risk engine is handed."""
+
+    signal: Signal
+    confidence: float
+
+
 class Asked:
     """A filter chain on a bus an hour into a session."""
 
     def __init__(self, *filters: Filter, chains: FixedChains | None = None) -> None:
         self.bus = Bus()
-        self.heard: list[Event] = []
+        self.heard: list[Event | Passed] = []
         phases = SessionPhases(self.bus, SESSIONS, ["NFO" if one.segment == "OPRA" else one.segment for one in TABLE])
         known = zip(TABLE, phases.by_place, strict=True)
         phases.by_place = tuple(Segment() if one.segment == "OPRA" else segment for one, segment in known)
         self.bus.advance(AT - NS)
         phases.start(self.bus.now)
         self.chain = FilterChain(
-            self.bus, market(), TABLE, phases, filters, Freshness("stream", 5 * NS), Unguarded(), chains
+            self.bus, market(), TABLE, phases, filters, Freshness("stream", 5 * NS), Unguarded(), self.pass_on, chains
         )
         for kind, handler in self.chain.handlers():
             self.bus.subscribe(kind, handler)
-        for kind in (SignalPassed, SignalRefused, SignalJudged, CommandReceived):
+        for kind in (SignalRefused, SignalJudged, CommandReceived):
             self.bus.subscribe(kind, self.heard.append)
         self.bus.advance(AT)
 
-    def ask(self, instrument: str = CALL.id, direction: int = 1) -> list[Event]:
+    def pass_on(self, signal: Signal, confidence: float) -> None:
+        self.heard.append(Passed(signal, confidence))
+
+    def ask(self, instrument: str = CALL.id, direction: int = 1) -> list[Event | Passed]:
         before = len(self.heard)
         self.bus.publish(Signal(self.bus.now, 7, "s", instrument, direction, 100_0000, 100_0500))
         return self.heard[before:]
@@ -75,16 +85,16 @@ def good() -> FixedChains:
 
 def test_every_margin_is_told_and_the_smallest_is_the_confidence() -> None:
     filters: list[Filter] = [TimeOfDayFilter(), BiasStrengthFilter(), TrapFilter(), OiConfirmationFilter()]
-    judged, passed = Asked(*filters, chains=good()).ask()
+    passed, judged = Asked(*filters, chains=good()).ask()
     assert isinstance(judged, SignalJudged)
-    assert isinstance(passed, SignalPassed)
-    assert [name for name, _ in passed.margins] == ["time_of_day", "bias_strength", "trap", "oi_confirmation"]
+    assert isinstance(passed, Passed)
+    assert [name for name, _ in judged.margins] == ["time_of_day", "bias_strength", "trap", "oi_confirmation"]
     # An hour after the open is in the opening window: 0.78 is asked of the bias, 0.2 allowed of the trap.
-    assert dict(passed.margins) == pytest.approx(
+    assert dict(judged.margins) == pytest.approx(
         {"time_of_day": 1.0, "bias_strength": 0.02 / 0.22, "trap": 0.65, "oi_confirmation": 0.5}
     )
-    assert passed.confidence == min(margin for _, margin in passed.margins)
-    assert (judged.signal, judged.margins, judged.refused_by) == (7, passed.margins, "")
+    assert passed.confidence == min(margin for _, margin in judged.margins)
+    assert (judged.signal, judged.refused_by, passed.signal.signal) == (7, "", 7)
     assert (judged.underlying, judged.outlook, judged.regime, judged.window) == (UNDERLYING, 1, "medium", "opening")
 
 
@@ -99,19 +109,19 @@ def test_a_refusal_is_told_with_the_margins_before_it() -> None:
 def test_what_does_not_apply_is_counted_and_no_part_of_the_confidence() -> None:
     asked = Asked(BiasStrengthFilter(), Fixed(0.3), chains=good())
     (passed,) = asked.ask(EQUITY.id)
-    assert isinstance(passed, SignalPassed)
-    assert (passed.confidence, passed.margins) == (0.3, (("fixed", 0.3),))
+    assert isinstance(passed, Passed)
+    assert passed.confidence == 0.3
     asked.ask(EQUITY.id)
     assert asked.chain.not_applicable == {"bias_strength": 2}
     (alone,) = Asked(Fixed(NOT_APPLICABLE)).ask()
-    assert isinstance(alone, SignalPassed)
+    assert isinstance(alone, Passed)
     assert alone.confidence == 1.0
 
 
 def test_exits_are_not_asked_about() -> None:
     fixed = Fixed(Refusal("never", ""))
     (passed,) = Asked(fixed, chains=good()).ask(CALL.id, 0)
-    assert isinstance(passed, SignalPassed)
+    assert isinstance(passed, Passed)
     assert fixed.seen == []
 
 

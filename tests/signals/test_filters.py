@@ -15,7 +15,7 @@ from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Refusal, Window
 from angelx.signals.filters.bias_strength import BiasStrengthFilter
 from angelx.signals.filters.oi_confirmation import OiConfirmationFilter, bought
 from angelx.signals.filters.standard import SpreadFilter
-from angelx.signals.filters.time_of_day import TimeOfDayFilter, window_name
+from angelx.signals.filters.time_of_day import TimeOfDayFilter, window_ends, window_name
 from angelx.signals.filters.trap import TrapFilter
 from angelx.signals.filters.volatility_regime import RegimeRules, RegimeTracker, VolatilityRegimeFilter, classify
 from tests.signals.chain_scene import (
@@ -325,3 +325,10 @@ def test_every_margin_lies_between_0_and_1(
     for check in (BiasStrengthFilter(), TrapFilter(), OiConfirmationFilter(), VolatilityRegimeFilter()):
         answer = check(signal(instrument), here)
         assert isinstance(answer, Refusal) or (isinstance(answer, float) and 0.0 <= answer <= 1.0)
+
+
+@given(st.integers(-10 * MINUTE, 400 * MINUTE), st.integers(0, 400 * MINUTE))
+def test_a_window_lasts_until_it_is_said_to_end(since_open: int, later: int) -> None:
+    now = OPENS_AT + since_open
+    then = min(now + later, window_ends(now, OPENS_AT, CLOSES_AT) - 1)
+    assert window_name(then, OPENS_AT, CLOSES_AT) == window_name(now, OPENS_AT, CLOSES_AT)

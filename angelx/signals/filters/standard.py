@@ -1,5 +1,7 @@
 """The filters every signal passes: session, freshness, spread."""
 
+from typing import Final
+
 from angelx.domain.events import Signal
 from angelx.domain.instruments import Kind
 from angelx.domain.scalars import NS
@@ -7,6 +9,7 @@ from angelx.domain.ticks import EXCHANGE_AT
 from angelx.signals.filters.base import Answer, Refusal, Scene, within
 
 BPS = 10_000
+OPTION: Final = Kind.OPTION
 
 
 class SessionFilter:
@@ -35,7 +38,7 @@ class FreshnessFilter:
         self._most = int(within(self.name, "max_age_s", max_age_s, 0.001, 3600) * NS)
 
     def __call__(self, signal: Signal, scene: Scene) -> Answer:
-        stamped = scene.market.view[EXCHANGE_AT, scene.place]
+        stamped = scene.market.quotes[scene.place][EXCHANGE_AT]
         age = scene.now - stamped
         most = scene.snapshot_age_ns or self._most
         if stamped < scene.opens_at:
@@ -68,7 +71,7 @@ class SpreadFilter:
         if bid <= 0 or ask <= 0:
             return Refusal("no_touch", f"bid {bid}, ask {ask}")
         width, mid = ask - bid, (ask + bid) / 2
-        if scene.instrument.kind is Kind.OPTION:
+        if scene.instrument.kind is OPTION:
             limit = max(self._ticks * scene.instrument.tick_size, self._fraction * mid)
         else:
             limit = self._bps * mid / BPS

@@ -5,9 +5,13 @@ Windows count from that session's own open and close in exchange time: opening t
 end at 10:30, 12:00, 14:00, 15:15 and 15:30. In a short session closing goes first, then those from the open.
 """
 
+from typing import Final
+
 from angelx.domain.events import Signal
 from angelx.market.sessions import CLOSING_MINUTES, MINUTE, WINDOW_ENDS, WindowName
 from angelx.signals.filters.base import Answer, Refusal, Scene, Window, within
+
+NEVER: Final = 1 << 62
 
 
 def window_name(now: int, opens_at: int, closes_at: int) -> WindowName | None:
@@ -20,6 +24,13 @@ def window_name(now: int, opens_at: int, closes_at: int) -> WindowName | None:
         if now < opens_at + ends * MINUTE:
             return name
     return "afternoon"
+
+
+def window_ends(now: int, opens_at: int, closes_at: int) -> int:
+    """The time after `now` at which another window may begin; `NEVER` where none does."""
+    edges = [opens_at + ends * MINUTE for _, ends in WINDOW_ENDS]
+    edges += (opens_at, closes_at - CLOSING_MINUTES * MINUTE, closes_at)
+    return min((edge for edge in edges if edge > now), default=NEVER)
 
 
 class TimeOfDayFilter:
