@@ -9,7 +9,6 @@ on the speed of the host.
 All summary numbers of a view (ratios, max pain, walls, flows, volume) are of its front expiry.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Final
@@ -26,7 +25,6 @@ from angelx.market.black76 import (
     DELTA,
     NO_QUOTE,
     REASONS,
-    TIME_VALUE,
     WIDTH,
     YEARS,
     Floats,
@@ -38,7 +36,6 @@ from angelx.market.chain_kernels import (
     C_RETURNED,
     C_STATES,
     NEVER,
-    Q_AT,
     Q_STATE,
     QUOTE_COLUMNS,
     TIME_SHARE,
@@ -58,7 +55,7 @@ from angelx.market.chain_layout import ChainLayout, ExpiryLine
 from angelx.market.chain_summary import ChainSummary
 from angelx.market.chain_view import ChainView, Contract, Flow
 from angelx.market.forward import NO_PAIR, workspace
-from angelx.market.oi_flow import UNCLASSED, WINDOW, OiFlow
+from angelx.market.oi_flow import LONG_BUILD_UP, LONG_UNWINDING, SHORT_BUILD_UP, SHORT_COVERING, WINDOW, OiFlow
 from angelx.market.priority import Deferral, Turns, choose
 from angelx.market.smile import SMILE_WIDTH, IvHistory
 from angelx.market.state import MarketState
@@ -115,6 +112,8 @@ class _Pace(msgspec.Struct):
 
     began: int = 0
     """First row of the session."""
+    settled_in: int = NEVER
+    """What is quoted for the first time after this has appeared in mid-day."""
     stepped: int = 0
     """Last step."""
     folds: int = 0
@@ -179,34 +178,42 @@ class OptionChains:
         self.quotes: Table = np.zeros((n, QUOTE_COLUMNS), np.int64)
         self.quotes[:, Q_STATE] = NO_QUOTE
         self._used: Floats = np.full((n, WITH_COLUMNS), -1.0)
-        self._smiles: Floats = np.zeros((m, SMILE_WIDTH))
-        self._versions: Table = np.zeros(m, np.int64)
+        self._smiles, self._versions = np.zeros((m, SMILE_WIDTH)), np.zeros(m, np.int64)
         self._touched, self._found = np.zeros(m, np.int8), np.full(m, NO_PAIR, np.int8)
         self._fitted, self._spots = np.zeros(m), np.zeros(m)
         self._settles: Table = np.array([settles(one) for one in layout.expiries], np.int64)
         self._settles_of: list[int] = self._settles.tolist()
-        self._settlements = sorted(set(self._settles_of))
         self._waiting, self._held = np.zeros(n, np.int8), np.zeros(n, np.int32)
-        self._distance: Table = np.zeros(n, np.int64)
-        self._chosen, self._shelf, self._one = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(1, np.int64)
-        self._counts: Table = np.zeros(C_STATES + len(REASONS), np.int64)
-        self._waited: Table = np.zeros(3, np.int64)
+        self._distance, self._chosen, self._shelf = (np.zeros(n, np.int64) for _ in range(3))
+        self._one = np.zeros(1, np.int64)
+        self._counts, self._waited = np.zeros(C_STATES + len(REASONS), np.int64), np.zeros(3, np.int64)
         self._sizes, self._legs = _legs(layout.expiries)
         self._scratch = workspace(int(self._sizes.max(initial=0)))
-        self._turns = Turns(self.settings.step_ns)
-        self._pace = _Pace()
+        self._turns, self._pace = Turns(self.settings.step_ns), _Pace()
         self.is_busy = False
         """The last step saw rows, or left something to do."""
-        self._fresh: list[tuple[int, int]] = [(-1, -1)] * m
-        """By expiry: how many runs of rows had come when its quotes were read, and until when that stands, ns."""
+        self._fresh: list[tuple[int, int]] = [(-1, 0)] * m
+        """By expiry: how many runs of rows had come when its quotes were read, and when that was, ns."""
         self._cells = market.view
         self._is_american = [_is_american(market, one) for one in layout.expiries]
         self._american = AmericanAnswer(self.settings.rate)
-        self._expiry_of: list[int] = layout.expiry_of.tolist()
+        self._expiry_of, self._lots = layout.expiry_of.tolist(), layout.lots.tolist()
         self._term_keys: dict[int, tuple[int, float]] = {}
         """By expiry its version and years: part of the key of every answer."""
         self._lines: memoryview[int] = layout.lines.data
         self.flow = OiFlow(layout.lines, n, self.settings.flow_window_ns)
+        # What the kernels take, in their order.
+        self._reading = (
+            self._settles, layout.places, market.columns, self.contracts, self.quotes, self._touched, self._counts,
+        )  # fmt: skip
+        self._fitting = (
+            *self._legs, self._sizes, self.terms, self._versions, self._found, self._fitted, self.settings.rate,
+            self._scratch,
+        )  # fmt: skip
+        self._refreshing = (*self._reading, self._spots, *self._fitting)
+        self._answering = (
+            *self._reading, self.terms, self._versions, self._used, self.greeks, self.reasons, self._waited,
+        )  # fmt: skip
         self.cache: AnalyticsCache[Contract] = AnalyticsCache(now)
         self.work, self.deferral = Work(), Deferral()
         self.max_age_ns = 0
@@ -228,6 +235,7 @@ class OptionChains:
         self._pace.folds += 1
         if not self._pace.began:
             self._pace.began = rows.batch.view[AT, rows.start]
+            self._pace.settled_in = self._pace.began + SETTLING_IN
 
     def hold(self, place: int, change: int) -> None:
         """Something is held or works in a contract (`change` 1) or no longer (-1)."""
@@ -238,7 +246,7 @@ class OptionChains:
     def new_session(self) -> None:
         """A session opens: flows begin anew."""
         self.flow.new_session()
-        self._pace.began = 0
+        self._pace.began, self._pace.settled_in = 0, NEVER
 
     def end_session(self, day: date) -> None:
         """The session of that day closed: its last volatility is history."""
@@ -309,38 +317,29 @@ class OptionChains:
         """Quotes, time and forwards."""
         oldest = now - self.max_age_ns
         scan = self._pace.oldest < oldest or now >= self._pace.settlement
-        least = read_quotes(
-            0, len(self.layout), scan, now, oldest, self._late(now), self._settles, self.layout.places,
-            self.market.columns, self.contracts, self.quotes, self._touched, self._counts,
-        )  # fmt: skip
+        least = read_quotes(0, len(self.layout), scan, now, oldest, self._pace.settled_in, *self._reading)
         self._pace.oldest = least if scan else min(self._pace.oldest, least)
         for summary, spot in zip(self._summaries, self._spots_seen, strict=True):
             self._spots[summary.first : summary.stop] = spot
         self.work.forwards += fit_forwards(
-            now, self._settles, self._touched, self._spots, self._legs[0], self._legs[1], self._sizes, self.contracts,
-            self.terms, self._versions, self._found, self._fitted, self.settings.rate, self._scratch,
-        )  # fmt: skip
+            now, self._settles, self._touched, self._spots, self.contracts, *self._fitting
+        )
         self._touched[:] = 0
         self._term_keys.clear()
-        folds = self._pace.folds
-        self._fresh = [(folds, self._stands(expiry, now)) for expiry in range(len(self._fresh))]
+        self._fresh = [(self._pace.folds, now)] * len(self._fresh)
         self._pace.changed = self._pace.far_changed = True
-        self._pace.settlement = self._next_settlement(now)
+        if now >= self._pace.settlement:
+            self._pace.settlement = min((one for one in self._settles_of if one > now), default=NEVER)
         passing = int((self._pace.settlement - now) * TIME_SHARE)
         self._pace.quiet_until = min(self._pace.oldest + self.max_age_ns + 1, self._pace.settlement, now + passing)
 
-    def _stands(self, expiry: int, now: int) -> int:
-        """Until when the terms of an expiry stand where no row comes, ns."""
-        left = int((self._settles_of[expiry] - now) * STANDS)
-        return now + min(max(left, self.settings.step_ns), MOST_STANDS)
-
-    def _late(self, now: int) -> int:
-        return int(0 < self._pace.began < now - SETTLING_IN)
-
-    def _next_settlement(self, now: int) -> int:
-        """Of the expiries that have not passed, ns."""
-        place = bisect_right(self._settlements, now)
-        return self._settlements[place] if place < len(self._settlements) else NEVER
+    def _stands(self, expiry: int, now: int) -> bool:
+        """Whether the terms of an expiry are those of now, where no row came since they were read."""
+        read_at = self._fresh[expiry][1]
+        if now == read_at:
+            return True
+        left = int((self._settles_of[expiry] - read_at) * STANDS)
+        return now < read_at + min(max(left, self.settings.step_ns), MOST_STANDS)
 
     def _work(self, now: int, turn: int) -> int:
         """Compute what the budget, the hand and what is held ask for; how many."""
@@ -404,8 +403,7 @@ class OptionChains:
         if n < 0:
             return None
         now, cells, expiry = self._now(), self._cells, self._expiry_of[n]
-        folds, until = self._fresh[expiry]
-        if folds != self._pace.folds or now >= until:
+        if self._fresh[expiry][0] != self._pace.folds or not self._stands(expiry, now):
             self._refresh(expiry, now)
         terms = self._term_keys.get(expiry)
         if terms is None:
@@ -416,46 +414,37 @@ class OptionChains:
 
     def _refresh(self, expiry: int, now: int) -> None:
         """What came of an expiry since it was read, and its forward."""
-        one = self.layout.expiries[expiry]
-        self._fresh[expiry] = self._pace.folds, self._stands(expiry, now)
-        self._spots[expiry] = self._summary_of[expiry].read_spot(now - self.max_age_ns)
-        least = refresh(
-            one.first, one.stop, now, now - self.max_age_ns, self._late(now), self._settles, self.layout.places,
-            self.market.columns, self.contracts, self.quotes, self._touched, self._counts, self._spots,
-            self._legs[0], self._legs[1], self._sizes, self.terms, self._versions, self._found, self._fitted,
-            self.settings.rate, self._scratch,
-        )  # fmt: skip
-        self._pace.oldest = min(self._pace.oldest, least)
-        self._term_keys.pop(expiry, None)
+        one, pace, oldest = self.layout.expiries[expiry], self._pace, now - self.max_age_ns
+        self._fresh[expiry] = pace.folds, now
+        spot = self._summary_of[expiry].read_spot(oldest)
+        least, version, years = refresh(one.first, one.stop, now, oldest, pace.settled_in, spot, *self._refreshing)
+        pace.oldest = min(pace.oldest, least)
+        self._term_keys[expiry] = version, years
 
     def _answer(self, n: int) -> Contract:
         now, one = self._now(), self._one
         one[0] = n
-        self.work.asked += bring_up_to_date(
-            one, now, now - self.max_age_ns, self._settles, self.layout.places, self.market.columns, self.contracts,
-            self.terms, self._versions, self.quotes, self._touched, self._counts, self._used, self.greeks,
-            self.reasons, self._waited,
-        )  # fmt: skip
-        line, reason = self.greeks[n], self.reasons[n]
-        if self._is_american[self._expiry_of[n]] and self.quotes[n, Q_STATE] == DEFINED:
-            tree = self._american
-            tree.ask(self.contracts[n], self.terms[self._expiry_of[n]], line)
-            line, reason = tree.greeks[0], tree.reasons[0]
-        iv, delta, gamma, vega, theta, rho = line[:TIME_VALUE].tolist()
-        return Contract(int(self.quotes[n, Q_AT]), iv, delta, gamma, vega, theta, rho, REASONS[reason])
+        other, at, state, reason, greeks = bring_up_to_date(one, now, now - self.max_age_ns, *self._answering)
+        self.work.asked += other
+        if state == DEFINED and self._is_american[self._expiry_of[n]]:
+            reason, greeks = self._american.ask(self.contracts[n], self.terms[self._expiry_of[n]], self.greeks[n])
+        iv, delta, gamma, vega, theta, rho = greeks
+        return Contract(at, iv, delta, gamma, vega, theta, rho, REASONS[reason])
 
     def deltas(self, places: Table) -> Floats:
         """Deltas of the options at these places as last computed; 0.0 where undefined."""
-        found: Floats = self._deltas[self.layout.lines[places]]
-        return found
+        return self._deltas.take(self.layout.lines.take(places))
 
     def strike_flow(self, place: int) -> Flow:
         """The flow of one contract over the window, in lots."""
         n = self._lines[place]
         if n < 0:
             return Flow()
-        lot = float(self.layout.lots[n])
-        return Flow(*[units / lot for units in self.flow.units[n].tolist()[:UNCLASSED]])
+        units, lot = self.flow.cells, self._lots[n]
+        return Flow(
+            units[n, LONG_BUILD_UP] / lot, units[n, SHORT_BUILD_UP] / lot, units[n, LONG_UNWINDING] / lot,
+            units[n, SHORT_COVERING] / lot,
+        )  # fmt: skip
 
     def waited(self) -> Deferral:
         """How long contracts waited so far."""

@@ -17,13 +17,18 @@ from angelx.market.black76 import (
     EXPIRED,
     EXPIRY,
     FORWARD,
+    GAMMA,
+    IV,
     MID,
     NO_QUOTE,
     ONE_SIDED,
+    RHO,
     SPOT,
     SPREAD,
     STALE,
+    THETA,
     TICK,
+    VEGA,
     WIDTH,
     YEARS,
     Floats,
@@ -112,8 +117,8 @@ def _state(bid: int, ask: int, exchange_at: int, seen: int, oldest: int, over: b
 
 @nb.njit(cache=True, nogil=True)
 def read_quotes(
-    first: int, stop: int, scan: bool, now: int, oldest: int, late: int, settles: Table, places: Table, columns: Table,
-    contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table,
+    first: int, stop: int, scan: bool, now: int, oldest: int, settled_in: int, settles: Table, places: Table,
+    columns: Table, contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table,
 ) -> int:  # fmt: skip
     """Read the quotes of contracts [first, stop) from the market's last state.
 
@@ -125,8 +130,8 @@ def read_quotes(
         Stream time, ns.
     oldest
         Exchange time before which a quote is stale, ns.
-    late
-        1: the chain has been there for a while; what is quoted for the first time now has appeared in mid-day.
+    settled_in
+        What is quoted for the first time after this has appeared in mid-day, ns.
     settles
         By expiry, ns.
     touched
@@ -156,7 +161,7 @@ def read_quotes(
         if state != before:
             counts[C_STATES + state] += 1
             counts[C_RETURNED] += np.int64(before == STALE and state == DEFINED)
-            counts[C_APPEARED] += np.int64(late and before == NO_QUOTE and known == 0)
+            counts[C_APPEARED] += np.int64(now > settled_in and before == NO_QUOTE and known == 0)
         quote[Q_BID], quote[Q_ASK], quote[Q_STATE] = bid, ask, state
         contracts[n, MID] = (bid + ask) / (2.0 * SCALE) if state == DEFINED else 0.0
         contracts[n, SPREAD] = (ask - bid) / float(SCALE) if state == DEFINED else 0.0
@@ -169,8 +174,8 @@ def read_quotes(
 
 @nb.njit(cache=True, nogil=True)
 def fit_forwards(
-    now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, calls: Table, puts: Table, sizes: Table,
-    contracts: Floats, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
+    now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, contracts: Floats, calls: Table, puts: Table,
+    sizes: Table, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
     curve: float, work: Floats,
 ) -> int:  # fmt: skip
     """Time left of every expiry; forward, discount and carry of those touched, or whose spot moved, or
@@ -199,7 +204,7 @@ def fit_forwards(
     changed = 0
     for e in range(touched.shape[0]):
         changed += _fit_one(
-            e, now, settles, touched, spots, calls, puts, sizes, contracts, expiries, versions, found, fitted, curve,
+            e, now, settles, touched, spots, contracts, calls, puts, sizes, expiries, versions, found, fitted, curve,
             work,
         )  # fmt: skip
     return changed
@@ -207,8 +212,8 @@ def fit_forwards(
 
 @nb.njit(cache=True, nogil=True)
 def _fit_one(
-    e: int, now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, calls: Table, puts: Table,
-    sizes: Table, contracts: Floats, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
+    e: int, now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, contracts: Floats, calls: Table,
+    puts: Table, sizes: Table, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
     curve: float, work: Floats,
 ) -> int:  # fmt: skip
     terms = expiries[e]
@@ -312,36 +317,53 @@ def compute(
 
 @nb.njit(cache=True, nogil=True)
 def refresh(
-    first: int, stop: int, now: int, oldest: int, late: int, settles: Table, places: Table, columns: Table,
-    contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table, spots: Floats, calls: Table,
-    puts: Table, sizes: Table, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
-    curve: float, work: Floats,
-) -> int:  # fmt: skip
-    """Read those of one expiry's contracts [first, stop) of which rows came, and fit its forward; as `read_quotes`."""
+    first: int, stop: int, now: int, oldest: int, settled_in: int, spot: float, settles: Table, places: Table,
+    columns: Table, contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table, spots: Floats,
+    calls: Table, puts: Table, sizes: Table, expiries: Floats, versions: Table, found: NDArray[np.int8],
+    fitted: Floats, curve: float, work: Floats,
+) -> tuple[int, int, float]:  # fmt: skip
+    """Read those of one expiry's contracts [first, stop) of which rows came, and fit its forward.
+
+    Returns
+    -------
+    tuple[int, int, float]
+        What `read_quotes` says; the version of the expiry's terms, and its years.
+    """
     e = int(contracts[first, EXPIRY])
+    spots[e] = spot
     least = read_quotes(
-        first, stop, False, now, oldest, late, settles, places, columns, contracts, quotes, touched, counts
+        first, stop, False, now, oldest, settled_in, settles, places, columns, contracts, quotes, touched, counts
     )
     _fit_one(
-        e, now, settles, touched, spots, calls, puts, sizes, contracts, expiries, versions, found, fitted, curve, work
+        e, now, settles, touched, spots, contracts, calls, puts, sizes, expiries, versions, found, fitted, curve, work
     )
     touched[e] = 0
-    return least
+    return least, versions[e], expiries[e, YEARS]
 
 
 @nb.njit(cache=True, nogil=True)
 def bring_up_to_date(
-    one: Table, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats, terms: Floats,
-    versions: Table, quotes: Table, touched: NDArray[np.int8], counts: Table, used: Floats, greeks: Floats,
-    reasons: Reasons, waited: Table,
-) -> bool:  # fmt: skip
-    """Read the quote of one contract, `one` of shape (1,), and compute it where an input differs; True where so."""
+    one: Table, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats,
+    quotes: Table, touched: NDArray[np.int8], counts: Table, terms: Floats, versions: Table, used: Floats,
+    greeks: Floats, reasons: Reasons, waited: Table,
+) -> tuple[bool, int, int, int, tuple[float, float, float, float, float, float]]:  # fmt: skip
+    """Read the quote of one contract, `one` of shape (1,), and compute it where an input differs.
+
+    Returns
+    -------
+    tuple[bool, int, int, int, tuple[float, float, float, float, float, float]]
+        Whether it was computed; time and state of its quote; what came of it: reason, and IV and Greeks.
+    """
     n = one[0]
-    read_quotes(n, n + 1, True, now, oldest, 0, settles, places, columns, contracts, quotes, touched, counts)
-    if not differs(n, contracts, terms, versions, quotes, used):
-        return False
-    compute(one, now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
-    return True
+    read_quotes(n, n + 1, True, now, oldest, NEVER, settles, places, columns, contracts, quotes, touched, counts)
+    other = differs(n, contracts, terms, versions, quotes, used)
+    if other:
+        compute(one, now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
+    line = greeks[n]
+    return (
+        other, quotes[n, Q_AT], quotes[n, Q_STATE], reasons[n],
+        (line[IV], line[DELTA], line[GAMMA], line[VEGA], line[THETA], line[RHO]),
+    )  # fmt: skip
 
 
 @nb.njit(cache=True, nogil=True)

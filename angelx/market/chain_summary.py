@@ -70,7 +70,7 @@ class ChainSummary:
         self.history = history or IvHistory()
         self._noise = IvNoise()
         self._sampled = 0
-        self._chains, self._market = chains, market
+        self._chains, self._cells = chains, market.view
         self._settles: list[int] = settles[self.first : self.stop].tolist()
         self._spot_place = market.table.index.get(view.underlying, -1)
         self._spot_state = ""
@@ -85,16 +85,18 @@ class ChainSummary:
     # ------------------------------------------------------------ spot
     def read_spot(self, oldest: int) -> float:
         """The underlying's present value, currency units; 0.0 where it is missing, old or undefined."""
-        cells, place = self._market.view, self._spot_place
-        last = cells[LAST, place] if place >= 0 else 0
-        state = "" if last > 0 and self.spot_is_open else "spot_missing"
-        if not state and cells[EXCHANGE_AT, place] < oldest:
-            state = "spot_stale"
-        if state and state != self._spot_state:
+        cells, place = self._cells, self._spot_place
+        last = cells[LAST, place] if self.spot_is_open and place >= 0 else 0
+        if last > 0 and cells[EXCHANGE_AT, place] >= oldest:
+            self._spot_state = ""
+            self.view.spot = spot = last / SCALE
+            return spot
+        state = "spot_stale" if last > 0 else "spot_missing"
+        if state != self._spot_state:
             self.counts[state] += 1
-        self._spot_state = state
-        self.view.spot = None if state else last / SCALE
-        return self.view.spot or 0.0
+            self._spot_state = state
+        self.view.spot = None
+        return 0.0
 
     # ------------------------------------------------------------ the view
     def window(self, now: int, count: int) -> tuple[int, int]:

@@ -218,6 +218,8 @@ class OiFlow:
         self._cells = np.zeros((contracts, _CELLS), np.int64)
         self.units: NDArray[np.int64] = np.zeros((contracts, CLASSES), np.int64)
         """Units of each contract in the window by class; read only."""
+        self.cells = self.units.data
+        """The same for single cells: `cells[contract, LONG_BUILD_UP]` is a Python int."""
         self._ring = np.zeros((max(4 * contracts, 64), _RING), np.int64)
         self._marks = np.zeros(_MARKS, np.int64)
         self._marks[_HEAD] = self._marks[_NEXT] = 1

@@ -65,31 +65,35 @@ class FilterChain:
         margins: list[tuple[str, float]] = []
         for check in self._filters:
             answer = self._ask(check, signal, scene)
-            if type(answer) is float:
+            if type(answer) is float and 0.0 <= answer <= 1.0:
                 margins.append((check.name, answer))
-            elif type(answer) is Refusal:
-                self._judged(signal, scene, margins, check.name)
-                self._bus.publish(
-                    SignalRefused(
-                        signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code,
-                        answer.detail,
-                    )
-                )  # fmt: skip
-                return
-            else:
+            elif answer is NOT_APPLICABLE:
                 self.not_applicable[check.name] = self.not_applicable.get(check.name, 0) + 1
+            else:
+                self._refuse(check, signal, scene, margins, answer)
+                return
         self._judged(signal, scene, margins, "")
         confidence = min([margin for _, margin in margins], default=1.0)
         self._bus.publish(SignalPassed(signal.at, signal, confidence, tuple(margins)))
 
     def _ask(self, check: Filter, signal: Signal, scene: Scene) -> Answer:
         try:
-            answer = check(signal, scene) if self._unguarded else self._guard.call(check, signal, scene)
+            return check(signal, scene) if self._unguarded else self._guard.call(check, signal, scene)
         except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
             return self._failed(check, f"{type(error).__name__}: {error}")
-        if (type(answer) is float and 0.0 <= answer <= 1.0) or type(answer) is Refusal or answer is NOT_APPLICABLE:
-            return answer
-        return self._failed(check, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE")
+
+    def _refuse(
+        self, check: Filter, signal: Signal, scene: Scene, margins: list[tuple[str, float]], answer: Answer
+    ) -> None:
+        if type(answer) is not Refusal:
+            what = f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
+            answer = self._failed(check, what)
+        self._judged(signal, scene, margins, check.name)
+        self._bus.publish(
+            SignalRefused(
+                signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code, answer.detail
+            )
+        )
 
     def _judged(self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], refused_by: str) -> None:
         """Keep what the filters found where there is a chain to learn from."""
