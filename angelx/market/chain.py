@@ -110,10 +110,8 @@ class Work(msgspec.Struct):
 class _Pace(msgspec.Struct):
     """What one step leaves for the next; times in ns."""
 
-    began: int = 0
-    """First row of the session."""
     settled_in: int = NEVER
-    """What is quoted for the first time after this has appeared in mid-day."""
+    """What is quoted for the first time after this has appeared in mid-day; `NEVER` before the session's first row."""
     stepped: int = 0
     """Last step."""
     folds: int = 0
@@ -183,7 +181,7 @@ class OptionChains:
         self._fitted, self._spots = np.zeros(m), np.zeros(m)
         self._settles: Table = np.array([settles(one) for one in layout.expiries], np.int64)
         self._settles_of: list[int] = self._settles.tolist()
-        self._waiting, self._held = np.zeros(n, np.int8), np.zeros(n, np.int32)
+        self._waiting, self._dirty, self._held = np.zeros(n, np.int8), np.zeros(n, np.int8), np.zeros(n, np.int32)
         self._distance, self._chosen, self._shelf = (np.zeros(n, np.int64) for _ in range(3))
         self._one = np.zeros(1, np.int64)
         self._counts, self._waited = np.zeros(C_STATES + len(REASONS), np.int64), np.zeros(3, np.int64)
@@ -204,7 +202,8 @@ class OptionChains:
         self.flow = OiFlow(layout.lines, n, self.settings.flow_window_ns)
         # What the kernels take, in their order.
         self._reading = (
-            self._settles, layout.places, market.columns, self.contracts, self.quotes, self._touched, self._counts,
+            self._settles, layout.places, market.columns, self.contracts, self.quotes, self._dirty, self._touched,
+            self._counts,
         )  # fmt: skip
         self._fitting = (
             *self._legs, self._sizes, self.terms, self._versions, self._found, self._fitted, self.settings.rate,
@@ -229,13 +228,13 @@ class OptionChains:
     # ------------------------------------------------------------ rows
     def fold(self, rows: Rows) -> None:
         """Mark what rows changed; nothing is computed."""
-        mark(rows.batch.table, rows.start, rows.stop, self.layout.lines, self.quotes)
+        mark(rows.batch.table, rows.start, rows.stop, self.layout.lines, self.quotes, self._dirty)
         self.flow.fold(rows)
-        self._pace.moved = True
-        self._pace.folds += 1
-        if not self._pace.began:
-            self._pace.began = rows.batch.view[AT, rows.start]
-            self._pace.settled_in = self._pace.began + SETTLING_IN
+        pace = self._pace
+        pace.moved = True
+        pace.folds += 1
+        if pace.settled_in == NEVER:
+            pace.settled_in = rows.batch.view[AT, rows.start] + SETTLING_IN
 
     def hold(self, place: int, change: int) -> None:
         """Something is held or works in a contract (`change` 1) or no longer (-1)."""
@@ -246,7 +245,7 @@ class OptionChains:
     def new_session(self) -> None:
         """A session opens: flows begin anew."""
         self.flow.new_session()
-        self._pace.began, self._pace.settled_in = 0, NEVER
+        self._pace.settled_in = NEVER
 
     def end_session(self, day: date) -> None:
         """The session of that day closed: its last volatility is history."""
@@ -433,7 +432,8 @@ class OptionChains:
 
     def deltas(self, places: Table) -> Floats:
         """Deltas of the options at these places as last computed; 0.0 where undefined."""
-        return self._deltas.take(self.layout.lines.take(places))
+        found: Floats = self._deltas[self.layout.lines.take(places)]
+        return found
 
     def strike_flow(self, place: int) -> Flow:
         """The flow of one contract over the window, in lots."""

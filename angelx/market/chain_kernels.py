@@ -54,9 +54,7 @@ Q_DIFFERS: Final = 4
 """1: the quote is another one than the analytics are of."""
 Q_SINCE: Final = 5
 """When an input first differed, ns; 0 = nothing waits."""
-Q_DIRTY: Final = 6
-"""1: a row came since the quote was read."""
-QUOTE_COLUMNS: Final = 7
+QUOTE_COLUMNS: Final = 6
 
 # Columns of what the analytics were computed with.
 W_VERSION: Final = 0
@@ -85,21 +83,15 @@ C_STATES: Final = 2
 
 
 @nb.njit(cache=True, nogil=True)
-def mark(table: Table, start: int, stop: int, lines: Table, quotes: Table) -> int:
-    """Note which contracts the rows [start, stop) are of, and since when they wait where the touch changed; how many
-    rows changed one.
-    """
-    changed = 0
+def mark(table: Table, start: int, stop: int, lines: Table, quotes: Table, dirty: NDArray[np.int8]) -> None:
+    """Note which contracts the rows [start, stop) are of, and since when they wait where the touch changed."""
     for row in range(start, stop):
         line = lines[table[INSTRUMENT, row]]
         if line < 0:
             continue
-        quotes[line, Q_DIRTY] = 1
-        if table[CHANGED, row] & _TOUCH:
-            changed += 1
-            if quotes[line, Q_SINCE] == 0:
-                quotes[line, Q_SINCE] = table[AT, row]
-    return changed
+        dirty[line] = 1
+        if table[CHANGED, row] & _TOUCH and quotes[line, Q_SINCE] == 0:
+            quotes[line, Q_SINCE] = table[AT, row]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -118,7 +110,8 @@ def _state(bid: int, ask: int, exchange_at: int, seen: int, oldest: int, over: b
 @nb.njit(cache=True, nogil=True)
 def read_quotes(
     first: int, stop: int, scan: bool, now: int, oldest: int, settled_in: int, settles: Table, places: Table,
-    columns: Table, contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table,
+    columns: Table, contracts: Floats, quotes: Table, dirty: NDArray[np.int8], touched: NDArray[np.int8],
+    counts: Table,
 ) -> int:  # fmt: skip
     """Read the quotes of contracts [first, stop) from the market's last state.
 
@@ -134,6 +127,8 @@ def read_quotes(
         What is quoted for the first time after this has appeared in mid-day, ns.
     settles
         By expiry, ns.
+    dirty
+        By contract, 1 where a row came since its quote was read.
     touched
         By expiry, set to 1 where a quote differs from the one read before.
 
@@ -144,11 +139,10 @@ def read_quotes(
     """
     least = NEVER
     for n in range(first, stop):
-        quote = quotes[n]
-        if not scan and quote[Q_DIRTY] == 0:
+        if not scan and dirty[n] == 0:
             continue
-        place = places[n]
-        quote[Q_DIRTY] = 0
+        quote, place = quotes[n], places[n]
+        dirty[n] = 0
         expiry = int(contracts[n, EXPIRY])
         bid, ask, exchange_at = columns[BID, place], columns[ASK, place], columns[EXCHANGE_AT, place]
         state = _state(bid, ask, exchange_at, columns[AT, place], oldest, settles[expiry] <= now)
@@ -318,9 +312,9 @@ def compute(
 @nb.njit(cache=True, nogil=True)
 def refresh(
     first: int, stop: int, now: int, oldest: int, settled_in: int, spot: float, settles: Table, places: Table,
-    columns: Table, contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table, spots: Floats,
-    calls: Table, puts: Table, sizes: Table, expiries: Floats, versions: Table, found: NDArray[np.int8],
-    fitted: Floats, curve: float, work: Floats,
+    columns: Table, contracts: Floats, quotes: Table, dirty: NDArray[np.int8], touched: NDArray[np.int8],
+    counts: Table, spots: Floats, calls: Table, puts: Table, sizes: Table, expiries: Floats, versions: Table,
+    found: NDArray[np.int8], fitted: Floats, curve: float, work: Floats,
 ) -> tuple[int, int, float]:  # fmt: skip
     """Read those of one expiry's contracts [first, stop) of which rows came, and fit its forward.
 
@@ -332,8 +326,9 @@ def refresh(
     e = int(contracts[first, EXPIRY])
     spots[e] = spot
     least = read_quotes(
-        first, stop, False, now, oldest, settled_in, settles, places, columns, contracts, quotes, touched, counts
-    )
+        first, stop, False, now, oldest, settled_in, settles, places, columns, contracts, quotes, dirty, touched,
+        counts,
+    )  # fmt: skip
     _fit_one(
         e, now, settles, touched, spots, contracts, calls, puts, sizes, expiries, versions, found, fitted, curve, work
     )
@@ -344,8 +339,8 @@ def refresh(
 @nb.njit(cache=True, nogil=True)
 def bring_up_to_date(
     one: Table, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats,
-    quotes: Table, touched: NDArray[np.int8], counts: Table, terms: Floats, versions: Table, used: Floats,
-    greeks: Floats, reasons: Reasons, waited: Table,
+    quotes: Table, dirty: NDArray[np.int8], touched: NDArray[np.int8], counts: Table, terms: Floats, versions: Table,
+    used: Floats, greeks: Floats, reasons: Reasons, waited: Table,
 ) -> tuple[bool, int, int, int, tuple[float, float, float, float, float, float]]:  # fmt: skip
     """Read the quote of one contract, `one` of shape (1,), and compute it where an input differs.
 
@@ -355,7 +350,7 @@ def bring_up_to_date(
         Whether it was computed; time and state of its quote; what came of it: reason, and IV and Greeks.
     """
     n = one[0]
-    read_quotes(n, n + 1, True, now, oldest, NEVER, settles, places, columns, contracts, quotes, touched, counts)
+    read_quotes(n, n + 1, True, now, oldest, NEVER, settles, places, columns, contracts, quotes, dirty, touched, counts)
     other = differs(n, contracts, terms, versions, quotes, used)
     if other:
         compute(one, now, contracts, terms, versions, quotes, used, greeks, reasons, waited)

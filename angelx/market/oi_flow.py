@@ -221,19 +221,28 @@ class OiFlow:
         self.cells = self.units.data
         """The same for single cells: `cells[contract, LONG_BUILD_UP]` is a Python int."""
         self._ring = np.zeros((max(4 * contracts, 64), _RING), np.int64)
+        self._room = self._ring.shape[0]
+        """As many intervals may end before the ring must be looked at."""
         self._marks = np.zeros(_MARKS, np.int64)
         self._marks[_HEAD] = self._marks[_NEXT] = 1
 
     def fold(self, rows: Rows) -> int:
         """Take rows in; answers how many changes of open interest they brought."""
-        marks = self._marks
-        while int(marks[_NEXT] - marks[_HEAD]) + rows.stop - rows.start > self._ring.shape[0]:
-            self._grow()
+        start, stop = rows.start, rows.stop
+        self._room -= stop - start
+        if self._room < 0:
+            self._make_room(stop - start)
         taken: int = _fold(
-            rows.batch.table, rows.start, rows.stop, self._slots, self._cells, self.units, self._ring, marks,
-            self._window,
-        )  # fmt: skip
+            rows.batch.table, start, stop, self._slots, self._cells, self.units, self._ring, self._marks, self._window
+        )
         return taken
+
+    def _make_room(self, rows: int) -> None:
+        """Count how many intervals the ring has room for after these rows, each of which may end one."""
+        within = int(self._marks[_NEXT] - self._marks[_HEAD]) + rows
+        while within > self._ring.shape[0]:
+            self._grow()
+        self._room = self._ring.shape[0] - within
 
     def _grow(self) -> None:
         """A ring of twice the size, every interval at its own number."""

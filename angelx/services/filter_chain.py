@@ -116,13 +116,14 @@ class FilterChain:
         scene = self._scene
         place = self._instruments.index[signal.instrument]
         segment = self._phases.by_place[place]
-        scene.now, scene.place, scene.instrument = signal.at, place, self._instruments.all[place]
+        scene.now, scene.place = signal.at, place
+        scene.instrument = instrument = self._instruments.all[place]
         scene.phase, scene.opens_at, scene.closes_at = segment.phase, segment.opens_at, segment.closes_at
         scene.snapshot_age_ns = self._freshness.snapshot_age_ns
         scene.window = self._windows.window(scene.now, scene.opens_at, scene.closes_at)
         scene.twin = self._twins.get(place, -1)
         if self._chains is not None:
-            scene.chain = self._chains.views.get(scene.instrument.underlying or scene.instrument.id)
+            scene.chain = self._chains.views.get(instrument.underlying or instrument.id)
         return scene
 
 

@@ -90,15 +90,14 @@ class Forecasts:
         """Phases, signals, and its own forecasts."""
         yield PhaseChanged, self.on_phase
         yield SignalJudged, self.on_judged
-        yield ForecastMade, self.scores.on_made
+        yield ForecastMade, self.on_made
         yield ForecastScored, self.scores.on_scored
 
     def restore(self, event: Event) -> None:
         """Take an event of a journal: forecasts still open are scored, figures go on."""
         if isinstance(event, ForecastMade):
-            self.scores.on_made(event)
             self._forecasts = event.forecast
-            self._wait(event)
+            self.on_made(event)
         elif isinstance(event, ForecastScored):
             self.scores.on_scored(event)
             self._forget(event.forecast)
@@ -171,9 +170,10 @@ class Forecasts:
             signal, view.front,
         )  # fmt: skip
         self._bus.publish(made)
-        self._wait(made)
 
-    def _wait(self, made: ForecastMade) -> None:
+    def on_made(self, made: ForecastMade) -> None:
+        """Wait for its horizon: after whom it was made for has been told, who is in a hurry."""
+        self.scores.on_made(made)
         down = made.name == "trap_up" or made.signal < 0
         if self._chains is None or made.underlying not in self._chains.views:
             return
