@@ -46,12 +46,12 @@ from angelx.market.chain_kernels import (
     fit_forwards,
     look,
     mark,
-    median_width,
     read_quotes,
-    read_smiles,
     refresh,
+    sum_up,
 )
 from angelx.market.chain_layout import ChainLayout, ExpiryLine
+from angelx.market.chain_statistics import FIGURES
 from angelx.market.chain_summary import ChainSummary
 from angelx.market.chain_view import ChainView, Contract, Flow
 from angelx.market.forward import NO_PAIR, workspace
@@ -63,6 +63,8 @@ from angelx.market.state import MarketState
 STANDS: Final = 1e-4
 """Without rows an answer's terms stand for this share of what is left of the expiry: half of it in volatility."""
 MOST_STANDS: Final = 5 * NS
+AROUND: Final = 5
+"""Strikes each side of the money whose quotes' width is measured."""
 FAR: Final = 2
 """Expiries from this one on, counted from the front, are summed up every `FAR_NS` only."""
 FAR_NS: Final = 5 * NS
@@ -176,26 +178,25 @@ class OptionChains:
         self.quotes: Table = np.zeros((n, QUOTE_COLUMNS), np.int64)
         self.quotes[:, Q_STATE] = NO_QUOTE
         self._used: Floats = np.full((n, WITH_COLUMNS), -1.0)
-        self._smiles, self._versions = np.zeros((m, SMILE_WIDTH)), np.zeros(m, np.int64)
+        self._smiles, self._fitted, self._spots = np.zeros((m, SMILE_WIDTH)), np.zeros(m), np.zeros(m)
+        self._versions, self._money = np.zeros(m, np.int64), np.full(m, -1, np.int64)
         self._touched, self._found = np.zeros(m, np.int8), np.full(m, NO_PAIR, np.int8)
-        self._fitted, self._spots = np.zeros(m), np.zeros(m)
         self._settles: Table = np.array([settles(one) for one in layout.expiries], np.int64)
-        self._settles_of: list[int] = self._settles.tolist()
         self._waiting, self._dirty, self._held = np.zeros(n, np.int8), np.zeros(n, np.int8), np.zeros(n, np.int32)
         self._distance, self._chosen, self._shelf = (np.zeros(n, np.int64) for _ in range(3))
-        self._one = np.zeros(1, np.int64)
         self._counts, self._waited = np.zeros(C_STATES + len(REASONS), np.int64), np.zeros(3, np.int64)
-        self._sizes, self._legs = _legs(layout.expiries)
+        self._statistics: Table = np.zeros(FIGURES, np.int64)
+        self._sizes, self._starts, self._legs = _legs(layout.expiries)
         self._scratch = workspace(int(self._sizes.max(initial=0)))
-        self._turns, self._pace = Turns(self.settings.step_ns), _Pace()
-        self.is_busy = False
+        self._turns, self._pace, self.is_busy = Turns(self.settings.step_ns), _Pace(), False
         """The last step saw rows, or left something to do."""
         self._fresh: list[tuple[int, int]] = [(-1, 0)] * m
         """By expiry: how many runs of rows had come when its quotes were read, and when that was, ns."""
         self._cells = market.view
-        self._is_american = [_is_american(market, one) for one in layout.expiries]
         self._american = AmericanAnswer(self.settings.rate)
+        self._is_american = [_is_american(market, one) for one in layout.expiries]
         self._expiry_of, self._lots = layout.expiry_of.tolist(), layout.lots.tolist()
+        self._settles_of: list[int] = self._settles.tolist()
         self._term_keys: dict[int, tuple[int, float]] = {}
         """By expiry its version and years: part of the key of every answer."""
         self._lines: memoryview[int] = layout.lines.data
@@ -206,10 +207,15 @@ class OptionChains:
             self._counts,
         )  # fmt: skip
         self._fitting = (
-            *self._legs, self._sizes, self.terms, self._versions, self._found, self._fitted, self.settings.rate,
+            *self._legs[1:], self._sizes, self.terms, self._versions, self._found, self._fitted, self.settings.rate,
             self._scratch,
         )  # fmt: skip
         self._refreshing = (*self._reading, self._spots, *self._fitting)
+        self._summing = (
+            *self._legs, self._sizes, self._starts, layout.steps, self.contracts, self.terms, self.greeks,
+            self.reasons, self.flow.oi, self.flow.volume, self.flow.units, self._money, self._distance, self._smiles,
+            self._statistics,
+        )  # fmt: skip
         self._answering = (
             *self._reading, self.terms, self._versions, self._used, self.greeks, self.reasons, self._waited,
         )  # fmt: skip
@@ -219,7 +225,7 @@ class OptionChains:
         """Oldest exchange time that counts as fresh at the last step."""
         self.views: Mapping[str, ChainView] = {name: ChainView(name, expiries={}) for name in layout.by_underlying}
         self._summaries = [
-            ChainSummary(self, self.views[name], lines, market, self._settles, (histories or {}).get(name))
+            ChainSummary(self.views[name], lines, market, self._settles, self.flow, (histories or {}).get(name))
             for name, lines in layout.by_underlying.items()
         ]
         self._summary_of = [summary for summary in self._summaries for _ in summary.lines]
@@ -376,24 +382,13 @@ class OptionChains:
 
     def _summarise(self, summary: ChainSummary, now: int, *, whole: bool) -> None:
         first, stop = summary.window(now, FAR) if not whole else (summary.first, summary.stop)
-        read_smiles(
-            first, stop, self._legs[0], self._legs[1], self._sizes, self.contracts, self.terms, self.greeks,
-            self.reasons, self._smiles,
-        )  # fmt: skip
-        summary.update(now, first, stop, self.terms, self._found, self._smiles)
+        front = summary.front(now)
+        width = sum_up(first, stop, front, AROUND, *self._summing)
+        summary.update(first, stop, self.terms, self._found, self._smiles, self._money)
+        summary.of_front(front, self._statistics.tolist(), width)
 
     def _differs(self, n: int) -> bool:
         return bool(differs(n, self.contracts, self.terms, self._versions, self.quotes, self._used))
-
-    def near(self, expiry: ExpiryLine, atm: int) -> None:
-        """The money of an expiry moved to its strike number `atm`."""
-        steps = self.layout.steps[expiry.first : expiry.stop]
-        np.abs(steps - atm, out=self._distance[expiry.first : expiry.stop])
-
-    def width_near(self, expiry: ExpiryLine, atm: int, around: int) -> float | None:
-        """Median width of the usable quotes around the money, as a fraction of their mids; `None` without any."""
-        width = median_width(expiry.first, expiry.stop, atm, around, self.layout.steps, self.contracts)
-        return width if width >= 0.0 else None
 
     # ------------------------------------------------------------ answers
     def contract(self, place: int) -> Contract | None:
@@ -421,9 +416,8 @@ class OptionChains:
         self._term_keys[expiry] = version, years
 
     def _answer(self, n: int) -> Contract:
-        now, one = self._now(), self._one
-        one[0] = n
-        other, at, state, reason, greeks = bring_up_to_date(one, now, now - self.max_age_ns, *self._answering)
+        now = self._now()
+        other, at, state, reason, greeks = bring_up_to_date(n, now, now - self.max_age_ns, *self._answering)
         self.work.asked += other
         if state == DEFINED and self._is_american[self._expiry_of[n]]:
             reason, greeks = self._american.ask(self.contracts[n], self.terms[self._expiry_of[n]], self.greeks[n])
@@ -468,12 +462,15 @@ def _is_american(market: MarketState, one: ExpiryLine) -> bool:
     return one.segment == "OPRA" and underlying is not None and underlying.kind is Kind.EQUITY
 
 
-def _legs(expiries: Sequence[ExpiryLine]) -> tuple[Table, tuple[Table, Table]]:
-    """How many strikes each expiry has, and its calls and puts by strike, filled up with -1."""
+def _legs(expiries: Sequence[ExpiryLine]) -> tuple[Table, Table, tuple[Table, Table, Table]]:
+    """How many strikes each expiry has, where its contracts begin and the last one's end, and by strike what it is, its
+    calls and its puts, filled up with -1.
+    """
     sizes = np.array([len(one.strikes) for one in expiries], np.int64)
-    shape = (len(expiries), int(sizes.max(initial=0)))
-    calls, puts = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
+    starts = np.array([0, *(one.stop for one in expiries)], np.int64)
+    strikes, calls, puts = (np.full((len(expiries), int(sizes.max(initial=0))), -1, np.int64) for _ in range(3))
     for one in expiries:
+        strikes[one.line, : len(one.strikes)] = one.strikes
         calls[one.line, : len(one.strikes)] = one.calls
         puts[one.line, : len(one.strikes)] = one.puts
-    return sizes, (calls, puts)
+    return sizes, starts, (strikes, calls, puts)

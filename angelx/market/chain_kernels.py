@@ -35,6 +35,7 @@ from angelx.market.black76 import (
     Reasons,
     analyse,
 )
+from angelx.market.chain_statistics import figures
 from angelx.market.expiry_time import YEAR_S
 from angelx.market.forward import RATE_BAND, WINDOW, fit
 from angelx.market.priority import DRIFTED, SETTLED, URGENT
@@ -338,22 +339,21 @@ def refresh(
 
 @nb.njit(cache=True, nogil=True)
 def bring_up_to_date(
-    one: Table, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats,
-    quotes: Table, dirty: NDArray[np.int8], touched: NDArray[np.int8], counts: Table, terms: Floats, versions: Table,
+    n: int, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats, quotes: Table,
+    dirty: NDArray[np.int8], touched: NDArray[np.int8], counts: Table, terms: Floats, versions: Table,
     used: Floats, greeks: Floats, reasons: Reasons, waited: Table,
 ) -> tuple[bool, int, int, int, tuple[float, float, float, float, float, float]]:  # fmt: skip
-    """Read the quote of one contract, `one` of shape (1,), and compute it where an input differs.
+    """Read the quote of contract `n`, and compute it where an input differs.
 
     Returns
     -------
     tuple[bool, int, int, int, tuple[float, float, float, float, float, float]]
         Whether it was computed; time and state of its quote; what came of it: reason, and IV and Greeks.
     """
-    n = one[0]
     read_quotes(n, n + 1, True, now, oldest, NEVER, settles, places, columns, contracts, quotes, dirty, touched, counts)
     other = differs(n, contracts, terms, versions, quotes, used)
     if other:
-        compute(one, now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
+        compute(np.full(1, n), now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
     line = greeks[n]
     return (
         other, quotes[n, Q_AT], quotes[n, Q_STATE], reasons[n],
@@ -362,23 +362,85 @@ def bring_up_to_date(
 
 
 @nb.njit(cache=True, nogil=True)
-def median_width(first: int, stop: int, atm: int, around: int, steps: Table, contracts: Floats) -> float:
-    """Median of spread ÷ mid of the contracts [first, stop) at most `around` strikes from number `atm`; -1 without."""
-    widths = np.empty(4 * around + 4)
-    count = 0
-    for n in range(first, stop):
-        if abs(steps[n] - atm) <= around and contracts[n, MID] > 0.0 and count < widths.shape[0]:
-            widths[count] = contracts[n, SPREAD] / contracts[n, MID]
-            count += 1
-    return float(np.median(widths[:count])) if count else -1.0
+def sum_up(
+    first: int, stop: int, front: int, around: int, strikes: Table, calls: Table, puts: Table, sizes: Table,
+    starts: Table, steps: Table, contracts: Floats, expiries: Floats, greeks: Floats, reasons: Reasons, oi: Table,
+    volume: Table, flow: Table, money: Table, distance: Table, smiles: Floats, statistics: Table,
+) -> float:  # fmt: skip
+    """What the expiries [first, stop) say together: smiles and money of all, statistics of the front one.
+
+    Parameters
+    ----------
+    front
+        -1: all have passed; no statistics.
+    around
+        How many strikes each side of the money the width is measured at.
+    strikes, calls, puts
+        By expiry and strike: the strike, 1/10,000, and the contracts' lines, -1 where there is none; `sizes` says how
+        many strikes each has.
+    starts
+        The contracts of an expiry are the lines from its start to the next one's.
+    steps
+        By contract, the number of its strike.
+    oi, volume, flow
+        By contract, units.
+    money
+        By expiry, the number of the strike nearest to the forward, written; -1 before there was a forward.
+    distance
+        By contract, strike steps from the money, written.
+    smiles
+        By expiry, as `smile.read_smile` writes them.
+    statistics
+        As `chain_statistics.figures` writes them.
+
+    Returns
+    -------
+    float
+        `_width_near` the money of the front expiry.
+    """
+    for e in range(first, stop):
+        size, forward = sizes[e], expiries[e, FORWARD]
+        read_smile(calls[e, :size], puts[e, :size], contracts, forward, greeks, reasons, smiles[e])
+        if forward > 0.0:
+            nearest = _nearest(strikes[e, :size], forward * SCALE)
+            if nearest != money[e]:
+                money[e] = nearest
+                for n in range(starts[e], starts[e + 1]):
+                    distance[n] = abs(steps[n] - nearest)
+    if front < 0:
+        return -1.0
+    size, level = sizes[front], max(expiries[front, FORWARD], 0.0) * SCALE
+    legs = calls[front, :size], puts[front, :size]
+    figures(strikes[front, :size], legs[0], legs[1], oi, volume, flow, level, statistics)
+    return _width_near(starts[front], starts[front + 1], money[front], around, steps, contracts)
 
 
 @nb.njit(cache=True, nogil=True)
-def read_smiles(
-    first: int, stop: int, calls: Table, puts: Table, sizes: Table, contracts: Floats, expiries: Floats,
-    greeks: Floats, reasons: Reasons, smiles: Floats,
-) -> None:  # fmt: skip
-    """ATM_IV, PUT_WING and CALL_WING of the expiries [first, stop), as `smile.read_smile` writes them."""
-    for e in range(first, stop):
-        size = sizes[e]
-        read_smile(calls[e, :size], puts[e, :size], contracts, expiries[e, FORWARD], greeks, reasons, smiles[e])
+def _nearest(strikes: Table, level: float) -> int:
+    """Number of the strike nearest to a level; of two as near the lower one."""
+    place = np.searchsorted(strikes, level)
+    if place > 0 and (place == strikes.shape[0] or strikes[place] - level >= level - strikes[place - 1]):
+        place -= 1
+    return int(place)
+
+
+@nb.njit(cache=True, nogil=True)
+def _width_near(first: int, stop: int, money: int, around: int, steps: Table, contracts: Floats) -> float:
+    """Median of spread ÷ mid of the contracts [first, stop) at most `around` strikes from number `money`; -1 without
+    any.
+    """
+    widths = np.empty(4 * around + 4)
+    count = 0
+    for n in range(first, stop):
+        if abs(steps[n] - money) > around or not contracts[n, MID] > 0.0 or count == widths.shape[0]:
+            continue
+        width, place = contracts[n, SPREAD] / contracts[n, MID], count
+        while place > 0 and widths[place - 1] > width:
+            widths[place] = widths[place - 1]
+            place -= 1
+        widths[place] = width
+        count += 1
+    if count == 0:
+        return -1.0
+    middle = count // 2
+    return float(widths[middle] if count % 2 else (widths[middle - 1] + widths[middle]) / 2)

@@ -56,7 +56,7 @@ _BIWEIGHT: Final = 4.685
 _NORMAL: Final = 1.4826
 _LEAST_SCALE: Final = 0.1
 """Of the half spreads: pairs that agree better than this are not weighed against each other."""
-_X, _Y, _WEIGHT, _IMPLIED, _SORTED = range(WORK_ROWS)
+_X, _Y, _WEIGHT, _IMPLIED, _ROOT = range(WORK_ROWS)
 
 
 def workspace(strikes: int) -> Floats:
@@ -158,17 +158,19 @@ def _near_pairs(calls: Places, puts: Places, contracts: Floats, window: float, w
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _line(count: int, years: float, curve: float, band: float, work: Floats, terms: Floats) -> bool:
     """Fit the line through `count` pairs; False where its forward is not a positive number."""
-    x, y, weight, implied, ordered = work[_X], work[_Y], work[_WEIGHT], work[_IMPLIED], work[_SORTED]
+    x, y, weight, implied, root = work[_X], work[_Y], work[_WEIGHT], work[_IMPLIED], work[_ROOT]
+    order = np.arange(count)
     discount = math.exp(-curve * years)
     least, most = math.exp(-(curve + band) * years), math.exp(-(curve - band) * years)
     for n in range(count):
         implied[n] = x[n] + y[n] / discount
+        root[n] = math.sqrt(weight[n])
     forward = _weighted_median(implied, weight, count)
     scale, clamped = 0.0, False
     for _ in range(_ROUNDS):
         for n in range(count):
-            implied[n] = abs(y[n] - discount * (forward - x[n])) * math.sqrt(weight[n])
-        scale = max(_NORMAL * _median(implied, ordered, count), _LEAST_SCALE)
+            implied[n] = abs(y[n] - discount * (forward - x[n])) * root[n]
+        scale = max(_NORMAL * _median(implied, order), _LEAST_SCALE)
         w_sum = x_sum = y_sum = 0.0
         for n in range(count):
             implied[n] = _biweight(implied[n] / scale) * weight[n]
@@ -191,7 +193,7 @@ def _line(count: int, years: float, curve: float, band: float, work: Floats, ter
             break
     for n in range(count):
         implied[n] = abs(y[n] - discount * (forward - x[n]))
-    residual = _median(implied, ordered, count)
+    residual = _median(implied, order)
     if not (0.0 < forward < math.inf and discount > 0.0 and residual < math.inf):
         return False
     terms[FORWARD], terms[DISCOUNT], terms[RESIDUAL], terms[CLAMPED] = (
@@ -207,15 +209,15 @@ def _biweight(distance: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _median(values: Floats, ordered: Floats, count: int) -> float:
-    """The lower one of an even number."""
-    for n in range(count):
-        place = n
-        while place > 0 and ordered[place - 1] > values[n]:
-            ordered[place] = ordered[place - 1]
+def _median(values: Floats, order: Places) -> float:
+    """The lower one of an even number; `order` is left sorted by value, so that the next, alike, takes few moves."""
+    for n in range(1, order.shape[0]):
+        one, place = order[n], n
+        while place > 0 and values[order[place - 1]] > values[one]:
+            order[place] = order[place - 1]
             place -= 1
-        ordered[place] = values[n]
-    return float(ordered[(count - 1) // 2])
+        order[place] = one
+    return float(values[order[(order.shape[0] - 1) // 2]])
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")

@@ -216,8 +216,12 @@ class OiFlow:
     def __init__(self, slots: NDArray[np.int64], contracts: int, window_ns: int = WINDOW) -> None:
         self._slots, self._window = slots, window_ns
         self._cells = np.zeros((contracts, _CELLS), np.int64)
+        self.oi: NDArray[np.int64] = self._cells[:, _OI]
+        """Open interest of each contract as last believed, units; read only, as the next two."""
+        self.volume: NDArray[np.int64] = self._cells[:, _VOLUME]
+        """Volume of the session of each contract as last believed, units."""
         self.units: NDArray[np.int64] = np.zeros((contracts, CLASSES), np.int64)
-        """Units of each contract in the window by class; read only."""
+        """Units of each contract in the window by class."""
         self.cells = self.units.data
         """The same for single cells: `cells[contract, LONG_BUILD_UP]` is a Python int."""
         self._ring = np.zeros((max(4 * contracts, 64), _RING), np.int64)
@@ -259,16 +263,6 @@ class OiFlow:
         self._marks[:] = 0
         self._marks[_COUNTS:] = counts
         self._marks[_HEAD] = self._marks[_NEXT] = 1
-
-    @property
-    def oi(self) -> NDArray[np.int64]:
-        """Open interest of each contract as last believed, units."""
-        return self._cells[:, _OI]
-
-    @property
-    def volume(self) -> NDArray[np.int64]:
-        """Volume of the session of each contract as last believed, units."""
-        return self._cells[:, _VOLUME]
 
     @property
     def updated_at(self) -> int:
