@@ -146,15 +146,17 @@ class Bus:
             cut = stop
             for probe in self._probes:
                 cut = probe(batch, start, cut)
-            if timers and timers[0][0] < view[AT, cut - 1]:
+            last = view[AT, cut - 1]
+            if timers and timers[0][0] < last:
                 cut = start + int(batch.table[AT, start:cut].searchsorted(timers[0][0], side="right"))
                 if cut == start:  # a probe asked for it, in the past: it fires first
                     continue
+                last = view[AT, cut - 1]
             self._busy = True
             try:
                 self.seq += cut - start
                 self.row += cut - start
-                self.now = self.row_at = view[AT, cut - 1]
+                self.now = self.row_at = last
                 self.entered = perf_counter_ns()
                 rows = Rows(batch, start, cut)
                 for handler in self._rows_handlers:

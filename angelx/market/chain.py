@@ -192,7 +192,7 @@ class OptionChains:
         """The last step saw rows, or left something to do."""
         self._fresh: list[tuple[int, int]] = [(-1, 0)] * m
         """By expiry: how many runs of rows had come when its quotes were read, and when that was, ns."""
-        self._cells = market.view
+        self._cells, self._marking = market.view, (layout.lines, self.quotes, self._dirty)
         self._american = AmericanAnswer(self.settings.rate)
         self._is_american = [_is_american(market, one) for one in layout.expiries]
         self._expiry_of, self._lots = layout.expiry_of.tolist(), layout.lots.tolist()
@@ -234,7 +234,7 @@ class OptionChains:
     # ------------------------------------------------------------ rows
     def fold(self, rows: Rows) -> None:
         """Mark what rows changed; nothing is computed."""
-        mark(rows.batch.table, rows.start, rows.stop, self.layout.lines, self.quotes, self._dirty)
+        mark(rows.batch.table, rows.start, rows.stop, *self._marking)
         self.flow.fold(rows)
         pace = self._pace
         pace.moved = True

@@ -229,6 +229,11 @@ class OiFlow:
         """As many intervals may end before the ring must be looked at."""
         self._marks = np.zeros(_MARKS, np.int64)
         self._marks[_HEAD] = self._marks[_NEXT] = 1
+        self._folding = self._columns()
+
+    def _columns(self) -> tuple[Table, Table, Table, Table, Table, int]:
+        """What the kernel takes, in its order."""
+        return self._slots, self._cells, self.units, self._ring, self._marks, self._window
 
     def fold(self, rows: Rows) -> int:
         """Take rows in; answers how many changes of open interest they brought."""
@@ -236,9 +241,7 @@ class OiFlow:
         self._room -= stop - start
         if self._room < 0:
             self._make_room(stop - start)
-        taken: int = _fold(
-            rows.batch.table, start, stop, self._slots, self._cells, self.units, self._ring, self._marks, self._window
-        )
+        taken: int = _fold(rows.batch.table, start, stop, *self._folding)
         return taken
 
     def _make_room(self, rows: int) -> None:
@@ -254,6 +257,7 @@ class OiFlow:
         self._ring = np.zeros((2 * ring.shape[0], _RING), np.int64)
         numbers = np.arange(self._marks[_HEAD], self._marks[_NEXT])
         self._ring[numbers % self._ring.shape[0]] = ring[numbers % ring.shape[0]]
+        self._folding = self._columns()
 
     def new_session(self) -> None:
         """A session opens: the window is empty, and the first open interest of each contract is no change."""
