@@ -136,6 +136,12 @@ class _Pace(msgspec.Struct):
     far_summed: int = -1
 
 
+_Fresh = tuple[int, int, tuple[int, float] | None]
+"""How many runs of rows had come when an expiry's quotes were read, when that was, ns, and its version and years then,
+which are part of the key of every answer; `None` where nobody asked yet.
+"""
+
+
 class OptionChains:
     """Every chain of a run (`angelx.market.chain_view.Chains`).
 
@@ -190,15 +196,12 @@ class OptionChains:
         self._scratch = workspace(int(self._sizes.max(initial=0)))
         self._turns, self._pace, self.is_busy = Turns(self.settings.step_ns), _Pace(), False
         """The last step saw rows, or left something to do."""
-        self._fresh: list[tuple[int, int]] = [(-1, 0)] * m
-        """By expiry: how many runs of rows had come when its quotes were read, and when that was, ns."""
+        self._fresh: list[_Fresh] = [(-1, 0, None)] * m
         self._cells, self._marking = market.view, (layout.lines, self.quotes, self._dirty)
         self._american = AmericanAnswer(self.settings.rate)
         self._is_american = [_is_american(market, one) for one in layout.expiries]
         self._expiry_of, self._lots = layout.expiry_of.tolist(), layout.lots.tolist()
         self._settles_of: list[int] = self._settles.tolist()
-        self._term_keys: dict[int, tuple[int, float]] = {}
-        """By expiry its version and years: part of the key of every answer."""
         self._lines: memoryview[int] = layout.lines.data
         self.flow = OiFlow(layout.lines, n, self.settings.flow_window_ns)
         # What the kernels take, in their order.
@@ -330,19 +333,15 @@ class OptionChains:
             now, self._settles, self._touched, self._spots, self.contracts, *self._fitting
         )
         self._touched[:] = 0
-        self._term_keys.clear()
-        self._fresh = [(self._pace.folds, now)] * len(self._fresh)
+        self._fresh = [(self._pace.folds, now, None)] * len(self._fresh)
         self._pace.changed = self._pace.far_changed = True
         if now >= self._pace.settlement:
             self._pace.settlement = min((one for one in self._settles_of if one > now), default=NEVER)
         passing = int((self._pace.settlement - now) * TIME_SHARE)
         self._pace.quiet_until = min(self._pace.oldest + self.max_age_ns + 1, self._pace.settlement, now + passing)
 
-    def _stands(self, expiry: int, now: int) -> bool:
-        """Whether the terms of an expiry are those of now, where no row came since they were read."""
-        read_at = self._fresh[expiry][1]
-        if now == read_at:
-            return True
+    def _stands(self, expiry: int, read_at: int, now: int) -> bool:
+        """Whether the terms of an expiry, read then, are those of now, where no row came since."""
         left = int((self._settles_of[expiry] - read_at) * STANDS)
         return now < read_at + min(max(left, self.settings.step_ns), MOST_STANDS)
 
@@ -397,23 +396,25 @@ class OptionChains:
         if n < 0:
             return None
         now, cells, expiry = self._now(), self._cells, self._expiry_of[n]
-        if self._fresh[expiry][0] != self._pace.folds or not self._stands(expiry, now):
-            self._refresh(expiry, now)
-        terms = self._term_keys.get(expiry)
-        if terms is None:
-            terms = self._term_keys[expiry] = int(self._versions[expiry]), float(self.terms[expiry, YEARS])
+        folds, read_at, terms = self._fresh[expiry]
+        if folds != self._pace.folds or not (now == read_at or self._stands(expiry, read_at, now)):
+            terms = self._refresh(expiry, now)
+        elif terms is None:
+            terms = int(self._versions[expiry]), float(self.terms[expiry, YEARS])
+            self._fresh[expiry] = folds, read_at, terms
         quoted_at = cells[EXCHANGE_AT, place]
         key = (cells[BID, place], cells[ASK, place], quoted_at, quoted_at < now - self.max_age_ns, terms)
         return self.cache.get(n, key, self._answer)
 
-    def _refresh(self, expiry: int, now: int) -> None:
-        """What came of an expiry since it was read, and its forward."""
+    def _refresh(self, expiry: int, now: int) -> tuple[int, float]:
+        """What came of an expiry since it was read, and its forward; its version and years."""
         one, pace, oldest = self.layout.expiries[expiry], self._pace, now - self.max_age_ns
-        self._fresh[expiry] = pace.folds, now
         spot = self._summary_of[expiry].read_spot(oldest)
         least, version, years = refresh(one.first, one.stop, now, oldest, pace.settled_in, spot, *self._refreshing)
         pace.oldest = min(pace.oldest, least)
-        self._term_keys[expiry] = version, years
+        terms = version, years
+        self._fresh[expiry] = pace.folds, now, terms
+        return terms
 
     def _answer(self, n: int) -> Contract:
         now = self._now()

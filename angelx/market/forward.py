@@ -165,7 +165,7 @@ def _line(count: int, years: float, curve: float, band: float, work: Floats, ter
     for n in range(count):
         implied[n] = x[n] + y[n] / discount
         root[n] = math.sqrt(weight[n])
-    forward = _weighted_median(implied, weight, count)
+    forward = _weighted_median(implied, weight, order)
     scale, clamped = 0.0, False
     for _ in range(_ROUNDS):
         for n in range(count):
@@ -209,29 +209,42 @@ def _biweight(distance: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _median(values: Floats, order: Places) -> float:
-    """The lower one of an even number; `order` is left sorted by value, so that the next, alike, takes few moves."""
+def _sort(values: Floats, order: Places) -> None:
+    """Bring `order` into that of the values; where it was left by values alike it takes few moves."""
     for n in range(1, order.shape[0]):
         one, place = order[n], n
         while place > 0 and values[order[place - 1]] > values[one]:
             order[place] = order[place - 1]
             place -= 1
         order[place] = one
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _median(values: Floats, order: Places) -> float:
+    """The lower one of an even number."""
+    _sort(values, order)
     return float(values[order[(order.shape[0] - 1) // 2]])
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _weighted_median(values: Floats, weight: Floats, count: int) -> float:
-    """The value that half of the weight lies at or below of; found by counting, as there are few."""
+def _weighted_median(values: Floats, weight: Floats, order: Places) -> float:
+    """The least value that half of the weight lies at or below of."""
+    _sort(values, order)
+    half = 0.5 * _weight_below(values, weight, order, math.inf)
+    low, high = 0, order.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if _weight_below(values, weight, order, values[order[middle]]) >= half:
+            high = middle
+        else:
+            low = middle + 1
+    return float(values[order[low]]) if low < order.shape[0] else math.inf
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _weight_below(values: Floats, weight: Floats, order: Places, most: float) -> float:
+    """Summed in the order of the strikes: rounded alike, it never falls as `most` rises."""
     total = 0.0
-    for n in range(count):
-        total += weight[n]
-    best = math.inf
-    for n in range(count):
-        if values[n] < best:
-            below = 0.0
-            for other in range(count):
-                below += weight[other] * (1.0 if values[other] <= values[n] else 0.0)
-            if below >= 0.5 * total:
-                best = values[n]
-    return best
+    for n in range(order.shape[0]):
+        total += weight[n] * (1.0 if values[n] <= most else 0.0)
+    return total

@@ -63,35 +63,40 @@ class FilterChain:
             return
         scene = self._set(signal)
         margins: list[tuple[str, float]] = []
-        for check in self._filters:
-            answer = self._ask(check, signal, scene)
-            if type(answer) is float and 0.0 <= answer <= 1.0:
-                margins.append((check.name, answer))
-            elif answer is NOT_APPLICABLE:
-                self.not_applicable[check.name] = self.not_applicable.get(check.name, 0) + 1
-            else:
-                self._refuse(check, signal, scene, margins, answer)
-                return
+        against = self._ask(signal, scene, margins)
+        if against is not None:
+            self._refuse(*against, signal, scene, margins)
+            return
         self._judged(signal, scene, margins, "")
         confidence = min([margin for _, margin in margins], default=1.0)
         self._bus.publish(SignalPassed(signal.at, signal, confidence, tuple(margins)))
 
-    def _ask(self, check: Filter, signal: Signal, scene: Scene) -> Answer:
-        try:
-            return check(signal, scene) if self._unguarded else self._guard.call(check, signal, scene)
-        except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
-            return self._failed(check, f"{type(error).__name__}: {error}")
+    def _ask(self, signal: Signal, scene: Scene, margins: list[tuple[str, float]]) -> tuple[Filter, Refusal] | None:
+        """The first filter that does not let it through, and why; `margins` get those of the filters before."""
+        unguarded, call = self._unguarded, self._guard.call
+        for check in self._filters:
+            try:
+                answer: Answer = check(signal, scene) if unguarded else call(check, signal, scene)
+            except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
+                return check, self._failed(check, f"{type(error).__name__}: {error}")
+            if type(answer) is float and 0.0 <= answer <= 1.0:
+                margins.append((check.name, answer))
+            elif answer is NOT_APPLICABLE:
+                self.not_applicable[check.name] = self.not_applicable.get(check.name, 0) + 1
+            elif type(answer) is Refusal:
+                return check, answer
+            else:
+                what = f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
+                return check, self._failed(check, what)
+        return None
 
     def _refuse(
-        self, check: Filter, signal: Signal, scene: Scene, margins: list[tuple[str, float]], answer: Answer
+        self, check: Filter, refusal: Refusal, signal: Signal, scene: Scene, margins: list[tuple[str, float]]
     ) -> None:
-        if type(answer) is not Refusal:
-            what = f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
-            answer = self._failed(check, what)
         self._judged(signal, scene, margins, check.name)
         self._bus.publish(
             SignalRefused(
-                signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code, answer.detail
+                signal.at, signal.signal, signal.strategy, signal.instrument, "filter", refusal.code, refusal.detail
             )
         )
 
