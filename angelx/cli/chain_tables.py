@@ -86,7 +86,8 @@ def _quotes(data: dict[str, Any], strikes: Sequence[dict[str, Any]]) -> Any:
             _percent(leg["iv"]), _price(leg["bid"]), _price(leg["ask"]),
         ]  # fmt: skip
 
-    return _mirrored("Calls left, puts right (OI and flow in lots)", names, cells, data, strikes)
+    shown = f"{len(strikes)} of {len(data['strikes'])} strikes in the source"
+    return _mirrored(f"Calls left, puts right (OI and flow in lots): {shown}", names, cells, data, strikes)
 
 
 def _greeks(data: dict[str, Any], strikes: Sequence[dict[str, Any]]) -> Any:

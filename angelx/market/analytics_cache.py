@@ -46,21 +46,17 @@ class AnalyticsCache(Generic[V]):
 
         `owner` is what the key is of (a contract, say): part of every key.
         """
-        now = self._now()
-        try:
-            value, batch, until = self._entries[owner, key]
-        except KeyError:
-            until = now
-        else:
-            if now < until:
-                if batch == self._batch:
-                    self.hits_within += 1
-                else:
-                    self.hits_across += 1
-                return value
+        now, place = self._now(), (owner, key)
+        found = self._entries.get(place)
+        if found is not None and now < found[2]:
+            if found[1] == self._batch:
+                self.hits_within += 1
+            else:
+                self.hits_across += 1
+            return found[0]
         self.misses += 1
         value = compute(owner)
-        self._entries[owner, key] = (value, self._batch, now + self._ttl)
+        self._entries[place] = (value, self._batch, now + self._ttl)
         return value
 
     def __len__(self) -> int:

@@ -9,7 +9,6 @@ on the speed of the host.
 All summary numbers of a view (ratios, max pain, walls, flows, volume) are of its front expiry.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Final
@@ -26,7 +25,6 @@ from angelx.market.black76 import (
     DELTA,
     NO_QUOTE,
     REASONS,
-    TIME_VALUE,
     WIDTH,
     YEARS,
     Floats,
@@ -38,7 +36,6 @@ from angelx.market.chain_kernels import (
     C_RETURNED,
     C_STATES,
     NEVER,
-    Q_AT,
     Q_STATE,
     QUOTE_COLUMNS,
     TIME_SHARE,
@@ -49,16 +46,16 @@ from angelx.market.chain_kernels import (
     fit_forwards,
     look,
     mark,
-    median_width,
     read_quotes,
-    read_smiles,
     refresh,
+    sum_up,
 )
 from angelx.market.chain_layout import ChainLayout, ExpiryLine
+from angelx.market.chain_statistics import FIGURES
 from angelx.market.chain_summary import ChainSummary
 from angelx.market.chain_view import ChainView, Contract, Flow
 from angelx.market.forward import NO_PAIR, workspace
-from angelx.market.oi_flow import UNCLASSED, WINDOW, OiFlow
+from angelx.market.oi_flow import LONG_BUILD_UP, LONG_UNWINDING, SHORT_BUILD_UP, SHORT_COVERING, WINDOW, OiFlow
 from angelx.market.priority import Deferral, Turns, choose
 from angelx.market.smile import SMILE_WIDTH, IvHistory
 from angelx.market.state import MarketState
@@ -66,6 +63,8 @@ from angelx.market.state import MarketState
 STANDS: Final = 1e-4
 """Without rows an answer's terms stand for this share of what is left of the expiry: half of it in volatility."""
 MOST_STANDS: Final = 5 * NS
+AROUND: Final = 5
+"""Strikes each side of the money whose quotes' width is measured."""
 FAR: Final = 2
 """Expiries from this one on, counted from the front, are summed up every `FAR_NS` only."""
 FAR_NS: Final = 5 * NS
@@ -113,8 +112,8 @@ class Work(msgspec.Struct):
 class _Pace(msgspec.Struct):
     """What one step leaves for the next; times in ns."""
 
-    began: int = 0
-    """First row of the session."""
+    settled_in: int = NEVER
+    """What is quoted for the first time after this has appeared in mid-day; `NEVER` before the session's first row."""
     stepped: int = 0
     """Last step."""
     folds: int = 0
@@ -135,6 +134,12 @@ class _Pace(msgspec.Struct):
     far_changed: bool = False
     """The same for expiries beyond the front."""
     far_summed: int = -1
+
+
+_Fresh = tuple[int, int, tuple[int, float] | None]
+"""How many runs of rows had come when an expiry's quotes were read, when that was, ns, and its version and years then,
+which are part of the key of every answer; `None` where nobody asked yet.
+"""
 
 
 class OptionChains:
@@ -179,41 +184,51 @@ class OptionChains:
         self.quotes: Table = np.zeros((n, QUOTE_COLUMNS), np.int64)
         self.quotes[:, Q_STATE] = NO_QUOTE
         self._used: Floats = np.full((n, WITH_COLUMNS), -1.0)
-        self._smiles: Floats = np.zeros((m, SMILE_WIDTH))
-        self._versions: Table = np.zeros(m, np.int64)
+        self._smiles, self._fitted, self._spots = np.zeros((m, SMILE_WIDTH)), np.zeros(m), np.zeros(m)
+        self._versions, self._money = np.zeros(m, np.int64), np.full(m, -1, np.int64)
         self._touched, self._found = np.zeros(m, np.int8), np.full(m, NO_PAIR, np.int8)
-        self._fitted, self._spots = np.zeros(m), np.zeros(m)
         self._settles: Table = np.array([settles(one) for one in layout.expiries], np.int64)
-        self._settles_of: list[int] = self._settles.tolist()
-        self._settlements = sorted(set(self._settles_of))
-        self._waiting, self._held = np.zeros(n, np.int8), np.zeros(n, np.int32)
-        self._distance: Table = np.zeros(n, np.int64)
-        self._chosen, self._shelf, self._one = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(1, np.int64)
-        self._counts: Table = np.zeros(C_STATES + len(REASONS), np.int64)
-        self._waited: Table = np.zeros(3, np.int64)
-        self._sizes, self._legs = _legs(layout.expiries)
+        self._waiting, self._dirty, self._held = np.zeros(n, np.int8), np.zeros(n, np.int8), np.zeros(n, np.int32)
+        self._distance, self._chosen, self._shelf = (np.zeros(n, np.int64) for _ in range(3))
+        self._counts, self._waited = np.zeros(C_STATES + len(REASONS), np.int64), np.zeros(3, np.int64)
+        self._statistics: Table = np.zeros(FIGURES, np.int64)
+        self._sizes, self._starts, self._legs = _legs(layout.expiries)
         self._scratch = workspace(int(self._sizes.max(initial=0)))
-        self._turns = Turns(self.settings.step_ns)
-        self._pace = _Pace()
-        self.is_busy = False
+        self._turns, self._pace, self.is_busy = Turns(self.settings.step_ns), _Pace(), False
         """The last step saw rows, or left something to do."""
-        self._fresh: list[tuple[int, int]] = [(-1, -1)] * m
-        """By expiry: how many runs of rows had come when its quotes were read, and until when that stands, ns."""
-        self._cells = market.view
-        self._is_american = [_is_american(market, one) for one in layout.expiries]
+        self._fresh: list[_Fresh] = [(-1, 0, None)] * m
+        self._cells, self._marking = market.view, (layout.lines, self.quotes, self._dirty)
         self._american = AmericanAnswer(self.settings.rate)
-        self._expiry_of: list[int] = layout.expiry_of.tolist()
-        self._term_keys: dict[int, tuple[int, float]] = {}
-        """By expiry its version and years: part of the key of every answer."""
+        self._is_american = [_is_american(market, one) for one in layout.expiries]
+        self._expiry_of, self._lots = layout.expiry_of.tolist(), layout.lots.tolist()
+        self._settles_of: list[int] = self._settles.tolist()
         self._lines: memoryview[int] = layout.lines.data
         self.flow = OiFlow(layout.lines, n, self.settings.flow_window_ns)
+        # What the kernels take, in their order.
+        self._reading = (
+            self._settles, layout.places, market.columns, self.contracts, self.quotes, self._dirty, self._touched,
+            self._counts,
+        )  # fmt: skip
+        self._fitting = (
+            *self._legs[1:], self._sizes, self.terms, self._versions, self._found, self._fitted, self.settings.rate,
+            self._scratch,
+        )  # fmt: skip
+        self._refreshing = (*self._reading, self._spots, *self._fitting)
+        self._summing = (
+            *self._legs, self._sizes, self._starts, layout.steps, self.contracts, self.terms, self.greeks,
+            self.reasons, self.flow.oi, self.flow.volume, self.flow.units, self._money, self._distance, self._smiles,
+            self._statistics,
+        )  # fmt: skip
+        self._answering = (
+            *self._reading, self.terms, self._versions, self._used, self.greeks, self.reasons, self._waited,
+        )  # fmt: skip
         self.cache: AnalyticsCache[Contract] = AnalyticsCache(now)
         self.work, self.deferral = Work(), Deferral()
         self.max_age_ns = 0
         """Oldest exchange time that counts as fresh at the last step."""
         self.views: Mapping[str, ChainView] = {name: ChainView(name, expiries={}) for name in layout.by_underlying}
         self._summaries = [
-            ChainSummary(self, self.views[name], lines, market, self._settles, (histories or {}).get(name))
+            ChainSummary(self.views[name], lines, market, self._settles, self.flow, (histories or {}).get(name))
             for name, lines in layout.by_underlying.items()
         ]
         self._summary_of = [summary for summary in self._summaries for _ in summary.lines]
@@ -222,12 +237,13 @@ class OptionChains:
     # ------------------------------------------------------------ rows
     def fold(self, rows: Rows) -> None:
         """Mark what rows changed; nothing is computed."""
-        mark(rows.batch.table, rows.start, rows.stop, self.layout.lines, self.quotes)
+        mark(rows.batch.table, rows.start, rows.stop, *self._marking)
         self.flow.fold(rows)
-        self._pace.moved = True
-        self._pace.folds += 1
-        if not self._pace.began:
-            self._pace.began = rows.batch.view[AT, rows.start]
+        pace = self._pace
+        pace.moved = True
+        pace.folds += 1
+        if pace.settled_in == NEVER:
+            pace.settled_in = rows.batch.view[AT, rows.start] + SETTLING_IN
 
     def hold(self, place: int, change: int) -> None:
         """Something is held or works in a contract (`change` 1) or no longer (-1)."""
@@ -238,7 +254,7 @@ class OptionChains:
     def new_session(self) -> None:
         """A session opens: flows begin anew."""
         self.flow.new_session()
-        self._pace.began = 0
+        self._pace.settled_in = NEVER
 
     def end_session(self, day: date) -> None:
         """The session of that day closed: its last volatility is history."""
@@ -309,38 +325,25 @@ class OptionChains:
         """Quotes, time and forwards."""
         oldest = now - self.max_age_ns
         scan = self._pace.oldest < oldest or now >= self._pace.settlement
-        least = read_quotes(
-            0, len(self.layout), scan, now, oldest, self._late(now), self._settles, self.layout.places,
-            self.market.columns, self.contracts, self.quotes, self._touched, self._counts,
-        )  # fmt: skip
+        least = read_quotes(0, len(self.layout), scan, now, oldest, self._pace.settled_in, *self._reading)
         self._pace.oldest = least if scan else min(self._pace.oldest, least)
         for summary, spot in zip(self._summaries, self._spots_seen, strict=True):
             self._spots[summary.first : summary.stop] = spot
         self.work.forwards += fit_forwards(
-            now, self._settles, self._touched, self._spots, self._legs[0], self._legs[1], self._sizes, self.contracts,
-            self.terms, self._versions, self._found, self._fitted, self.settings.rate, self._scratch,
-        )  # fmt: skip
+            now, self._settles, self._touched, self._spots, self.contracts, *self._fitting
+        )
         self._touched[:] = 0
-        self._term_keys.clear()
-        folds = self._pace.folds
-        self._fresh = [(folds, self._stands(expiry, now)) for expiry in range(len(self._fresh))]
+        self._fresh = [(self._pace.folds, now, None)] * len(self._fresh)
         self._pace.changed = self._pace.far_changed = True
-        self._pace.settlement = self._next_settlement(now)
+        if now >= self._pace.settlement:
+            self._pace.settlement = min((one for one in self._settles_of if one > now), default=NEVER)
         passing = int((self._pace.settlement - now) * TIME_SHARE)
         self._pace.quiet_until = min(self._pace.oldest + self.max_age_ns + 1, self._pace.settlement, now + passing)
 
-    def _stands(self, expiry: int, now: int) -> int:
-        """Until when the terms of an expiry stand where no row comes, ns."""
-        left = int((self._settles_of[expiry] - now) * STANDS)
-        return now + min(max(left, self.settings.step_ns), MOST_STANDS)
-
-    def _late(self, now: int) -> int:
-        return int(0 < self._pace.began < now - SETTLING_IN)
-
-    def _next_settlement(self, now: int) -> int:
-        """Of the expiries that have not passed, ns."""
-        place = bisect_right(self._settlements, now)
-        return self._settlements[place] if place < len(self._settlements) else NEVER
+    def _stands(self, expiry: int, read_at: int, now: int) -> bool:
+        """Whether the terms of an expiry, read then, are those of now, where no row came since."""
+        left = int((self._settles_of[expiry] - read_at) * STANDS)
+        return now < read_at + min(max(left, self.settings.step_ns), MOST_STANDS)
 
     def _work(self, now: int, turn: int) -> int:
         """Compute what the budget, the hand and what is held ask for; how many."""
@@ -378,24 +381,13 @@ class OptionChains:
 
     def _summarise(self, summary: ChainSummary, now: int, *, whole: bool) -> None:
         first, stop = summary.window(now, FAR) if not whole else (summary.first, summary.stop)
-        read_smiles(
-            first, stop, self._legs[0], self._legs[1], self._sizes, self.contracts, self.terms, self.greeks,
-            self.reasons, self._smiles,
-        )  # fmt: skip
-        summary.update(now, first, stop, self.terms, self._found, self._smiles)
+        front = summary.front(now)
+        width = sum_up(first, stop, front, AROUND, *self._summing)
+        summary.update(first, stop, self.terms, self._found, self._smiles, self._money)
+        summary.of_front(front, self._statistics.tolist(), width)
 
     def _differs(self, n: int) -> bool:
         return bool(differs(n, self.contracts, self.terms, self._versions, self.quotes, self._used))
-
-    def near(self, expiry: ExpiryLine, atm: int) -> None:
-        """The money of an expiry moved to its strike number `atm`."""
-        steps = self.layout.steps[expiry.first : expiry.stop]
-        np.abs(steps - atm, out=self._distance[expiry.first : expiry.stop])
-
-    def width_near(self, expiry: ExpiryLine, atm: int, around: int) -> float | None:
-        """Median width of the usable quotes around the money, as a fraction of their mids; `None` without any."""
-        width = median_width(expiry.first, expiry.stop, atm, around, self.layout.steps, self.contracts)
-        return width if width >= 0.0 else None
 
     # ------------------------------------------------------------ answers
     def contract(self, place: int) -> Contract | None:
@@ -404,49 +396,38 @@ class OptionChains:
         if n < 0:
             return None
         now, cells, expiry = self._now(), self._cells, self._expiry_of[n]
-        folds, until = self._fresh[expiry]
-        if folds != self._pace.folds or now >= until:
-            self._refresh(expiry, now)
-        terms = self._term_keys.get(expiry)
-        if terms is None:
-            terms = self._term_keys[expiry] = int(self._versions[expiry]), float(self.terms[expiry, YEARS])
+        folds, read_at, terms = self._fresh[expiry]
+        if folds != self._pace.folds or not (now == read_at or self._stands(expiry, read_at, now)):
+            terms = self._refresh(expiry, now)
+        elif terms is None:
+            terms = int(self._versions[expiry]), float(self.terms[expiry, YEARS])
+            self._fresh[expiry] = folds, read_at, terms
         quoted_at = cells[EXCHANGE_AT, place]
         key = (cells[BID, place], cells[ASK, place], quoted_at, quoted_at < now - self.max_age_ns, terms)
         return self.cache.get(n, key, self._answer)
 
-    def _refresh(self, expiry: int, now: int) -> None:
-        """What came of an expiry since it was read, and its forward."""
-        one = self.layout.expiries[expiry]
-        self._fresh[expiry] = self._pace.folds, self._stands(expiry, now)
-        self._spots[expiry] = self._summary_of[expiry].read_spot(now - self.max_age_ns)
-        least = refresh(
-            one.first, one.stop, now, now - self.max_age_ns, self._late(now), self._settles, self.layout.places,
-            self.market.columns, self.contracts, self.quotes, self._touched, self._counts, self._spots,
-            self._legs[0], self._legs[1], self._sizes, self.terms, self._versions, self._found, self._fitted,
-            self.settings.rate, self._scratch,
-        )  # fmt: skip
-        self._pace.oldest = min(self._pace.oldest, least)
-        self._term_keys.pop(expiry, None)
+    def _refresh(self, expiry: int, now: int) -> tuple[int, float]:
+        """What came of an expiry since it was read, and its forward; its version and years."""
+        one, pace, oldest = self.layout.expiries[expiry], self._pace, now - self.max_age_ns
+        spot = self._summary_of[expiry].read_spot(oldest)
+        least, version, years = refresh(one.first, one.stop, now, oldest, pace.settled_in, spot, *self._refreshing)
+        pace.oldest = min(pace.oldest, least)
+        terms = version, years
+        self._fresh[expiry] = pace.folds, now, terms
+        return terms
 
     def _answer(self, n: int) -> Contract:
-        now, one = self._now(), self._one
-        one[0] = n
-        self.work.asked += bring_up_to_date(
-            one, now, now - self.max_age_ns, self._settles, self.layout.places, self.market.columns, self.contracts,
-            self.terms, self._versions, self.quotes, self._touched, self._counts, self._used, self.greeks,
-            self.reasons, self._waited,
-        )  # fmt: skip
-        line, reason = self.greeks[n], self.reasons[n]
-        if self._is_american[self._expiry_of[n]] and self.quotes[n, Q_STATE] == DEFINED:
-            tree = self._american
-            tree.ask(self.contracts[n], self.terms[self._expiry_of[n]], line)
-            line, reason = tree.greeks[0], tree.reasons[0]
-        iv, delta, gamma, vega, theta, rho = line[:TIME_VALUE].tolist()
-        return Contract(int(self.quotes[n, Q_AT]), iv, delta, gamma, vega, theta, rho, REASONS[reason])
+        now = self._now()
+        other, at, state, reason, greeks = bring_up_to_date(n, now, now - self.max_age_ns, *self._answering)
+        self.work.asked += other
+        if state == DEFINED and self._is_american[self._expiry_of[n]]:
+            reason, greeks = self._american.ask(self.contracts[n], self.terms[self._expiry_of[n]], self.greeks[n])
+        iv, delta, gamma, vega, theta, rho = greeks
+        return Contract(at, iv, delta, gamma, vega, theta, rho, REASONS[reason])
 
     def deltas(self, places: Table) -> Floats:
         """Deltas of the options at these places as last computed; 0.0 where undefined."""
-        found: Floats = self._deltas[self.layout.lines[places]]
+        found: Floats = self._deltas[self.layout.lines.take(places)]
         return found
 
     def strike_flow(self, place: int) -> Flow:
@@ -454,8 +435,11 @@ class OptionChains:
         n = self._lines[place]
         if n < 0:
             return Flow()
-        lot = float(self.layout.lots[n])
-        return Flow(*[units / lot for units in self.flow.units[n].tolist()[:UNCLASSED]])
+        units, lot = self.flow.cells, self._lots[n]
+        return Flow(
+            units[n, LONG_BUILD_UP] / lot, units[n, SHORT_BUILD_UP] / lot, units[n, LONG_UNWINDING] / lot,
+            units[n, SHORT_COVERING] / lot,
+        )  # fmt: skip
 
     def waited(self) -> Deferral:
         """How long contracts waited so far."""
@@ -479,12 +463,15 @@ def _is_american(market: MarketState, one: ExpiryLine) -> bool:
     return one.segment == "OPRA" and underlying is not None and underlying.kind is Kind.EQUITY
 
 
-def _legs(expiries: Sequence[ExpiryLine]) -> tuple[Table, tuple[Table, Table]]:
-    """How many strikes each expiry has, and its calls and puts by strike, filled up with -1."""
+def _legs(expiries: Sequence[ExpiryLine]) -> tuple[Table, Table, tuple[Table, Table, Table]]:
+    """How many strikes each expiry has, where its contracts begin and the last one's end, and by strike what it is, its
+    calls and its puts, filled up with -1.
+    """
     sizes = np.array([len(one.strikes) for one in expiries], np.int64)
-    shape = (len(expiries), int(sizes.max(initial=0)))
-    calls, puts = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
+    starts = np.array([0, *(one.stop for one in expiries)], np.int64)
+    strikes, calls, puts = (np.full((len(expiries), int(sizes.max(initial=0))), -1, np.int64) for _ in range(3))
     for one in expiries:
+        strikes[one.line, : len(one.strikes)] = one.strikes
         calls[one.line, : len(one.strikes)] = one.calls
         puts[one.line, : len(one.strikes)] = one.puts
-    return sizes, (calls, puts)
+    return sizes, starts, (strikes, calls, puts)

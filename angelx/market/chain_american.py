@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from angelx.market.american import analyse_american, workspace
-from angelx.market.black76 import CARRY, DISCOUNT, EXPIRY, FORWARD, SPOT, WIDTH, YEARS, Floats, Reasons
+from angelx.market.black76 import CARRY, DISCOUNT, EXPIRY, FORWARD, SPOT, TIME_VALUE, WIDTH, YEARS, Floats, Reasons
 
 
 class AmericanAnswer:
@@ -30,11 +30,13 @@ class AmericanAnswer:
         self._terms: Floats = np.zeros((1, WIDTH))
         self._dividends: Floats = np.zeros((0, 2))
         self._work = workspace()
-        self.greeks: Floats = np.zeros((1, WIDTH))
-        self.reasons: Reasons = np.zeros(1, np.int8)
+        self._greeks: Floats = np.zeros((1, WIDTH))
+        self._reasons: Reasons = np.zeros(1, np.int8)
 
-    def ask(self, contract: Floats, terms: Floats, greeks: Floats) -> None:
-        """Work a contract out into `greeks` and `reasons` here.
+    def ask(
+        self, contract: Floats, terms: Floats, greeks: Floats
+    ) -> tuple[int, tuple[float, float, float, float, float, float]]:
+        """Reason, and IV and Greeks in the order of `black76`, of a contract.
 
         Parameters
         ----------
@@ -44,7 +46,7 @@ class AmericanAnswer:
             Its European analytics: where the search for the volatility starts.
         """
         line = self._terms[0]
-        self._contract[0], line[:], self.greeks[0] = contract, terms, greeks
+        self._contract[0], line[:], self._greeks[0] = contract, terms, greeks
         self._contract[0, EXPIRY] = 0.0
         years, forward = line[YEARS], line[FORWARD]
         line[DISCOUNT] = math.exp(-self._rate * years)
@@ -53,5 +55,7 @@ class AmericanAnswer:
         elif years > 0.0 and forward > 0.0:
             line[CARRY] = math.log(forward / line[SPOT]) / years
         analyse_american(
-            self._place, self._contract, self._terms, self._dividends, self.greeks, self.reasons, self._work
+            self._place, self._contract, self._terms, self._dividends, self._greeks, self._reasons, self._work
         )
+        iv, delta, gamma, vega, theta, rho = self._greeks[0, :TIME_VALUE].tolist()
+        return int(self._reasons[0]), (iv, delta, gamma, vega, theta, rho)

@@ -17,19 +17,25 @@ from angelx.market.black76 import (
     EXPIRED,
     EXPIRY,
     FORWARD,
+    GAMMA,
+    IV,
     MID,
     NO_QUOTE,
     ONE_SIDED,
+    RHO,
     SPOT,
     SPREAD,
     STALE,
+    THETA,
     TICK,
+    VEGA,
     WIDTH,
     YEARS,
     Floats,
     Reasons,
     analyse,
 )
+from angelx.market.chain_statistics import figures
 from angelx.market.expiry_time import YEAR_S
 from angelx.market.forward import RATE_BAND, WINDOW, fit
 from angelx.market.priority import DRIFTED, SETTLED, URGENT
@@ -49,9 +55,7 @@ Q_DIFFERS: Final = 4
 """1: the quote is another one than the analytics are of."""
 Q_SINCE: Final = 5
 """When an input first differed, ns; 0 = nothing waits."""
-Q_DIRTY: Final = 6
-"""1: a row came since the quote was read."""
-QUOTE_COLUMNS: Final = 7
+QUOTE_COLUMNS: Final = 6
 
 # Columns of what the analytics were computed with.
 W_VERSION: Final = 0
@@ -80,21 +84,15 @@ C_STATES: Final = 2
 
 
 @nb.njit(cache=True, nogil=True)
-def mark(table: Table, start: int, stop: int, lines: Table, quotes: Table) -> int:
-    """Note which contracts the rows [start, stop) are of, and since when they wait where the touch changed; how many
-    rows changed one.
-    """
-    changed = 0
+def mark(table: Table, start: int, stop: int, lines: Table, quotes: Table, dirty: NDArray[np.int8]) -> None:
+    """Note which contracts the rows [start, stop) are of, and since when they wait where the touch changed."""
     for row in range(start, stop):
         line = lines[table[INSTRUMENT, row]]
         if line < 0:
             continue
-        quotes[line, Q_DIRTY] = 1
-        if table[CHANGED, row] & _TOUCH:
-            changed += 1
-            if quotes[line, Q_SINCE] == 0:
-                quotes[line, Q_SINCE] = table[AT, row]
-    return changed
+        dirty[line] = 1
+        if table[CHANGED, row] & _TOUCH and quotes[line, Q_SINCE] == 0:
+            quotes[line, Q_SINCE] = table[AT, row]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -112,8 +110,9 @@ def _state(bid: int, ask: int, exchange_at: int, seen: int, oldest: int, over: b
 
 @nb.njit(cache=True, nogil=True)
 def read_quotes(
-    first: int, stop: int, scan: bool, now: int, oldest: int, late: int, settles: Table, places: Table, columns: Table,
-    contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table,
+    first: int, stop: int, scan: bool, now: int, oldest: int, settled_in: int, settles: Table, places: Table,
+    columns: Table, contracts: Floats, quotes: Table, dirty: NDArray[np.int8], touched: NDArray[np.int8],
+    counts: Table,
 ) -> int:  # fmt: skip
     """Read the quotes of contracts [first, stop) from the market's last state.
 
@@ -125,10 +124,12 @@ def read_quotes(
         Stream time, ns.
     oldest
         Exchange time before which a quote is stale, ns.
-    late
-        1: the chain has been there for a while; what is quoted for the first time now has appeared in mid-day.
+    settled_in
+        What is quoted for the first time after this has appeared in mid-day, ns.
     settles
         By expiry, ns.
+    dirty
+        By contract, 1 where a row came since its quote was read.
     touched
         By expiry, set to 1 where a quote differs from the one read before.
 
@@ -139,11 +140,10 @@ def read_quotes(
     """
     least = NEVER
     for n in range(first, stop):
-        quote = quotes[n]
-        if not scan and quote[Q_DIRTY] == 0:
+        if not scan and dirty[n] == 0:
             continue
-        place = places[n]
-        quote[Q_DIRTY] = 0
+        quote, place = quotes[n], places[n]
+        dirty[n] = 0
         expiry = int(contracts[n, EXPIRY])
         bid, ask, exchange_at = columns[BID, place], columns[ASK, place], columns[EXCHANGE_AT, place]
         state = _state(bid, ask, exchange_at, columns[AT, place], oldest, settles[expiry] <= now)
@@ -156,7 +156,7 @@ def read_quotes(
         if state != before:
             counts[C_STATES + state] += 1
             counts[C_RETURNED] += np.int64(before == STALE and state == DEFINED)
-            counts[C_APPEARED] += np.int64(late and before == NO_QUOTE and known == 0)
+            counts[C_APPEARED] += np.int64(now > settled_in and before == NO_QUOTE and known == 0)
         quote[Q_BID], quote[Q_ASK], quote[Q_STATE] = bid, ask, state
         contracts[n, MID] = (bid + ask) / (2.0 * SCALE) if state == DEFINED else 0.0
         contracts[n, SPREAD] = (ask - bid) / float(SCALE) if state == DEFINED else 0.0
@@ -169,8 +169,8 @@ def read_quotes(
 
 @nb.njit(cache=True, nogil=True)
 def fit_forwards(
-    now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, calls: Table, puts: Table, sizes: Table,
-    contracts: Floats, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
+    now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, contracts: Floats, calls: Table, puts: Table,
+    sizes: Table, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
     curve: float, work: Floats,
 ) -> int:  # fmt: skip
     """Time left of every expiry; forward, discount and carry of those touched, or whose spot moved, or
@@ -199,7 +199,7 @@ def fit_forwards(
     changed = 0
     for e in range(touched.shape[0]):
         changed += _fit_one(
-            e, now, settles, touched, spots, calls, puts, sizes, contracts, expiries, versions, found, fitted, curve,
+            e, now, settles, touched, spots, contracts, calls, puts, sizes, expiries, versions, found, fitted, curve,
             work,
         )  # fmt: skip
     return changed
@@ -207,8 +207,8 @@ def fit_forwards(
 
 @nb.njit(cache=True, nogil=True)
 def _fit_one(
-    e: int, now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, calls: Table, puts: Table,
-    sizes: Table, contracts: Floats, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
+    e: int, now: int, settles: Table, touched: NDArray[np.int8], spots: Floats, contracts: Floats, calls: Table,
+    puts: Table, sizes: Table, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
     curve: float, work: Floats,
 ) -> int:  # fmt: skip
     terms = expiries[e]
@@ -312,56 +312,135 @@ def compute(
 
 @nb.njit(cache=True, nogil=True)
 def refresh(
-    first: int, stop: int, now: int, oldest: int, late: int, settles: Table, places: Table, columns: Table,
-    contracts: Floats, quotes: Table, touched: NDArray[np.int8], counts: Table, spots: Floats, calls: Table,
-    puts: Table, sizes: Table, expiries: Floats, versions: Table, found: NDArray[np.int8], fitted: Floats,
-    curve: float, work: Floats,
-) -> int:  # fmt: skip
-    """Read those of one expiry's contracts [first, stop) of which rows came, and fit its forward; as `read_quotes`."""
+    first: int, stop: int, now: int, oldest: int, settled_in: int, spot: float, settles: Table, places: Table,
+    columns: Table, contracts: Floats, quotes: Table, dirty: NDArray[np.int8], touched: NDArray[np.int8],
+    counts: Table, spots: Floats, calls: Table, puts: Table, sizes: Table, expiries: Floats, versions: Table,
+    found: NDArray[np.int8], fitted: Floats, curve: float, work: Floats,
+) -> tuple[int, int, float]:  # fmt: skip
+    """Read those of one expiry's contracts [first, stop) of which rows came, and fit its forward.
+
+    Returns
+    -------
+    tuple[int, int, float]
+        What `read_quotes` says; the version of the expiry's terms, and its years.
+    """
     e = int(contracts[first, EXPIRY])
+    spots[e] = spot
     least = read_quotes(
-        first, stop, False, now, oldest, late, settles, places, columns, contracts, quotes, touched, counts
-    )
+        first, stop, False, now, oldest, settled_in, settles, places, columns, contracts, quotes, dirty, touched,
+        counts,
+    )  # fmt: skip
     _fit_one(
-        e, now, settles, touched, spots, calls, puts, sizes, contracts, expiries, versions, found, fitted, curve, work
+        e, now, settles, touched, spots, contracts, calls, puts, sizes, expiries, versions, found, fitted, curve, work
     )
     touched[e] = 0
-    return least
+    return least, versions[e], expiries[e, YEARS]
 
 
 @nb.njit(cache=True, nogil=True)
 def bring_up_to_date(
-    one: Table, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats, terms: Floats,
-    versions: Table, quotes: Table, touched: NDArray[np.int8], counts: Table, used: Floats, greeks: Floats,
-    reasons: Reasons, waited: Table,
-) -> bool:  # fmt: skip
-    """Read the quote of one contract, `one` of shape (1,), and compute it where an input differs; True where so."""
-    n = one[0]
-    read_quotes(n, n + 1, True, now, oldest, 0, settles, places, columns, contracts, quotes, touched, counts)
-    if not differs(n, contracts, terms, versions, quotes, used):
-        return False
-    compute(one, now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
-    return True
+    n: int, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats, quotes: Table,
+    dirty: NDArray[np.int8], touched: NDArray[np.int8], counts: Table, terms: Floats, versions: Table,
+    used: Floats, greeks: Floats, reasons: Reasons, waited: Table,
+) -> tuple[bool, int, int, int, tuple[float, float, float, float, float, float]]:  # fmt: skip
+    """Read the quote of contract `n`, and compute it where an input differs.
+
+    Returns
+    -------
+    tuple[bool, int, int, int, tuple[float, float, float, float, float, float]]
+        Whether it was computed; time and state of its quote; what came of it: reason, and IV and Greeks.
+    """
+    read_quotes(n, n + 1, True, now, oldest, NEVER, settles, places, columns, contracts, quotes, dirty, touched, counts)
+    other = differs(n, contracts, terms, versions, quotes, used)
+    if other:
+        compute(np.full(1, n), now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
+    line = greeks[n]
+    return (
+        other, quotes[n, Q_AT], quotes[n, Q_STATE], reasons[n],
+        (line[IV], line[DELTA], line[GAMMA], line[VEGA], line[THETA], line[RHO]),
+    )  # fmt: skip
 
 
 @nb.njit(cache=True, nogil=True)
-def median_width(first: int, stop: int, atm: int, around: int, steps: Table, contracts: Floats) -> float:
-    """Median of spread ÷ mid of the contracts [first, stop) at most `around` strikes from number `atm`; -1 without."""
+def sum_up(
+    first: int, stop: int, front: int, around: int, strikes: Table, calls: Table, puts: Table, sizes: Table,
+    starts: Table, steps: Table, contracts: Floats, expiries: Floats, greeks: Floats, reasons: Reasons, oi: Table,
+    volume: Table, flow: Table, money: Table, distance: Table, smiles: Floats, statistics: Table,
+) -> float:  # fmt: skip
+    """What the expiries [first, stop) say together: smiles and money of all, statistics of the front one.
+
+    Parameters
+    ----------
+    front
+        -1: all have passed; no statistics.
+    around
+        How many strikes each side of the money the width is measured at.
+    strikes, calls, puts
+        By expiry and strike: the strike, 1/10,000, and the contracts' lines, -1 where there is none; `sizes` says how
+        many strikes each has.
+    starts
+        The contracts of an expiry are the lines from its start to the next one's.
+    steps
+        By contract, the number of its strike.
+    oi, volume, flow
+        By contract, units.
+    money
+        By expiry, the number of the strike nearest to the forward, written; -1 before there was a forward.
+    distance
+        By contract, strike steps from the money, written.
+    smiles
+        By expiry, as `smile.read_smile` writes them.
+    statistics
+        As `chain_statistics.figures` writes them.
+
+    Returns
+    -------
+    float
+        `_width_near` the money of the front expiry.
+    """
+    for e in range(first, stop):
+        size, forward = sizes[e], expiries[e, FORWARD]
+        read_smile(calls[e, :size], puts[e, :size], contracts, forward, greeks, reasons, smiles[e])
+        if forward > 0.0:
+            nearest = _nearest(strikes[e, :size], forward * SCALE)
+            if nearest != money[e]:
+                money[e] = nearest
+                for n in range(starts[e], starts[e + 1]):
+                    distance[n] = abs(steps[n] - nearest)
+    if front < 0:
+        return -1.0
+    size, level = sizes[front], max(expiries[front, FORWARD], 0.0) * SCALE
+    legs = calls[front, :size], puts[front, :size]
+    figures(strikes[front, :size], legs[0], legs[1], oi, volume, flow, level, statistics)
+    return _width_near(starts[front], starts[front + 1], money[front], around, steps, contracts)
+
+
+@nb.njit(cache=True, nogil=True)
+def _nearest(strikes: Table, level: float) -> int:
+    """Number of the strike nearest to a level; of two as near the lower one."""
+    place = np.searchsorted(strikes, level)
+    if place > 0 and (place == strikes.shape[0] or strikes[place] - level >= level - strikes[place - 1]):
+        place -= 1
+    return int(place)
+
+
+@nb.njit(cache=True, nogil=True)
+def _width_near(first: int, stop: int, money: int, around: int, steps: Table, contracts: Floats) -> float:
+    """Median of spread ÷ mid of the contracts [first, stop) at most `around` strikes from number `money`; -1 without
+    any.
+    """
     widths = np.empty(4 * around + 4)
     count = 0
     for n in range(first, stop):
-        if abs(steps[n] - atm) <= around and contracts[n, MID] > 0.0 and count < widths.shape[0]:
-            widths[count] = contracts[n, SPREAD] / contracts[n, MID]
-            count += 1
-    return float(np.median(widths[:count])) if count else -1.0
-
-
-@nb.njit(cache=True, nogil=True)
-def read_smiles(
-    first: int, stop: int, calls: Table, puts: Table, sizes: Table, contracts: Floats, expiries: Floats,
-    greeks: Floats, reasons: Reasons, smiles: Floats,
-) -> None:  # fmt: skip
-    """ATM_IV, PUT_WING and CALL_WING of the expiries [first, stop), as `smile.read_smile` writes them."""
-    for e in range(first, stop):
-        size = sizes[e]
-        read_smile(calls[e, :size], puts[e, :size], contracts, expiries[e, FORWARD], greeks, reasons, smiles[e])
+        if abs(steps[n] - money) > around or not contracts[n, MID] > 0.0 or count == widths.shape[0]:
+            continue
+        width, place = contracts[n, SPREAD] / contracts[n, MID], count
+        while place > 0 and widths[place - 1] > width:
+            widths[place] = widths[place - 1]
+            place -= 1
+        widths[place] = width
+        count += 1
+    if count == 0:
+        return -1.0
+    middle = count // 2
+    return float(widths[middle] if count % 2 else (widths[middle - 1] + widths[middle]) / 2)

@@ -1,9 +1,8 @@
 """What a view says of one underlying: brought up to date after each step from the columns of its expiries."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,26 +16,19 @@ from angelx.market.chain_statistics import (
     CALL_OI,
     CALL_VOLUME,
     CALL_WALL,
-    FIGURES,
     MAX_PAIN,
     PUT_FLOW,
     PUT_OI,
     PUT_VOLUME,
     PUT_WALL,
-    figures,
     ratio,
 )
 from angelx.market.chain_view import ChainView, ExpiryView, Flow
 from angelx.market.forward import FORWARD_REASONS
+from angelx.market.oi_flow import OiFlow
 from angelx.market.sessions import MINUTE
 from angelx.market.smile import IvHistory, IvNoise, at_tenor
 from angelx.market.state import MarketState
-
-if TYPE_CHECKING:
-    from angelx.market.chain import OptionChains
-
-AROUND: Final = 5
-"""Strikes each side of the money whose quotes' width is measured."""
 
 
 class ChainSummary:
@@ -44,23 +36,23 @@ class ChainSummary:
 
     Parameters
     ----------
-    chains
-        Whose columns it reads.
     view
         What it keeps.
     lines
         The expiries of the underlying, nearest first.
     settles
         By expiry of the run, ns.
+    flow
+        Of all its contracts.
     """
 
     def __init__(
         self,
-        chains: "OptionChains",
         view: ChainView,
         lines: Sequence[ExpiryLine],
         market: MarketState,
         settles: Table,
+        flow: OiFlow,
         history: IvHistory | None,
     ) -> None:
         self.view, self.lines = view, lines
@@ -70,84 +62,75 @@ class ChainSummary:
         self.history = history or IvHistory()
         self._noise = IvNoise()
         self._sampled = 0
-        self._chains, self._market = chains, market
+        self._flow, self._cells = flow, market.view
         self._settles: list[int] = settles[self.first : self.stop].tolist()
         self._spot_place = market.table.index.get(view.underlying, -1)
         self._spot_state = ""
         self.spot_is_open = True
         """The underlying traded continuously at the last step."""
-        self._atm = [-1] * len(lines)
         self._strikes: list[list[int]] = [one.strikes.tolist() for one in lines]
-        self._figures = np.zeros(FIGURES, np.int64)
         view.expiries = {one.expiry: ExpiryView(one.expiry) for one in lines}
         self._views = [view.expiries[one.expiry] for one in lines]
 
     # ------------------------------------------------------------ spot
     def read_spot(self, oldest: int) -> float:
         """The underlying's present value, currency units; 0.0 where it is missing, old or undefined."""
-        cells, place = self._market.view, self._spot_place
-        last = cells[LAST, place] if place >= 0 else 0
-        state = "" if last > 0 and self.spot_is_open else "spot_missing"
-        if not state and cells[EXCHANGE_AT, place] < oldest:
-            state = "spot_stale"
-        if state and state != self._spot_state:
+        cells, place = self._cells, self._spot_place
+        last = cells[LAST, place] if self.spot_is_open and place >= 0 else 0
+        if last > 0 and cells[EXCHANGE_AT, place] >= oldest:
+            self._spot_state = ""
+            self.view.spot = spot = last / SCALE
+            return spot
+        state = "spot_stale" if last > 0 else "spot_missing"
+        if state != self._spot_state:
             self.counts[state] += 1
-        self._spot_state = state
-        self.view.spot = None if state else last / SCALE
-        return self.view.spot or 0.0
+            self._spot_state = state
+        self.view.spot = None
+        return 0.0
 
     # ------------------------------------------------------------ the view
     def window(self, now: int, count: int) -> tuple[int, int]:
         """The first expiries that have not settled, `count` at most, as lines [first, stop) of the run's expiries."""
-        front = self._front(now)
-        return self.first + front, min(self.first + front + count, self.stop)
+        front = self.first + bisect_right(self._settles, now)
+        return front, min(front + count, self.stop)
 
-    def _front(self, now: int) -> int:
-        return bisect_right(self._settles, now)
+    def front(self, now: int) -> int:
+        """Line of the nearest expiry that has not settled; -1 where all have."""
+        front = self.first + bisect_right(self._settles, now)
+        return front if front < self.stop else -1
 
     def update(
-        self, now: int, first: int, stop: int, expiries: Floats, found: NDArray[np.int8], smiles: Floats
+        self, first: int, stop: int, expiries: Floats, found: NDArray[np.int8], smiles: Floats, money: Table
     ) -> None:
-        """Everything of the view that steps keep, of its expiries those of lines [first, stop)."""
-        of = zip(expiries[first:stop].tolist(), found[first:stop].tolist(), smiles[first:stop].tolist(), strict=True)
-        for number, (terms, answer, smile) in enumerate(of, first - self.first):
-            self._expiry(number, terms, answer, smile)
-        view, front = self.view, self._front(now)
-        view.front = self.lines[front].expiry if front < len(self.lines) else None
-        if view.front is None:
-            self._nothing()
-        else:
-            self._of_front(self.lines[front], self._views[front].forward or 0.0)
+        """Forward, discount, money, and volatility there and skew, of the expiries of lines [first, stop)."""
+        start, end = first - self.first, stop - self.first
+        of = zip(
+            self._views[start:end], self._strikes[start:end], expiries[first:stop].tolist(), found[first:stop].tolist(),
+            smiles[first:stop].tolist(), money[first:stop].tolist(), strict=True,
+        )  # fmt: skip
+        for view, strikes, terms, answer, (at_the_money, put_wing, call_wing), nearest in of:
+            view.years, forward = terms[YEARS], terms[FORWARD]
+            view.forward_reason = FORWARD_REASONS[answer]
+            if forward > 0.0:
+                view.forward, view.discount, view.atm_strike = forward, terms[DISCOUNT], strikes[nearest]
+            else:
+                view.forward = view.discount = None
+                view.atm_strike = 0
+            view.atm_iv = at_the_money or None
+            view.skew = put_wing - call_wing if put_wing > 0.0 and call_wing > 0.0 else None
 
     def tick(self, now: int) -> None:
         """It is `now`, and the view is of now."""
         self._volatility(now)
         self.view.at = now
 
-    def _expiry(self, number: int, terms: Sequence[float], answer: int, smile: Sequence[float]) -> None:
-        """Forward, discount and money of an expiry, its volatility at the money and skew."""
-        view = self._views[number]
-        view.years, forward = terms[YEARS], terms[FORWARD]
-        view.forward_reason = FORWARD_REASONS[answer]
-        if forward <= 0.0:
-            view.forward = view.discount = None
-            view.atm_strike = 0
-        else:
-            view.discount = terms[DISCOUNT]
-            if forward != view.forward:
-                view.forward = forward
-                self._money(number, forward)
-        at_the_money, put_wing, call_wing = smile
-        view.atm_iv = at_the_money or None
-        view.skew = put_wing - call_wing if put_wing > 0.0 and call_wing > 0.0 else None
-
     def _volatility(self, now: int) -> None:
         """Noise, rank and percentile: once a minute."""
         if now // MINUTE == self._sampled:
             return
         self._sampled = now // MINUTE
-        number = self._front(now)
-        front = self._views[number].atm_iv if number < len(self._views) else None
+        line = self.front(now)
+        front = self._views[line - self.first].atm_iv if line >= 0 else None
         if front is not None:
             self._noise.sample(front)
         view, level = self.view, self.level
@@ -167,35 +150,33 @@ class ChainSummary:
         if level is not None:
             self.history.close(day, level)
 
-    def _money(self, number: int, forward: float) -> None:
-        """The strike nearest to the forward; of two as near the lower."""
-        strikes, level = self._strikes[number], forward * SCALE
-        place = bisect_left(strikes, level)
-        if place and (place == len(strikes) or strikes[place] - level >= level - strikes[place - 1]):
-            place -= 1
-        if place != self._atm[number]:
-            self._atm[number] = place
-            self._chains.near(self.lines[number], place)
-        self._views[number].atm_strike = strikes[place]
+    def of_front(self, front: int, got: Sequence[int], width: float) -> None:
+        """Ratios, walls and flows of the front expiry; nothing where every expiry has passed.
 
-    def _nothing(self) -> None:
-        """Every expiry has passed."""
+        Parameters
+        ----------
+        front
+            Its line, or -1.
+        got
+            As `chain_statistics.figures` writes it.
+        width
+            Median width of the quotes around its money, a fraction; negative without any.
+        """
         view = self.view
-        view.pcr_oi = view.pcr_volume = view.volume = view.open_interest = view.spread = None
-        view.max_pain = view.call_wall = view.put_wall = 0
-        view.call_flow, view.put_flow = Flow(), Flow()
-
-    def _of_front(self, one: ExpiryLine, forward: float) -> None:
-        """Ratios, walls and flows of the front expiry."""
-        view, flow = self.view, self._chains.flow
-        figures(one.strikes, one.calls, one.puts, flow.oi, flow.volume, flow.units, forward * SCALE, self._figures)
-        got = self._figures.tolist()
+        if front < 0:
+            view.front = None
+            view.pcr_oi = view.pcr_volume = view.volume = view.open_interest = view.spread = None
+            view.max_pain = view.call_wall = view.put_wall = 0
+            view.call_flow, view.put_flow = Flow(), Flow()
+            return
+        one, flow = self.lines[front - self.first], self._flow
+        lot = one.lot
+        view.front = one.expiry
         view.pcr_oi, view.pcr_volume = ratio(got[PUT_OI], got[CALL_OI]), ratio(got[PUT_VOLUME], got[CALL_VOLUME])
         view.max_pain, view.call_wall, view.put_wall = got[MAX_PAIN], got[CALL_WALL], got[PUT_WALL]
-        lot = one.lot
         view.call_flow = Flow(*[units / lot for units in got[CALL_FLOW:PUT_FLOW]])
         view.put_flow = Flow(*[units / lot for units in got[PUT_FLOW:]])
         view.flow_since = flow.since
         view.open_interest = (got[CALL_OI] + got[PUT_OI]) / lot or None
         view.volume = (got[CALL_VOLUME] + got[PUT_VOLUME]) / lot or None
-        view.spread = self._chains.width_near(one, self._atm[one.rank], AROUND)
+        view.spread = width if width >= 0.0 else None

@@ -69,6 +69,7 @@ class ChainView(msgspec.Struct):
     spot: float | None = None
     """Last value of the underlying itself; `None` where it is missing or undefined (the forward carries on)."""
     expiries: dict[date, ExpiryView] = {}
+    """Nearest first."""
     front: date | None = None
     """Nearest expiry that has not passed."""
     iv_rank: float | None = None

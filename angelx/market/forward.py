@@ -56,7 +56,7 @@ _BIWEIGHT: Final = 4.685
 _NORMAL: Final = 1.4826
 _LEAST_SCALE: Final = 0.1
 """Of the half spreads: pairs that agree better than this are not weighed against each other."""
-_X, _Y, _WEIGHT, _IMPLIED, _SORTED = range(WORK_ROWS)
+_X, _Y, _WEIGHT, _IMPLIED, _ROOT = range(WORK_ROWS)
 
 
 def workspace(strikes: int) -> Floats:
@@ -158,17 +158,19 @@ def _near_pairs(calls: Places, puts: Places, contracts: Floats, window: float, w
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _line(count: int, years: float, curve: float, band: float, work: Floats, terms: Floats) -> bool:
     """Fit the line through `count` pairs; False where its forward is not a positive number."""
-    x, y, weight, implied, ordered = work[_X], work[_Y], work[_WEIGHT], work[_IMPLIED], work[_SORTED]
+    x, y, weight, implied, root = work[_X], work[_Y], work[_WEIGHT], work[_IMPLIED], work[_ROOT]
+    order = np.arange(count)
     discount = math.exp(-curve * years)
     least, most = math.exp(-(curve + band) * years), math.exp(-(curve - band) * years)
     for n in range(count):
         implied[n] = x[n] + y[n] / discount
-    forward = _weighted_median(implied, weight, count)
+        root[n] = math.sqrt(weight[n])
+    forward = _weighted_median(implied, weight, order)
     scale, clamped = 0.0, False
     for _ in range(_ROUNDS):
         for n in range(count):
-            implied[n] = abs(y[n] - discount * (forward - x[n])) * math.sqrt(weight[n])
-        scale = max(_NORMAL * _median(implied, ordered, count), _LEAST_SCALE)
+            implied[n] = abs(y[n] - discount * (forward - x[n])) * root[n]
+        scale = max(_NORMAL * _median(implied, order), _LEAST_SCALE)
         w_sum = x_sum = y_sum = 0.0
         for n in range(count):
             implied[n] = _biweight(implied[n] / scale) * weight[n]
@@ -191,7 +193,7 @@ def _line(count: int, years: float, curve: float, band: float, work: Floats, ter
             break
     for n in range(count):
         implied[n] = abs(y[n] - discount * (forward - x[n]))
-    residual = _median(implied, ordered, count)
+    residual = _median(implied, order)
     if not (0.0 < forward < math.inf and discount > 0.0 and residual < math.inf):
         return False
     terms[FORWARD], terms[DISCOUNT], terms[RESIDUAL], terms[CLAMPED] = (
@@ -207,29 +209,42 @@ def _biweight(distance: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _median(values: Floats, ordered: Floats, count: int) -> float:
-    """The lower one of an even number."""
-    for n in range(count):
-        place = n
-        while place > 0 and ordered[place - 1] > values[n]:
-            ordered[place] = ordered[place - 1]
+def _sort(values: Floats, order: Places) -> None:
+    """Bring `order` into that of the values; where it was left by values alike it takes few moves."""
+    for n in range(1, order.shape[0]):
+        one, place = order[n], n
+        while place > 0 and values[order[place - 1]] > values[one]:
+            order[place] = order[place - 1]
             place -= 1
-        ordered[place] = values[n]
-    return float(ordered[(count - 1) // 2])
+        order[place] = one
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _weighted_median(values: Floats, weight: Floats, count: int) -> float:
-    """The value that half of the weight lies at or below of; found by counting, as there are few."""
+def _median(values: Floats, order: Places) -> float:
+    """The lower one of an even number."""
+    _sort(values, order)
+    return float(values[order[(order.shape[0] - 1) // 2]])
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _weighted_median(values: Floats, weight: Floats, order: Places) -> float:
+    """The least value that half of the weight lies at or below of."""
+    _sort(values, order)
+    half = 0.5 * _weight_below(values, weight, order, math.inf)
+    low, high = 0, order.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if _weight_below(values, weight, order, values[order[middle]]) >= half:
+            high = middle
+        else:
+            low = middle + 1
+    return float(values[order[low]]) if low < order.shape[0] else math.inf
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _weight_below(values: Floats, weight: Floats, order: Places, most: float) -> float:
+    """Summed in the order of the strikes: rounded alike, it never falls as `most` rises."""
     total = 0.0
-    for n in range(count):
-        total += weight[n]
-    best = math.inf
-    for n in range(count):
-        if values[n] < best:
-            below = 0.0
-            for other in range(count):
-                below += weight[other] * (1.0 if values[other] <= values[n] else 0.0)
-            if below >= 0.5 * total:
-                best = values[n]
-    return best
+    for n in range(order.shape[0]):
+        total += weight[n] * (1.0 if values[n] <= most else 0.0)
+    return total

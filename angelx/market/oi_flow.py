@@ -216,22 +216,40 @@ class OiFlow:
     def __init__(self, slots: NDArray[np.int64], contracts: int, window_ns: int = WINDOW) -> None:
         self._slots, self._window = slots, window_ns
         self._cells = np.zeros((contracts, _CELLS), np.int64)
+        self.oi: NDArray[np.int64] = self._cells[:, _OI]
+        """Open interest of each contract as last believed, units; read only, as the next two."""
+        self.volume: NDArray[np.int64] = self._cells[:, _VOLUME]
+        """Volume of the session of each contract as last believed, units."""
         self.units: NDArray[np.int64] = np.zeros((contracts, CLASSES), np.int64)
-        """Units of each contract in the window by class; read only."""
+        """Units of each contract in the window by class."""
+        self.cells = self.units.data
+        """The same for single cells: `cells[contract, LONG_BUILD_UP]` is a Python int."""
         self._ring = np.zeros((max(4 * contracts, 64), _RING), np.int64)
+        self._room = self._ring.shape[0]
+        """As many intervals may end before the ring must be looked at."""
         self._marks = np.zeros(_MARKS, np.int64)
         self._marks[_HEAD] = self._marks[_NEXT] = 1
+        self._folding = self._columns()
+
+    def _columns(self) -> tuple[Table, Table, Table, Table, Table, int]:
+        """What the kernel takes, in its order."""
+        return self._slots, self._cells, self.units, self._ring, self._marks, self._window
 
     def fold(self, rows: Rows) -> int:
         """Take rows in; answers how many changes of open interest they brought."""
-        marks = self._marks
-        while int(marks[_NEXT] - marks[_HEAD]) + rows.stop - rows.start > self._ring.shape[0]:
-            self._grow()
-        taken: int = _fold(
-            rows.batch.table, rows.start, rows.stop, self._slots, self._cells, self.units, self._ring, marks,
-            self._window,
-        )  # fmt: skip
+        start, stop = rows.start, rows.stop
+        self._room -= stop - start
+        if self._room < 0:
+            self._make_room(stop - start)
+        taken: int = _fold(rows.batch.table, start, stop, *self._folding)
         return taken
+
+    def _make_room(self, rows: int) -> None:
+        """Count how many intervals the ring has room for after these rows, each of which may end one."""
+        within = int(self._marks[_NEXT] - self._marks[_HEAD]) + rows
+        while within > self._ring.shape[0]:
+            self._grow()
+        self._room = self._ring.shape[0] - within
 
     def _grow(self) -> None:
         """A ring of twice the size, every interval at its own number."""
@@ -239,6 +257,7 @@ class OiFlow:
         self._ring = np.zeros((2 * ring.shape[0], _RING), np.int64)
         numbers = np.arange(self._marks[_HEAD], self._marks[_NEXT])
         self._ring[numbers % self._ring.shape[0]] = ring[numbers % ring.shape[0]]
+        self._folding = self._columns()
 
     def new_session(self) -> None:
         """A session opens: the window is empty, and the first open interest of each contract is no change."""
@@ -248,16 +267,6 @@ class OiFlow:
         self._marks[:] = 0
         self._marks[_COUNTS:] = counts
         self._marks[_HEAD] = self._marks[_NEXT] = 1
-
-    @property
-    def oi(self) -> NDArray[np.int64]:
-        """Open interest of each contract as last believed, units."""
-        return self._cells[:, _OI]
-
-    @property
-    def volume(self) -> NDArray[np.int64]:
-        """Volume of the session of each contract as last believed, units."""
-        return self._cells[:, _VOLUME]
 
     @property
     def updated_at(self) -> int:

@@ -48,8 +48,8 @@ class ChainEngine:
         self._open: set[str] = set()
         self._held: dict[tuple[str, str], bool] = {}
         self._working: dict[str, str] = {}
-        self._due = 0
-        """When the next step is due, ns; 0 = none is."""
+        self._due = self._early = 0
+        """When the next step is due, ns; 0 = none is. A row at or before `_early` asks for one before it."""
         self.on_session_end: Callable[[Mapping[str, IvHistory]], None] = _nobody
         """Called with the volatilities at the closes so far, to keep them, when a session ends."""
         self._warmed = 0
@@ -119,14 +119,13 @@ class ChainEngine:
 
     def probe(self, batch: TickBatch, start: int, stop: int) -> int:
         """The first row after a quiet while asks for the step that sees it."""
-        return start + 1 if self._grid(batch.view[AT, start]) < self._due else stop
+        return start + 1 if batch.view[AT, start] <= self._early else stop
 
     def on_rows(self, rows: Rows) -> None:
         """Mark what changed."""
         self.chains.fold(rows)
-        due = self._grid(self._bus.row_at)
-        if due < self._due:
-            self._step_at(due)
+        if self._bus.row_at <= self._early:
+            self._step_at(self._grid(self._bus.row_at))
 
     def _grid(self, at: Any) -> Any:
         """The step that sees a row: the first at or after it."""
@@ -139,13 +138,13 @@ class ChainEngine:
         return (now // every + 1) * every
 
     def _step_at(self, due: int) -> None:
-        self._due = due
+        self._due, self._early = due, due - self._step_ns
         self._bus.at(due, partial(self._step, due), first=True)
 
     def _step(self, due: int) -> None:
         if due != self._due:  # A row asked for an earlier one.
             return
-        self._due = 0
+        self._due = self._early = 0
         if self._open:
             self.chains.step(self._bus.now, self._freshness.max_age_ns)
             self._step_at(self._after(self._bus.now))

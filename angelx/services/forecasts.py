@@ -8,7 +8,9 @@ that what is made and scored follows from the stream alone. What had no fresh pr
 
 from collections.abc import Callable, Iterable
 from datetime import date
-from math import exp
+from itertools import takewhile
+from math import exp, inf
+from operator import attrgetter
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -31,6 +33,9 @@ WEIGHTS: Final = dict.fromkeys(("bias", "trap_up", "trap_down"), EVERY_NS / HORI
 """Forecasts a minute apart share most of a quarter of an hour: what one counts as an independent one."""
 
 
+_number: Final = attrgetter("made.forecast")
+
+
 class _Pending(msgspec.Struct, frozen=True):
     """A forecast whose horizon has not come."""
 
@@ -38,6 +43,9 @@ class _Pending(msgspec.Struct, frozen=True):
     due: int
     side: int
     """-1: it happens where the lower barrier is touched first; +1: the upper; without barrier: above the price."""
+    lower: float
+    upper: float
+    """Barriers, currency units; none at -inf and inf."""
 
 
 class Forecasts:
@@ -68,7 +76,10 @@ class Forecasts:
         for option in table:
             if option.right is not None:
                 self._segments.setdefault(option.underlying, option.segment)
-        self._pending: dict[int, _Pending] = {}
+        self._barred: dict[int, _Pending] = {}
+        """By number, those whose barrier may be touched at any time."""
+        self._waiting: dict[int, _Pending] = {}
+        """The others: nothing happens to them before they are due. All horizons are alike: the first is due first."""
         self._forecasts = 0
         self._running = False
         self.scores = ForecastScores()
@@ -79,18 +90,17 @@ class Forecasts:
         """Phases, signals, and its own forecasts."""
         yield PhaseChanged, self.on_phase
         yield SignalJudged, self.on_judged
-        yield ForecastMade, self.scores.on_made
+        yield ForecastMade, self.on_made
         yield ForecastScored, self.scores.on_scored
 
     def restore(self, event: Event) -> None:
         """Take an event of a journal: forecasts still open are scored, figures go on."""
         if isinstance(event, ForecastMade):
-            self.scores.on_made(event)
             self._forecasts = event.forecast
-            self._wait(event)
+            self.on_made(event)
         elif isinstance(event, ForecastScored):
             self.scores.on_scored(event)
-            self._pending.pop(event.forecast, None)
+            self._forget(event.forecast)
 
     # ------------------------------------------------------------ time
     def on_phase(self, event: PhaseChanged) -> None:
@@ -104,11 +114,13 @@ class Forecasts:
 
     def _look(self) -> None:
         now = self._bus.now
-        for pending in list(self._pending.values()):
+        due = takewhile(lambda pending: pending.due <= now, self._waiting.values())
+        for pending in sorted([*self._barred.values(), *due], key=_number):
             self._check(pending, now)
         if not any(segment.phase == OPEN for segment in self._phases.segments.values()):
-            self.unscored += len(self._pending)
-            self._pending.clear()
+            self.unscored += len(self._barred) + len(self._waiting)
+            self._barred.clear()
+            self._waiting.clear()
             self._running = False
             return
         if now % EVERY_NS == 0:
@@ -158,36 +170,42 @@ class Forecasts:
             signal, view.front,
         )  # fmt: skip
         self._bus.publish(made)
-        self._wait(made)
 
-    def _wait(self, made: ForecastMade) -> None:
+    def on_made(self, made: ForecastMade) -> None:
+        """Wait for its horizon: after whom it was made for has been told, who is in a hurry."""
+        self.scores.on_made(made)
         down = made.name == "trap_up" or made.signal < 0
-        if self._chains is not None and made.underlying in self._chains.views:
-            self._pending[made.forecast] = _Pending(made, made.at + made.horizon_ns, -1 if down else 1)
+        if self._chains is None or made.underlying not in self._chains.views:
+            return
+        due, side = made.at + made.horizon_ns, -1 if down else 1
+        if made.barrier:
+            lower, upper = made.price * exp(-made.barrier), made.price * exp(made.barrier)
+            self._barred[made.forecast] = _Pending(made, due, side, lower, upper)
+        else:
+            self._waiting[made.forecast] = _Pending(made, due, side, -inf, inf)
+
+    def _forget(self, forecast: int) -> None:
+        self._barred.pop(forecast, None)
+        self._waiting.pop(forecast, None)
 
     # ------------------------------------------------------------ scoring
     def _check(self, pending: _Pending, now: int) -> None:
         assert self._chains is not None
         made = pending.made
         price = self._price(self._chains.views[made.underlying], made.expiry)
-        if price is not None and made.barrier:
-            if price >= made.price * exp(made.barrier):
-                self._score(pending, price, happened=pending.side > 0)
-                return
-            if price <= made.price * exp(-made.barrier):
-                self._score(pending, price, happened=pending.side < 0)
-                return
-        if now < pending.due:
+        if price is not None and not pending.lower < price < pending.upper:
+            self._score(pending, price, happened=(pending.side > 0) == (price >= pending.upper))
+        elif now < pending.due:
             return
-        if price is None:
-            del self._pending[made.forecast]
+        elif price is None:
+            self._forget(made.forecast)
             self.unscored += 1
         else:
             self._score(pending, price, happened=not made.barrier and (price - made.price) * pending.side > 0)
 
     def _score(self, pending: _Pending, price: float, *, happened: bool) -> None:
         made = pending.made
-        del self._pending[made.forecast]
+        self._forget(made.forecast)
         self._bus.publish(
             ForecastScored(
                 self._bus.now, made.forecast, made.name, made.underlying, made.value, int(happened), price,

@@ -114,11 +114,12 @@ class Learner:
     # ------------------------------------------------------------ what happens
     def on_judged(self, event: SignalJudged) -> None:
         """Remember which filter the outcome will count for: of those that can be moved, one."""
-        margins = [(margin, name) for name, margin in event.margins if name in self._tunable]
         if event.refused_by in self._tunable:
             self._margins[event.signal] = (event.refused_by, False)
-        elif margins and not event.refused_by:
-            self._margins[event.signal] = (min(margins)[1], True)
+        elif not event.refused_by:
+            margins = [(margin, name) for name, margin in event.margins if name in self._tunable]
+            if margins:
+                self._margins[event.signal] = (min(margins)[1], True)
 
     def on_scored(self, event: ForecastScored) -> None:
         """Collect an outcome: of a signal for its filter, of a trap for the refit."""

@@ -75,13 +75,12 @@ def combined(flow: float | None, momentum: float | None, basis: float | None, sk
     """The bias; `None` where neither flow nor momentum is known."""
     if flow is None and momentum is None:
         return None
-    parts = [
-        (weight, score)
-        for weight, score in ((FLOW, flow), (MOMENTUM, momentum), (BASIS, basis), (SKEW, skew))
-        if score is not None
-    ]
-    total = sum(weight for weight, _ in parts)
-    return max(min(sum(weight * score for weight, score in parts) / total, 1.0), -1.0)
+    total = found = 0.0
+    for weight, score in ((FLOW, flow), (MOMENTUM, momentum), (BASIS, basis), (SKEW, skew)):
+        if score is not None:
+            total += weight
+            found += weight * score
+    return max(min(found / total, 1.0), -1.0)
 
 
 def prior_percentile(size: float) -> float:

@@ -191,7 +191,7 @@ class ChainBias(Strategy):
 
     def _choose(self, view: ChainView, right: Right) -> int | None:
         """Place of the contract to buy; `None` where none fits."""
-        expiry = min((day for day, one in view.expiries.items() if one.years > self._life), default=None)
+        expiry = next((day for day, one in view.expiries.items() if one.years > self._life), None)  # The nearest first.
         places = self._legs.get((expiry, right))
         if places is None:
             return None

@@ -181,35 +181,32 @@ def _fill_trap(view: ChainView, memory: ChainMemory, now: Sample, front: ExpiryV
     if front.atm_iv is None or front.atm_iv <= 0:
         view.trap_up = view.trap_down = None
         return
-    memory.evidence = up, down = (
-        trap_evidence(view, memory, now, front, front.atm_iv, 1),
-        trap_evidence(view, memory, now, front, front.atm_iv, -1),
-    )
+    memory.evidence = up, down = trap_evidence(view, memory, now, front, front.atm_iv)
     view.trap_up, view.trap_down = memory.model.probability(up), memory.model.probability(down)
 
 
 def trap_evidence(
-    view: ChainView, memory: ChainMemory, now: Sample, front: ExpiryView, iv: float, direction: int
-) -> Evidence:
-    """What speaks against a signal of a direction; what is not known speaks neither way (0)."""
+    view: ChainView, memory: ChainMemory, now: Sample, front: ExpiryView, iv: float
+) -> tuple[Evidence, Evidence]:
+    """What speaks against an upward and a downward signal; what is not known speaks neither way (0)."""
     samples, usual = memory.samples, memory.usual_spread
     before = _oldest(samples, now.at - BURST_NS)
-    first = samples[0] if samples else None
-    ahead = view.call_wall if direction > 0 else view.put_wall
-    distance = direction * log(ahead / SCALE / now.forward) if ahead else -1.0
-    bursting = falling = 0.0
-    if before is not None and first is not None and now.at > before.at:
+    bursting = falling = rising = 0.0
+    if before is not None and now.at > before.at:
         oi_change = _change(before.open_interest, now.open_interest)
-        bursting = _burst(first, before, now, oi_change)
+        bursting = _burst(samples[0], before, now, oi_change)
         if oi_change is not None and before.open_interest:
-            move = direction * log(now.forward / before.forward) / implied_move(iv, now.at - before.at)
-            falling = unwinding(move, oi_change, before.open_interest)
-    return Evidence(
-        bursting,
-        falling,
-        wall(distance, implied_move(iv, HORIZON_NS)),
-        widening(now.spread, usual) if now.spread is not None and usual is not None else 0.0,
-        expiry(front.years),
+            move = log(now.forward / before.forward) / implied_move(iv, now.at - before.at)
+            rising = unwinding(move, oi_change, before.open_interest)
+            falling = unwinding(-move, oi_change, before.open_interest)
+    reach = implied_move(iv, HORIZON_NS)
+    widened = widening(now.spread, usual) if now.spread is not None and usual is not None else 0.0
+    nearness = expiry(front.years)
+    above = log(view.call_wall / SCALE / now.forward) if view.call_wall else -1.0
+    below = -log(view.put_wall / SCALE / now.forward) if view.put_wall else -1.0
+    return (
+        Evidence(bursting, rising, wall(above, reach), widened, nearness),
+        Evidence(bursting, falling, wall(below, reach), widened, nearness),
     )
 
 

@@ -104,9 +104,9 @@ class TrapModel(msgspec.Struct, frozen=True):
 
     def probability(self, evidence: Evidence) -> float:
         """Of a trap."""
-        odds = self.weights[0]
-        for weight, number in zip(self.weights[1:], evidence.row, strict=True):
-            odds += weight * number
+        base, of_burst, of_unwinding, of_wall, of_widening, of_expiry = self.weights
+        odds = base + of_burst * evidence.burst + of_unwinding * evidence.unwinding + of_wall * evidence.wall
+        odds = odds + of_widening * evidence.widening + of_expiry * evidence.expiry
         return 1.0 / (1.0 + exp(-odds))
 
 

@@ -100,6 +100,7 @@ def test_every_minute_is_forecast_and_scored_as_the_path_says(seed: int) -> None
     for one in scored:
         assert one.outcome == outcome(session, made[one.forecast]), made[one.forecast]
         assert one.at <= made[one.forecast].at + HORIZON_NS
+    assert [(one.at, one.forecast) for one in scored] == sorted((one.at, one.forecast) for one in scored)
     happened = [one.outcome for one in scored if one.name != "bias"]
     assert 0.1 < sum(happened) / len(happened) < 0.9, "both outcomes are seen"
     assert session.forecasts.unscored == 0

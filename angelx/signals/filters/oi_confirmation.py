@@ -72,9 +72,9 @@ class OiConfirmationFilter:
         flow *= wanted
         lots = units / instrument.lot_size
         least = self.least(chain.regime, uncertain=chain.trend_is_uncertain, open_interest=lots)
+        if flow >= least and flow > 0:
+            return 1.0 - least / flow
         numbers = f"flow {flow:+,.0f} lots of {lots:,.0f} open, {outlook(signal, instrument):+d}, {chain.regime}"
         if flow < 0:
             return Refusal("oi_against", numbers)
-        if flow < least or flow == 0:
-            return Refusal("insufficient_oi", f"{numbers}; needs {least:,.0f}")
-        return 1.0 - least / flow
+        return Refusal("insufficient_oi", f"{numbers}; needs {least:,.0f}")
