@@ -12,8 +12,8 @@ from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS, SCALE, price_of
 from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, LAST, Table
 from angelx.domain.timestamps import rfc3339
-from angelx.venue.alpaca.account_api import NEW_YORK, day_of
-from angelx.venue.alpaca.call import Answer, Call, Routes
+from angelx.venue.alpaca.account_api import day_of
+from angelx.venue.alpaca.call import NEW_YORK, Answer, Call, Routes
 from angelx.venue.alpaca.greeks import greeks, implied_volatility
 from angelx.venue.alpaca.lines import bare, bars, quote_line, quotes, trade_line, trades, with_volume
 from angelx.venue.alpaca.names import Symbols
@@ -34,6 +34,11 @@ VENUE: Final = "V"
 """Exchange code of everything here."""
 TAPE: Final = "A"
 EXCHANGE_CODES: Final = {"V": "angelx simulated venue"}
+CONDITIONS: Final = {
+    ("/v2", "trade"): {"@": "Regular Sale"}, ("/v2", "quote"): {"R": "Regular, Two-Sided Open"},
+    ("/v1beta1", "trade"): {"a": "Single Leg Auction Non ISO"}, ("/v1beta1", "quote"): {"A": "Regular"},
+}  # fmt: skip
+"""Those that are used here, by version of the API and kind of tick."""
 CORPORATE_ACTIONS: Final = (
     "forward_splits", "reverse_splits", "unit_splits", "cash_dividends", "stock_dividends", "spin_offs",
     "cash_mergers", "stock_mergers", "stock_and_cash_mergers", "redemptions", "name_changes", "worthless_removals",
@@ -68,16 +73,17 @@ class DataApi:
             for name, make in history:
                 routes.add("GET", f"{family}/{name}", self._many(name, make))
                 routes.add("GET", f"{family}/{name}/latest", self._latest(name))
+            routes.add("GET", f"{family}/meta/conditions/{{}}", self.conditions)
+            routes.add("GET", f"{family}/meta/exchanges", lambda _: (200, EXCHANGE_CODES))
         for name, make in history:
             routes.add("GET", f"/v2/stocks/{{}}/{name}", self._single(name, make))
             routes.add("GET", f"/v2/stocks/{{}}/{name}/latest", self._single_latest(name))
         routes.add("GET", "/v2/stocks/auctions", self._many("auctions", lambda *_: []))
+        routes.add("GET", "/v2/stocks/{}/auctions", self._single("auctions", lambda *_: []))
         routes.add("GET", "/v2/stocks/snapshots", self.snapshots)
         routes.add("GET", "/v2/stocks/{}/snapshot", self.snapshot)
         routes.add("GET", "/v1beta1/options/snapshots", self.option_snapshots)
         routes.add("GET", "/v1beta1/options/snapshots/{}", self.chain)
-        routes.add("GET", "/v1beta1/options/meta/exchanges", lambda _: (200, EXCHANGE_CODES))
-        routes.add("GET", "/v2/stocks/meta/exchanges", lambda _: (200, EXCHANGE_CODES))
         nothing: Json = {"corporate_actions": {name: [] for name in CORPORATE_ACTIONS}, "next_page_token": None}
         routes.add("GET", "/v1/corporate-actions", lambda _: (200, nothing))
         routes.add("GET", "/v1beta1/news", lambda _: (200, {"news": [], "next_page_token": None}))
@@ -104,7 +110,7 @@ class DataApi:
         limit = call.count("limit", PAGE, MOST)
         first, skip = _token(call.text("page_token"))
         begin = datetime.combine(day_of(self._now()), time(), UTC)
-        span = call.instant("start", int(begin.timestamp()) * NS), call.instant("end", 2**62)
+        span = call.edge("start", int(begin.timestamp()) * NS), call.edge("end", 2**62, is_end=True)
         chosen = [one for one in sorted(set(asked)) if one >= first and one in self._symbols.by_symbol]
         rows = self._tape.rows([self._place(symbol) for symbol in chosen])
         found: dict[str, list[Json]] = {}
@@ -201,6 +207,14 @@ class DataApi:
             "dailyBar": bare(days[-1]) if days else None,
             "prevDailyBar": bare(days[-2]) if len(days) > 1 else None,
         }
+
+    @staticmethod
+    def conditions(call: Call) -> Answer:
+        """GET /v2/stocks/meta/conditions/{trade or quote}, and options' own."""
+        found = CONDITIONS.get((call.path[: call.path.index("/", 1)], call.where[0]))
+        if found is None:
+            raise Refusal(400, None, f"invalid ticktype: {call.where[0][:20]}")
+        return 200, found
 
     # ------------------------------------------------------------ options
     def option_snapshots(self, call: Call) -> Answer:

@@ -12,7 +12,8 @@ from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS, SCALE
 from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, LAST, Table
 from angelx.domain.timestamps import rfc3339
-from angelx.venue.alpaca.account_api import NEW_YORK, day_of
+from angelx.venue.alpaca.account_api import day_of
+from angelx.venue.alpaca.call import NEW_YORK
 from angelx.venue.alpaca.names import each, number
 from angelx.venue.alpaca.tape import times, traded
 from angelx.venue.alpaca.views import Json

@@ -112,7 +112,8 @@ class MarketStream:
         self._is_options = feed in ("opra", "indicative")
         self._clients: set[Client] = set()
         self._quotes: dict[int, tuple[int, ...]] = {}
-        self._minutes: dict[int, int] = {}
+        self._minute = 0
+        """Since the epoch, of the last row that somebody was there for, or in which the first one came."""
         self.counts = 0
         """Messages made."""
 
@@ -132,6 +133,10 @@ class MarketStream:
     def _row(self, batch: TickBatch, row: int, size: int, instrument: Instrument, symbol: str) -> None:
         view = batch.view
         place, at = view[INSTRUMENT, row], view[EXCHANGE_AT, row] or view[AT, row]
+        if at // MINUTE > self._minute:
+            if not self._is_options:
+                self._close_minute(self._minute)
+            self._minute = at // MINUTE
         quote = (view[BID, row], view[ASK, row], view[BID_SIZE, row], view[ASK_SIZE, row])
         if quote != self._quotes.get(place) and (quote[0] > 0 or quote[1] > 0):
             self._quotes[place] = quote
@@ -147,24 +152,20 @@ class MarketStream:
                 at,
                 lambda time: {"T": "t", "S": symbol, **trade_line(instrument, time, price, size, count)},
             )
-            self._bar(place, instrument, symbol, at)
 
-    def _bar(self, place: int, instrument: Instrument, symbol: str, at: int) -> None:
-        """The minute before is complete when a trade of a later one comes."""
-        minute = at // MINUTE
-        before = self._minutes.get(place, minute)
-        self._minutes[place] = minute
-        wanted = [name for name in ("bars", "dailyBars") if any(one.wants(name, symbol) for one in self._clients)]
-        if minute == before or not wanted:
-            return
-        rows = self._tape.rows([place])[place]
-
-        whole = with_volume(rows)
-        for name, kind, unit in (("bars", "b", "T"), ("dailyBars", "d", "D")):
-            if name in wanted:
-                found = [bar for bar in bars(instrument, whole, 1, unit) if bar["_at"] <= before * MINUTE]
-                if found:
-                    self._send_bar(name, kind, symbol, found[-1])
+    def _close_minute(self, minute: int) -> None:
+        """A row of a later minute came: the bars of this one are complete."""
+        wanted = {
+            self._exchange.table.index[share.id]: share.symbol
+            for share in self._symbols.shares
+            if any(one.wants(channel, share.symbol) for one in self._clients for channel in ("bars", "dailyBars"))
+        }
+        for place, rows in self._tape.rows(list(wanted)).items() if wanted else ():
+            instrument, whole = self._exchange.table[place], with_volume(rows)
+            minutes = [bar for bar in bars(instrument, whole, 1, "T") if bar["_at"] == minute * MINUTE]
+            if minutes:
+                self._send_bar("bars", "b", wanted[place], minutes[-1])
+                self._send_bar("dailyBars", "d", wanted[place], bars(instrument, whole, 1, "D")[-1])
 
     def _send_bar(self, channel: str, kind: str, symbol: str, bar: Json) -> None:
         self._send(channel, symbol, bar["_at"], lambda time: {"T": kind, "S": symbol, **bare(bar), "t": time})
@@ -270,6 +271,9 @@ class MarketStream:
             client.error(code)
             return False
         client.is_in = True
+        if not self._clients:  # What was last sent is of another time.
+            self._minute = self._exchange.now // MINUTE
+            self._quotes.clear()
         self._clients.add(client)
         client.say({"T": "success", "msg": "authenticated"})
         return True

@@ -27,8 +27,9 @@ from angelx.venue.alpaca.names import Symbols, each, text, wire_id
 from angelx.venue.alpaca.orders_api import OrdersApi, events_of
 from angelx.venue.alpaca.reference_api import ReferenceApi
 from angelx.venue.alpaca.refusals import TOO_MANY, Refusal, answer, forbidden, not_found, unauthorized
+from angelx.venue.alpaca.screener_api import ScreenerApi
 from angelx.venue.alpaca.tape import Tape
-from angelx.venue.alpaca.updates import OrderUpdates
+from angelx.venue.alpaca.updates import OAUTH, OrderUpdates
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange, Report
 
@@ -108,6 +109,7 @@ class AlpacaServer:
             ClosingApi(exchange, self.symbols, self._orders),
             ReferenceApi(exchange, self.symbols, self._views, self._sessions, now),
             DataApi(exchange, self.symbols, self.tape, self.plan.feeds, now),
+            ScreenerApi(exchange, self.symbols, self.tape, now),
         ):
             part.routes(self._routes)
         self._windows = {
@@ -150,10 +152,7 @@ class AlpacaServer:
         try:
             self._check_key(request)
             headers |= self._count(family)
-            handler = self._routes.find(call)
-            if handler is None:
-                raise not_found("endpoint not found.")
-            status, body = handler(call)
+            status, body = self._routes.find(call)(call)
         except Refusal as refusal:
             return refusal.response(headers)
         return answer(status, body, headers)
@@ -167,7 +166,7 @@ class AlpacaServer:
 
     def _may_enter(self, key: str, secret: str) -> bool:
         known = self._credentials
-        is_known = compare_digest(known.key_id.encode(), key.encode())
+        is_known = key == OAUTH or compare_digest(known.key_id.encode(), key.encode())
         return is_known and compare_digest(known.secret_key.encode(), secret.encode()) and not self._are_revoked
 
     def _count(self, family: str) -> dict[str, str]:
@@ -298,9 +297,11 @@ class _TooMany(Refusal):
 
 
 def _keys(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Key and secret from Alpaca's own headers, or from Basic authorization."""
+    """Key and secret from Alpaca's own headers, or from Basic or OAuth's authorization."""
     key, secret = headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")
     scheme, _, token = headers.get("authorization", "").partition(" ")
+    if key is None and scheme == "Bearer":
+        return OAUTH, token
     if key is None and scheme == "Basic":
         try:
             key, _, secret = b64decode(token, validate=True).decode().partition(":")
