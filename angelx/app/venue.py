@@ -28,7 +28,8 @@ from angelx.domain.wire import WireServer
 from angelx.market.rules import freeze_quantity, lot_size
 from angelx.market.sessions import Session, Sessions
 from angelx.orders.fees import FeeSchedule, FeesUnknown
-from angelx.venue.admission import Fee
+from angelx.venue.account import Margin
+from angelx.venue.admission import Bands, Fee
 from angelx.venue.control import VenueControl
 from angelx.venue.exchange import Exchange, Policy
 from angelx.venue.faults import Fault, FaultyServer, Handles, OffsetClock
@@ -51,6 +52,8 @@ class Broker(msgspec.Struct, frozen=True):
     policy: Policy
     credentials: Callable[[Random], dict[str, str]]
     """Demo credentials by the names of the server's own type."""
+    margin: Margin
+    bands: Bands
 
 
 def _letters(random: Random, count: int) -> str:
@@ -68,12 +71,16 @@ BROKERS: Final = {
             "totp_secret": _letters(random, 32),
             "api_key": _letters(random, 8),
         },
+        Margin(short_option_pct=12),  # What the server's own margin call says (SHORT_OPTION_PCT).
+        Bands(),
     ),
     "alpaca": Broker(
         "angelx.venue.alpaca.server:AlpacaServer",
         "USD",
         Policy(unique_client_ids=True, queues_orders=True, extended_hours=True),
         lambda random: {"key_id": "PK" + _letters(random, 18), "secret_key": _letters(random, 40)},
+        Margin(short_option_pct=10),
+        Bands(equity_pct=0, option_pct=0),  # A limit may be anywhere: it waits.
     ),
 }
 
@@ -152,7 +159,7 @@ class Venue:
         )
         exchange = Exchange(
             source.instruments, cash=plan.capital, fee=fee_of(self.sessions), hours=CalendarHours(self.sessions),
-            policy=policy, currency=broker.currency, seed=plan.seed,
+            policy=policy, currency=broker.currency, seed=plan.seed, margin=broker.margin, bands=broker.bands,
         )  # fmt: skip
         lane = self.lanes[name] = Lane(name, source, exchange, speed=plan.speed, ticker=time.monotonic_ns)
         clock = self._offsets[name] = OffsetClock(lane.now)

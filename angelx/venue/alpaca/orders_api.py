@@ -12,6 +12,7 @@ from angelx.domain.instruments import Instrument
 from angelx.domain.scalars import price_of, side_text
 from angelx.venue.alpaca.call import Answer, Call, Routes
 from angelx.venue.alpaca.combos import Combos
+from angelx.venue.alpaca.cover import check_cover
 from angelx.venue.alpaca.names import Symbols, each, text, wire_id
 from angelx.venue.alpaca.order_form import LONGEST_CLIENT_ID, TIFS, legs_of, price, read, request_of
 from angelx.venue.alpaca.refusals import (
@@ -103,8 +104,13 @@ class OrdersApi:
             legs = legs_of(form, self._symbols)
             assert form.qty is not None
             limit = None if form.limit_price is None else price_of(form.limit_price)
+            count = int(form.qty)
+            check_cover(
+                self._exchange,
+                ((leg.instrument, leg.side * leg.ratio * count * each(leg.instrument)) for leg in legs),
+            )
             self._used.add(client_id)
-            return 200, self._combos.place(client_id, legs, int(form.qty), limit, self.new_id)
+            return 200, self._combos.place(client_id, legs, count, limit, self.new_id)
         request = request_of(form, self._symbols, client_id, (self.new_id(), self.new_id()))
         return 200, self.enter(request)
 
@@ -119,6 +125,8 @@ class OrdersApi:
         self._check_allowed(request)
         self._check_position(request)
         self._check_wash(request)
+        self._check_exits(request)
+        check_cover(self._exchange, [(self._instrument(request.instrument), request.side * request.quantity)])
         arrived: list[VenueOrder] = []
         catch = arrived.append
         self._exchange.on_report.insert(0, lambda report: catch(report.order))
@@ -154,6 +162,11 @@ class OrdersApi:
         available = abs(held) - on_sale
         if request.quantity > available and (request.quantity > abs(held) or on_sale):
             raise self._short_of(request, available)
+
+    def _check_exits(self, request: OrderRequest) -> None:
+        """Of two exits without an entry there must be something to leave."""
+        if request.is_oco and self._exchange.position(request.instrument) * request.side >= 0:
+            raise unprocessable("oco orders must be exit orders")
 
     def _short_of(self, request: OrderRequest, available: int) -> Refusal:
         instrument = self._instrument(request.instrument)

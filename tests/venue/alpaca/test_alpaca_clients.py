@@ -11,7 +11,7 @@ import pytest
 from angelx.domain.wire import Request, Response
 from angelx.sim.loop import simulate
 from angelx.sim.memory_transport import MemoryTransport
-from tests.venue.alpaca.alpaca_market import KEY, SECRET, Market
+from tests.venue.alpaca.alpaca_market import CALL_300, CALL_305, KEY, PUT_300, SECRET, Market
 
 KEYS = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
 MINUTE_S = 60
@@ -201,3 +201,39 @@ def test_the_order_stream_takes_tokens(caller: Caller, login: Any) -> None:
         await stream.close()
 
     simulate(story)
+
+
+def _spread(first: str, second: str, **form: Any) -> Any:
+    legs = [
+        {"symbol": first, "ratio_qty": "1", "side": "buy", "position_intent": "buy_to_open"},
+        {"symbol": second, "ratio_qty": "1", "side": "sell", "position_intent": "sell_to_open"},
+    ]
+    return {"order_class": "mleg", "qty": "1", "type": "market", "time_in_force": "day", "legs": legs, **form}
+
+
+def test_options_are_sold_covered_or_not_at_all(caller: Caller) -> None:
+    """An account of level 3: spreads, covered calls, cash-secured puts."""
+    sale = {"symbol": CALL_305, "side": "sell", "type": "market", "qty": "1"}
+    naked = (403, 40310000, "account not eligible to trade uncovered option contracts")
+    assert caller.refused("POST", "/v2/orders", {**sale, "time_in_force": "day"}) == naked
+    assert caller.ask("POST", "/v2/orders", _spread(CALL_300, CALL_305))["status"] == "pending_new"
+    assert {one["symbol"]: one["qty"] for one in caller.ask("GET", "/v2/positions")} == {CALL_300: "1", CALL_305: "-1"}
+    assert caller.refused("POST", "/v2/orders", {**sale, "time_in_force": "day"}) == naked
+    caller.order(qty="100", type="market")
+    caller.order(**sale)
+    assert caller.refused("POST", "/v2/orders", {**sale, "time_in_force": "day"}) == naked
+    put = {**sale, "symbol": PUT_300}
+    caller.order(**put)
+    status, code, message = caller.refused("POST", "/v2/orders", {**put, "qty": "9", "time_in_force": "day"})
+    assert (status, code) == (403, 40310000)
+    assert message.startswith("insufficient options buying power for cash-secured put (required: 300000, available: 7")
+    caller.order(symbol=PUT_300, qty="1", type="market")
+    assert PUT_300 not in {one["symbol"] for one in caller.ask("GET", "/v2/positions")}
+
+
+def test_two_exits_need_something_to_leave(caller: Caller) -> None:
+    form = {"symbol": "IBM", "side": "sell", "qty": "1", "type": "limit", "time_in_force": "day", "order_class": "oco",
+            "take_profit": {"limit_price": "310"}, "stop_loss": {"stop_price": "290"}}  # fmt: skip
+    assert caller.refused("POST", "/v2/orders", form) == (422, 42210000, "oco orders must be exit orders")
+    caller.order(qty="1", type="market")
+    assert caller.ask("POST", "/v2/orders", form)["order_class"] == "oco"
