@@ -52,8 +52,8 @@ class Broker(msgspec.Struct, frozen=True):
     policy: Policy
     credentials: Callable[[Random], dict[str, str]]
     """Demo credentials by the names of the server's own type."""
-    margin: Margin
-    bands: Bands
+    margin: Margin = Margin()
+    bands: Bands = Bands()
 
 
 def _letters(random: Random, count: int) -> str:
