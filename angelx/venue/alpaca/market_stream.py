@@ -40,14 +40,16 @@ Encode = Callable[[Json], bytes]
 class Client:
     """One connection."""
 
-    __slots__ = ("channels", "is_in", "is_msgpack", "is_over", "is_slow", "waiting", "wake")
+    __slots__ = ("channels", "frames", "is_in", "is_msgpack", "is_over", "is_slow", "waiting", "wake")
 
     def __init__(self, *, is_msgpack: bool) -> None:
         self.is_msgpack = is_msgpack
         self.is_in = self.is_slow = self.is_over = False
         self.channels: dict[str, set[str]] = {name: set() for name in (*CHANNELS, *IMPLIED)}
         self.waiting: list[bytes] = []
-        """Encoded messages, each for itself."""
+        """Encoded data, each message for itself."""
+        self.frames: list[bytes] = []
+        """Arrays that go out before them."""
         self.wake = asyncio.Event()
 
     def wants(self, channel: str, symbol: str) -> bool:
@@ -56,7 +58,7 @@ class Client:
         return symbol in names or "*" in names
 
     def put(self, encoded: bytes) -> None:
-        """One more message to send."""
+        """One more message of data to send."""
         if len(self.waiting) >= MOST_WAITING:
             self.is_slow = True
         else:
@@ -64,22 +66,42 @@ class Client:
         self.wake.set()
 
     def say(self, message: Json) -> None:
-        """An answer."""
-        self.put(msgspec.msgpack.encode(message) if self.is_msgpack else msgspec.json.encode(message))
+        """An answer: an array of its own, for there are clients that look at the first message of an array only."""
+        self._seal()
+        self.waiting.append(self._encoded(message))
+        self._seal()
+        self.is_slow = self.is_slow or len(self.frames) > MOST_WAITING
+        self.wake.set()
+
+    def tell(self, message: Json) -> None:
+        """Data of this client alone."""
+        self.put(self._encoded(message))
+
+    def _encoded(self, message: Json) -> bytes:
+        return msgspec.msgpack.encode(message) if self.is_msgpack else msgspec.json.encode(message)
 
     def error(self, code: int) -> None:
         """A refusal."""
         self.say({"T": "error", "code": code, "msg": ERRORS[code]})
 
-    def take(self) -> bytes:
-        """Everything that waits, as one array."""
-        waiting, self.waiting = self.waiting, []
+    def take(self) -> list[bytes]:
+        """Everything that waits, as arrays."""
+        self._seal()
+        frames, self.frames = self.frames, []
         self.wake.clear()
+        return frames
+
+    def _seal(self) -> None:
+        """What waits is an array."""
+        waiting, self.waiting = self.waiting, []
+        if not waiting:
+            return
         if not self.is_msgpack:
-            return b"[" + b",".join(waiting) + b"]"
+            self.frames.append(b"[" + b",".join(waiting) + b"]")
+            return
         count = len(waiting)
         head = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
-        return head + b"".join(waiting)
+        self.frames.append(head + b"".join(waiting))
 
 
 class MarketStream:
@@ -218,12 +240,13 @@ class MarketStream:
                 await client.wake.wait()
                 if client.is_slow:
                     client.waiting.clear()
+                    client.frames.clear()
                     client.is_slow = False
                     client.error(407)
-                    await self._frame(client, stream)
+                    await self._frames(client, stream)
                     await stream.close()
                     return
-                await self._frame(client, stream)
+                await self._frames(client, stream)
                 if client.is_over:
                     await stream.close()
                     return
@@ -231,9 +254,9 @@ class MarketStream:
             return
 
     @staticmethod
-    async def _frame(client: Client, stream: Stream) -> None:
-        frame = client.take()
-        await stream.send(frame if client.is_msgpack else frame.decode())
+    async def _frames(client: Client, stream: Stream) -> None:
+        for frame in client.take():
+            await stream.send(frame if client.is_msgpack else frame.decode())
 
     async def _enter(self, client: Client, request: Request, stream: Stream) -> bool:
         """Log in by the headers of the upgrade or by message; whether it may stay."""
@@ -338,9 +361,9 @@ class MarketStream:
                 id="US:FAKEPACA", symbol=TEST_SYMBOL, segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100
             )
             if client.wants("quotes", TEST_SYMBOL):
-                client.say({"T": "q", "S": TEST_SYMBOL, **quote_line(share, at, price, price + 100, 1, 1)})
+                client.tell({"T": "q", "S": TEST_SYMBOL, **quote_line(share, at, price, price + 100, 1, 1)})
             if client.wants("trades", TEST_SYMBOL):
-                client.say({"T": "t", "S": TEST_SYMBOL, **trade_line(share, at, price, 1, count)})
+                client.tell({"T": "t", "S": TEST_SYMBOL, **trade_line(share, at, price, 1, count)})
 
     def withdraw(self) -> None:
         """Take every log-in back: clients are told and hung up on."""

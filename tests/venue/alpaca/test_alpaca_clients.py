@@ -145,7 +145,8 @@ def test_head_is_a_get_and_other_methods_are_refused_by_name(caller: Caller) -> 
 
 async def _entered(transport: MemoryTransport, channels: dict[str, list[str]]) -> Any:
     stream = await transport.open("/v2/sip", headers=KEYS, timeout_s=1)
-    await stream.receive()
+    for message in ("connected", "authenticated"):
+        assert msgspec.json.decode(await stream.receive()) == [{"T": "success", "msg": message}]
     await stream.send(msgspec.json.encode({"action": "subscribe", **channels}).decode())
     await stream.receive()
     return stream
@@ -181,6 +182,22 @@ def test_bars_are_of_the_minute_before_whoever_was_there(caller: Caller) -> None
             ("d", "IBM", "2026-01-05T05:00:00Z"),
         ]
         await second.close()
+
+    simulate(story)
+
+
+def test_answers_are_arrays_of_their_own(caller: Caller) -> None:
+    """@alpacahq/alpaca-trade-api 3.1.3 takes an array for what its first message is: data, or an answer."""
+    market = caller.market
+
+    async def story() -> None:
+        stream = await _entered(MemoryTransport(market.server), {"trades": ["IBM"]})
+        await stream.send(msgspec.json.encode({"action": "subscribe", "quotes": ["IBM"]}).decode())
+        for _ in range(3):
+            market.quote("IBM", 299.95, 300.05, last=300.0, traded=10)
+        seen = [msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5)) for _ in range(2)]
+        assert [[message["T"] for message in array] for array in seen] == [["t"] * 3, ["subscription"]]
+        await stream.close()
 
     simulate(story)
 
