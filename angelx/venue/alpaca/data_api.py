@@ -85,7 +85,8 @@ class DataApi:
         routes.add("GET", "/v1beta1/options/snapshots", self.option_snapshots)
         routes.add("GET", "/v1beta1/options/snapshots/{}", self.chain)
         nothing: Json = {"corporate_actions": {name: [] for name in CORPORATE_ACTIONS}, "next_page_token": None}
-        routes.add("GET", "/v1/corporate-actions", lambda _: (200, nothing))
+        for version in ("v1", "v1beta1"):
+            routes.add("GET", f"/{version}/corporate-actions", lambda _: (200, nothing))
         routes.add("GET", "/v1beta1/news", lambda _: (200, {"news": [], "next_page_token": None}))
 
     # ------------------------------------------------------------ history

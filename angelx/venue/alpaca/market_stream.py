@@ -20,6 +20,8 @@ from angelx.venue.exchange import Exchange
 
 CHANNELS: Final = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
 OPTION_CHANNELS: Final = ("trades", "quotes")
+NEWS: Final = "news"
+"""A feed and its only channel. There are none here: nobody is told anything."""
 IMPLIED: Final = ("corrections", "cancelErrors")
 """Come with trades."""
 ERRORS: Final = {
@@ -45,7 +47,7 @@ class Client:
     def __init__(self, *, is_msgpack: bool) -> None:
         self.is_msgpack = is_msgpack
         self.is_in = self.is_slow = self.is_over = False
-        self.channels: dict[str, set[str]] = {name: set() for name in (*CHANNELS, *IMPLIED)}
+        self.channels: dict[str, set[str]] = {name: set() for name in (*CHANNELS, *IMPLIED, NEWS)}
         self.waiting: list[bytes] = []
         """Encoded data, each message for itself."""
         self.frames: list[bytes] = []
@@ -132,6 +134,7 @@ class MarketStream:
         self._may_enter, self._is_subscribed = may_enter, is_subscribed
         self._symbol_limit, self._connection_limit = symbol_limit, connection_limit
         self._is_options = feed in ("opra", "indicative")
+        self._channels = (NEWS,) if feed == NEWS else OPTION_CHANNELS if self._is_options else CHANNELS
         self._clients: set[Client] = set()
         self._quotes: dict[int, tuple[int, ...]] = {}
         self._minute = 0
@@ -142,7 +145,7 @@ class MarketStream:
     # ------------------------------------------------------------ rows into messages
     def take(self, batch: TickBatch, start: int, stop: int) -> None:
         """Rows [start, stop) came, and went onto the tape: tell who wants to know."""
-        if not self._clients:
+        if not self._clients or self.feed == NEWS:
             return
         view = batch.view
         for row in range(start, stop):
@@ -323,12 +326,10 @@ class MarketStream:
                 continue
             if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
                 return client.error(400)
-            if name not in CHANNELS:
+            if name not in self._channels:
                 if name in IMPLIED or not symbols:
                     continue
-                return client.error(400)
-            if self._is_options and name not in OPTION_CHANNELS and symbols:
-                return client.error(410)
+                return client.error(410 if name in (*CHANNELS, NEWS) else 400)
             if self._is_options and name == "quotes" and "*" in symbols:
                 return client.error(413)
             changed[name] = changed[name] | set(symbols) if is_more else changed[name] - set(symbols)
@@ -337,7 +338,7 @@ class MarketStream:
         for name in IMPLIED:
             changed[name] = set(changed["trades"])
         client.channels = changed
-        shown = (*OPTION_CHANNELS,) if self._is_options else (*CHANNELS, *IMPLIED)
+        shown = (*CHANNELS, *IMPLIED) if self._channels is CHANNELS else self._channels
         return client.say({"T": "subscription", **{name: sorted(changed[name]) for name in shown}})
 
     @staticmethod

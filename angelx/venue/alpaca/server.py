@@ -22,7 +22,7 @@ from angelx.venue.alpaca.call import Call, Routes
 from angelx.venue.alpaca.closing_api import ClosingApi
 from angelx.venue.alpaca.combos import Combos
 from angelx.venue.alpaca.data_api import DataApi
-from angelx.venue.alpaca.market_stream import MarketStream
+from angelx.venue.alpaca.market_stream import NEWS, MarketStream
 from angelx.venue.alpaca.names import Symbols, each, text, wire_id
 from angelx.venue.alpaca.orders_api import OrdersApi, events_of
 from angelx.venue.alpaca.reference_api import ReferenceApi
@@ -35,6 +35,8 @@ from angelx.venue.exchange import Exchange, Report
 
 STOCK_FEEDS: Final = ("iex", "sip", "delayed_sip", "boats", "overnight", "test")
 OPTION_FEEDS: Final = ("opra", "indicative")
+FEEDS: Final = {"/v2": STOCK_FEEDS, "/v1beta1": (*OPTION_FEEDS, NEWS)}
+"""Market data streams by the folder they are in."""
 HALTED: Final = ("H", "Trading Halt", ("T1", "Halt News Pending"))
 RESUMED: Final = ("T", "Trading Resumption", ("", ""))
 """Status code, message, and reason, as the tapes write them."""
@@ -101,7 +103,7 @@ class AlpacaServer:
         self._combos = Combos(exchange, self._views, self._tell)
         self._orders = OrdersApi(exchange, self.symbols, self._views, self._combos, random)
         self._account = AccountApi(exchange, self.symbols, self._views, self._orders, account_number, now)
-        self.streams = {feed: self._stream(feed) for feed in (*STOCK_FEEDS, *OPTION_FEEDS)}
+        self.streams = {feed: self._stream(feed) for feeds in FEEDS.values() for feed in feeds}
         self._routes = Routes()
         for part in (
             self._orders,
@@ -138,7 +140,7 @@ class AlpacaServer:
             self.symbols,
             self.tape,
             self._may_enter,
-            is_subscribed=feed in self.plan.feeds,
+            is_subscribed=feed in self.plan.feeds or feed == NEWS,
             symbol_limit=self.plan.symbol_limits.get(feed),
             connection_limit=self.plan.connections,
         )
@@ -203,8 +205,7 @@ class AlpacaServer:
         if path == "/stream":
             return self.updates
         family, _, feed = path.rpartition("/")
-        known = {"/v2": STOCK_FEEDS, "/v1beta1": OPTION_FEEDS}.get(family, ())
-        return self.streams[feed] if feed in known else None
+        return self.streams[feed] if feed in FEEDS.get(family, ()) else None
 
     # ------------------------------------------------------------ from the exchange
     def _rows(self, batch: TickBatch, start: int, stop: int) -> None:

@@ -202,6 +202,24 @@ def test_answers_are_arrays_of_their_own(caller: Caller) -> None:
     simulate(story)
 
 
+def test_the_news_stream_is_there_and_silent(caller: Caller) -> None:
+    """Clients that subscribe news tried to connect to it again, without a pause, for as long as they lived."""
+
+    async def story() -> None:
+        stream = await MemoryTransport(caller.market.server).open("/v1beta1/news", headers=KEYS, timeout_s=1)
+        for _ in range(2):
+            await stream.receive()
+        said = {"action": "subscribe", "news": ["*"], "trades": [], "cancelErrors": []}
+        for message, answer in ((said, {"T": "subscription", "news": ["*"]}), ({**said, "trades": ["IBM"]}, 410)):
+            await stream.send(msgspec.json.encode(message).decode())
+            (heard,) = msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5))
+            assert answer in (heard, heard.get("code"))
+        await stream.close()
+
+    simulate(story)
+    assert caller.ask("GET", "/v1beta1/corporate-actions", symbols="IBM")["next_page_token"] is None
+
+
 @pytest.mark.parametrize(
     "login",
     [
