@@ -83,6 +83,8 @@ class HttpServer:
             body = await http.read()
         except web.HTTPRequestEntityTooLarge:
             return web.json_response({"message": "request entity too large"}, status=413)
+        except web.RequestPayloadError:
+            return web.json_response({"message": "request body cannot be read"}, status=400)
         headers = {name.lower(): value for name, value in http.headers.items()}
         request = Request(http.method, http.raw_path, headers, body, http.remote or "")
         try:

@@ -109,6 +109,8 @@ class VenuePlan(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = False
     """Go on where an earlier process on this directory was killed."""
     stays: bool = False
+    algo_rules: bool = True
+    """Angel One takes what the rules for retail algorithms leave: no MARKET, no IOC, no stop-market on options."""
     """Serve on after the end of the market, until stopped."""
 
 
@@ -165,7 +167,12 @@ class Venue:
         clock = self._offsets[name] = OffsetClock(lane.now)
         self.credentials[name] = broker.credentials(Random(f"{plan.seed} {name}"))
         self._inner[name] = server_of(
-            broker.server, exchange, self.credentials[name], now=clock, random=Random(f"{plan.seed} server {name}")
+            broker.server,
+            exchange,
+            self.credentials[name],
+            now=clock,
+            random=Random(f"{plan.seed} server {name}"),
+            algo_rules=plan.algo_rules,
         )
 
     def _faulty(self, name: str, lane: Lane) -> FaultyServer:
@@ -262,18 +269,28 @@ def summary(lane: Lane) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- parts
 def server_of(
-    where: str, exchange: Exchange, credentials: dict[str, str], *, now: Callable[[], int], random: Random
+    where: str,
+    exchange: Exchange,
+    credentials: dict[str, str],
+    *,
+    now: Callable[[], int],
+    random: Random,
+    algo_rules: bool = True,
 ) -> WireServer:
     """A broker's server, made of its class's own kind of credentials.
 
-    A server that takes `wall` is given the host's clock too: one-time passwords are made by people's real clocks.
+    A server that takes `wall` is given the host's clock too: one-time passwords are made by people's real clocks. One
+    that has `rules` for algorithms is given none without `algo_rules`.
     """
     module, _, name = where.partition(":")
     try:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InputInvalid(f"this installation has no server {where}: {error}") from error
-    more = {"wall": SystemClock().now} if "wall" in inspect.signature(kind).parameters else {}
+    takes = inspect.signature(kind).parameters
+    more: dict[str, Any] = {"wall": SystemClock().now} if "wall" in takes else {}
+    if "rules" in takes and not algo_rules:
+        more["rules"] = importlib.import_module("angelx.venue.angelone.orders").ANYTHING_GOES
     made = get_type_hints(kind.__init__)["credentials"](**credentials)
     server: WireServer = kind(exchange, credentials=made, now=now, random=random, **more)
     return server
