@@ -26,7 +26,11 @@ PAGE: Final = 1_000
 MOST: Final = 10_000
 CHAIN_PAGE: Final = 100
 MOST_CHAIN: Final = 1_000
-FRAME: Final = re.compile(r"(\d{0,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)")
+FRAME: Final = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)", re.ASCII)
+UNITS: Final = {"Min": "T", "Hour": "H", "Day": "D", "Week": "W", "Month": "M"}
+COUNTS: Final = {"T": range(1, 60), "H": range(1, 24), "D": (1,), "W": (1,), "M": (1, 2, 3, 4, 6, 12)}
+SORTS: Final = ("asc", "desc")
+ADJUSTMENTS: Final = frozenset(("raw", "split", "dividend", "spin-off", "all"))
 MINUTE: Final = 60 * NS
 YEAR_S: Final = 365 * 86_400
 FEEDS: Final = frozenset(("iex", "sip", "delayed_sip", "boats", "overnight", "otc", "opra", "indicative"))
@@ -108,6 +112,10 @@ class DataApi:
     def _history(self, call: Call, asked: Sequence[str], make: Make) -> tuple[dict[str, list[Json]], str | None]:
         """One page: symbol by symbol, then by time; the limit counts rows over all symbols."""
         self._check_feed(call)
+        if call.text("sort", "asc") not in SORTS:
+            raise invalid(f"invalid sort: {call.text('sort')[:20]}")
+        if not ADJUSTMENTS.issuperset(call.names("adjustment")):
+            raise invalid(f"invalid adjustment: {call.text('adjustment')[:20]}")
         limit = call.count("limit", PAGE, MOST)
         first, skip = _token(call.text("page_token"))
         begin = datetime.combine(day_of(self._now()), time(), UTC)
@@ -135,9 +143,10 @@ class DataApi:
 
     def _bars(self, instrument: Instrument, rows: Table, call: Call) -> list[Json]:
         frame = FRAME.fullmatch(call.text("timeframe", "1Min"))
-        if frame is None:
+        unit = UNITS.get(frame[2], frame[2]) if frame is not None else ""
+        if frame is None or int(frame[1]) not in COUNTS[unit]:
             raise invalid(f"invalid timeframe: {call.text('timeframe')[:20]}")
-        return bars(instrument, rows, int(frame[1] or 1), frame[2][0] if frame[2] not in ("Min", "T") else "T")
+        return bars(instrument, rows, int(frame[1]), unit)
 
     # ------------------------------------------------------------ the latest
     def _latest(self, name: str) -> Callable[[Call], Answer]:

@@ -225,6 +225,9 @@ class OrdersApi:
             raise invalid(f"invalid status: {status}")
         after, until = call.instant("after", -1), call.instant("until", 2**62)
         limit = call.count("limit", FEW_ORDERS, MOST_ORDERS)
+        for name, known in (("direction", ("", "asc", "desc")), ("side", ("", "buy", "sell"))):
+            if call.text(name) not in known:
+                raise invalid(f"invalid {name}: {call.text(name)[:20]}")
         side, symbols, nested = call.text("side"), call.names("symbols"), call.flag("nested")
         inside = self._combos.inside if nested else ()
         found: list[tuple[int, VenueOrder, Json | None]] = [

@@ -86,6 +86,27 @@ def test_a_date_as_the_end_is_the_whole_day_in_new_york(caller: Caller) -> None:
     assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="2026-13-01")[0] == 422
 
 
+@pytest.mark.parametrize("frame", ["1Min", "59T", "1Hour", "23H", "1Day", "1D", "1Week", "1W", "12Month", "3M"])
+def test_frames_of_bars(caller: Caller, frame: str) -> None:
+    page = caller.ask("GET", "/v2/stocks/bars", symbols="IBM", timeframe=frame, start="2025-12-29")
+    assert [bar["v"] for bar in page["bars"]["IBM"]] == [100]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("timeframe", value) for value in ("60Min", "0Min", "24Hour", "2Day", "2W", "5Month", "Min", "1min", "1Year")]
+    + [("sort", "up"), ("adjustment", "none"), ("adjustment", "split,none")],
+)
+def test_what_history_cannot_be_asked(caller: Caller, name: str, value: str) -> None:
+    asked = {"symbols": "IBM", "timeframe": "1Min", name: value}
+    assert caller.refused("GET", "/v2/stocks/bars", **asked) == (422, 40010001, f"invalid {name}: {value}")
+
+
+def test_orders_are_listed_by_known_sides_and_directions(caller: Caller) -> None:
+    for name in ("side", "direction"):
+        assert caller.refused("GET", "/v2/orders", **{name: "up"}) == (422, 40010001, f"invalid {name}: up")
+
+
 def test_the_account_is_as_old_as_the_market(caller: Caller) -> None:
     assert caller.ask("GET", "/v2/account")["created_at"].startswith("2026-01-05T")
 
