@@ -7,15 +7,16 @@ from datetime import UTC, date, datetime, time
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS, SCALE, price_of
-from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, LAST, Table
+from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, LAST, Table, TickBatch
 from angelx.domain.timestamps import rfc3339
 from angelx.venue.alpaca.account_api import day_of
 from angelx.venue.alpaca.call import NEW_YORK, Answer, Call, Routes
 from angelx.venue.alpaca.greeks import greeks, implied_volatility
-from angelx.venue.alpaca.lines import bare, bars, quote_line, quotes, trade_line, trades, with_volume
+from angelx.venue.alpaca.lines import Lines, bare, bars, history, quote_line, quotes, trade_line, trades
 from angelx.venue.alpaca.names import Symbols
 from angelx.venue.alpaca.refusals import UNPROCESSABLE, Refusal, invalid
 from angelx.venue.alpaca.tape import Tape
@@ -49,7 +50,10 @@ CORPORATE_ACTIONS: Final = (
     "rights_distributions",
 )  # fmt: skip
 
-Make = Callable[[Instrument, Table, Call], list[Json]]
+Make = Callable[[Instrument, int, Call], Lines]
+"""Lines of an instrument and its place."""
+NO_ROWS: Final = TickBatch.empty().table
+NOTHING: Final = Lines(np.zeros(0, np.int64), lambda _: [])
 
 
 class DataApi:
@@ -68,22 +72,18 @@ class DataApi:
 
     def routes(self, routes: Routes) -> None:
         """What this answers."""
-        history: tuple[tuple[str, Make], ...] = (
-            ("bars", self._bars),
-            ("quotes", lambda one, rows, _: quotes(one, rows)),
-            ("trades", lambda one, rows, _: trades(one, rows)),
-        )
+        past: tuple[tuple[str, Make], ...] = (("bars", self._bars), ("quotes", self._quotes), ("trades", self._trades))
         for family in ("/v2/stocks", "/v1beta1/options"):
-            for name, make in history:
+            for name, make in past:
                 routes.add("GET", f"{family}/{name}", self._many(name, make))
                 routes.add("GET", f"{family}/{name}/latest", self._latest(name))
             routes.add("GET", f"{family}/meta/conditions/{{}}", self.conditions)
             routes.add("GET", f"{family}/meta/exchanges", lambda _: (200, EXCHANGE_CODES))
-        for name, make in history:
+        for name, make in past:
             routes.add("GET", f"/v2/stocks/{{}}/{name}", self._single(name, make))
             routes.add("GET", f"/v2/stocks/{{}}/{name}/latest", self._single_latest(name))
-        routes.add("GET", "/v2/stocks/auctions", self._many("auctions", lambda *_: []))
-        routes.add("GET", "/v2/stocks/{}/auctions", self._single("auctions", lambda *_: []))
+        routes.add("GET", "/v2/stocks/auctions", self._many("auctions", lambda *_: NOTHING))
+        routes.add("GET", "/v2/stocks/{}/auctions", self._single("auctions", lambda *_: NOTHING))
         routes.add("GET", "/v2/stocks/snapshots", self.snapshots)
         routes.add("GET", "/v2/stocks/{}/snapshot", self.snapshot)
         routes.add("GET", "/v1beta1/options/snapshots", self.option_snapshots)
@@ -121,32 +121,37 @@ class DataApi:
         begin = datetime.combine(day_of(self._now()), time(), UTC)
         span = call.edge("start", int(begin.timestamp()) * NS), call.edge("end", 2**62, is_end=True)
         chosen = [one for one in sorted(set(asked)) if one >= first and one in self._symbols.by_symbol]
-        rows = self._tape.rows([self._place(symbol) for symbol in chosen])
         found: dict[str, list[Json]] = {}
         left = limit
         for symbol in chosen:
-            table = rows.get(self._place(symbol))
-            if table is None:
-                continue
-            lines = make(self._symbols.by_symbol[symbol], with_volume(table), call)
-            lines = [line for line in lines if span[0] <= line["_at"] <= span[1]]
+            lines = make(self._symbols.by_symbol[symbol], self._place(symbol), call)
+            inside = np.flatnonzero((lines.at >= span[0]) & (lines.at <= span[1]))
             if call.text("sort", "asc") == "desc":
-                lines.reverse()
+                inside = inside[::-1]
             start = skip if symbol == first else 0
-            page = lines[start : start + left]
-            if page:
-                found[symbol] = [{name: value for name, value in line.items() if name != "_at"} for line in page]
+            page = inside[start : start + left]
+            if len(page):
+                found[symbol] = lines.write(page)
             left -= len(page)
-            if start + len(page) < len(lines):
+            if start + len(page) < len(inside):
                 return found, _write_token(symbol, start + len(page))
         return found, None
 
-    def _bars(self, instrument: Instrument, rows: Table, call: Call) -> list[Json]:
+    def _quotes(self, instrument: Instrument, place: int, _: Call) -> Lines:
+        return quotes(instrument, self._rows(place))
+
+    def _trades(self, instrument: Instrument, place: int, _: Call) -> Lines:
+        return trades(instrument, self._rows(place), int(self._tape.count[place]))
+
+    def _rows(self, place: int) -> Table:
+        return self._tape.rows([place]).get(place, NO_ROWS)
+
+    def _bars(self, instrument: Instrument, place: int, call: Call) -> Lines:
         frame = FRAME.fullmatch(call.text("timeframe", "1Min"))
         unit = UNITS.get(frame[2], frame[2]) if frame is not None else ""
         if frame is None or int(frame[1]) not in COUNTS[unit]:
             raise invalid(f"invalid timeframe: {call.text('timeframe')[:20]}")
-        return bars(instrument, rows, int(frame[1]), unit)
+        return history(instrument, self._tape.minutes.of(place), int(frame[1]), unit)
 
     # ------------------------------------------------------------ the latest
     def _latest(self, name: str) -> Callable[[Call], Answer]:
@@ -172,9 +177,8 @@ class DataApi:
             return self._quote(instrument)
         if name == "trades":
             return self._trade(instrument)
-        rows = self._tape.rows([self._place(symbol)]).get(self._place(symbol))
-        found = bars(instrument, with_volume(rows), 1, "T") if rows is not None else []
-        return bare(found[-1]) if found else None
+        found = bars(instrument, self._tape.minutes.of(self._place(symbol))[-1:], 1, "T")
+        return bare(found[0]) if found else None
 
     def _quote(self, instrument: Instrument) -> Json | None:
         cells = self._exchange.market.of(self._exchange.table.index[instrument.id])
@@ -207,9 +211,8 @@ class DataApi:
 
     def _snapshot(self, instrument: Instrument) -> Json:
         place = self._exchange.table.index[instrument.id]
-        rows = self._tape.rows([place]).get(place)
-        minutes = bars(instrument, with_volume(rows), 1, "T") if rows is not None else []
-        days = bars(instrument, with_volume(rows), 1, "D") if rows is not None else []
+        past = self._tape.minutes.of(place)
+        minutes, days = bars(instrument, past[-1:], 1, "T"), bars(instrument, past, 1, "D")
         return {
             "latestTrade": self._trade(instrument),
             "latestQuote": self._quote(instrument),

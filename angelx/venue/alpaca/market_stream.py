@@ -11,7 +11,7 @@ from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, INSTRUMENT, LAST, TickBatch
 from angelx.domain.timestamps import rfc3339
 from angelx.domain.wire import Request, Stream, StreamClosed
-from angelx.venue.alpaca.lines import Time, bare, bars, quote_line, trade_line, with_volume
+from angelx.venue.alpaca.lines import Time, bare, bars, quote_line, trade_line
 from angelx.venue.alpaca.names import Symbols, number
 from angelx.venue.alpaca.tape import Tape
 from angelx.venue.alpaca.updates import MSGPACK
@@ -185,12 +185,12 @@ class MarketStream:
             for share in self._symbols.shares
             if any(one.wants(channel, share.symbol) for one in self._clients for channel in ("bars", "dailyBars"))
         }
-        for place, rows in self._tape.rows(list(wanted)).items() if wanted else ():
-            instrument, whole = self._exchange.table[place], with_volume(rows)
-            minutes = [bar for bar in bars(instrument, whole, 1, "T") if bar["_at"] == minute * MINUTE]
-            if minutes:
-                self._send_bar("bars", "b", wanted[place], minutes[-1])
-                self._send_bar("dailyBars", "d", wanted[place], bars(instrument, whole, 1, "D")[-1])
+        for place, symbol in wanted.items():
+            instrument = self._exchange.table[place]
+            past = [one for one in self._tape.minutes.of(place) if one.at <= minute * MINUTE]
+            if past and past[-1].at == minute * MINUTE:
+                self._send_bar("bars", "b", symbol, bars(instrument, past[-1:], 1, "T")[0])
+                self._send_bar("dailyBars", "d", symbol, bars(instrument, past, 1, "D")[-1])
 
     def _send_bar(self, channel: str, kind: str, symbol: str, bar: Json) -> None:
         self._send(channel, symbol, bar["_at"], lambda time: {"T": kind, "S": symbol, **bare(bar), "t": time})

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from angelx.domain.instruments import Instrument
+from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import price_of, side_text
 from angelx.venue.alpaca.call import Answer, Call, Routes
 from angelx.venue.alpaca.combos import Combos
@@ -27,7 +27,7 @@ from angelx.venue.alpaca.refusals import (
 )
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange
-from angelx.venue.requests import LIMIT, STOP_LIMIT, OrderRequest, Refused, VenueOrder
+from angelx.venue.requests import LIMIT, MARKET, STOP_LIMIT, OrderRequest, Refused, VenueOrder
 
 MOST_ORDERS: Final = 500
 FEW_ORDERS: Final = 50
@@ -146,6 +146,9 @@ class OrdersApi:
         """What the account's owner has ruled out."""
         if self.configuration["suspend_trade"]:
             raise Refusal(403, FORBIDDEN, "new orders are rejected by user request")
+        is_option = self._instrument(request.instrument).kind is Kind.OPTION
+        if is_option and request.kind == MARKET and self._exchange.phase(request.instrument) != "open":
+            raise unprocessable("options market orders are only allowed during market hours")
         if self.configuration["no_shorting"] and request.side < 0 and self._exchange.position(request.instrument) <= 0:
             raise Refusal(403, FORBIDDEN, "account is not allowed to short")
 

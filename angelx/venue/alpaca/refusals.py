@@ -80,6 +80,7 @@ _WORDED: Final = {
     "off_tick": (
         422, UNPROCESSABLE, "invalid limit_price. sub-penny increment does not fulfill minimum pricing criteria",
     ),
+    "market_closed": (422, UNPROCESSABLE, "orders of this kind are only accepted during market hours"),
     "insufficient_funds": (403, FORBIDDEN, "insufficient buying power"),
     "insufficient_position": (403, FORBIDDEN, "insufficient qty available for order"),
 }  # fmt: skip

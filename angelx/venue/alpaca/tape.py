@@ -1,4 +1,4 @@
-"""What was quoted and traded so far, for questions about the past: the rows themselves, cut at a size."""
+"""What was quoted and traded so far, for questions about the past: the rows themselves, cut at a size, and minutes."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from angelx.domain.ticks import AT, EXCHANGE_AT, FIELDS, INSTRUMENT, LAST, VOLUME, Table, TickBatch
+from angelx.venue.alpaca.minutes import Minutes
 
 MOST_ROWS: Final = 1_000_000
 _ROOM: Final = 1_024
@@ -55,6 +56,8 @@ class Tape:
         """Trades so far."""
         self.sizes = np.zeros(_ROOM, np.int64)
         """What each row of the last call of `take` traded, units; valid until the next one."""
+        self.minutes = Minutes(instruments)
+        """What traded in each minute, however long ago."""
         self._volume = np.full(instruments, -1, np.int64)
         nothing = TickBatch.empty()  # Compiles or loads now, not at the first row.
         _note(nothing.table, 0, 0, self._volume, self.size, self.traded_at, self.count, self.sizes)
@@ -72,6 +75,7 @@ class Tape:
         _note(
             batch.table, start, stop, self._volume, self.size, self.traded_at, self.count, self.sizes
         )  # fmt: skip
+        self.minutes.take(batch, start, stop, self.sizes)
         while self._rows > self._most and len(self._batches) > 1:
             first, last = self._spans.pop(0)
             del self._batches[0]
