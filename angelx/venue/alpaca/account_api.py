@@ -35,6 +35,8 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "disable_overnight_trading": (True, False),
 }
 DAY_TRADE_DAYS: Final = 5
+CATEGORIES: Final = {"trade_activity": ["FILL"], "non_trade_activity": ["FEE"]}
+"""Of activities: the kinds that there are here."""
 
 
 class AccountApi:
@@ -202,6 +204,10 @@ class AccountApi:
     def activities(self, call: Call) -> Answer:
         """GET /account/activities, all or of some types."""
         kinds = call.where[0].split(",") if call.where else call.names("activity_types")
+        category = call.text("category")
+        if category not in ("", *CATEGORIES) or (category and kinds):
+            raise invalid("category is trade_activity or non_trade_activity, and does not go with activity types")
+        kinds = CATEGORIES.get(category, kinds)
         after, until = call.instant("after", -1), call.instant("until", 2**62)
         on = call.text("date")[:10]
         rows: list[tuple[int, str, Callable[[], Json]]] = []

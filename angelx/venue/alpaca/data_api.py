@@ -246,14 +246,18 @@ class DataApi:
         chosen = [
             option
             for option in self._symbols.options
-            if below is not None and option.underlying == below.id and self._in_chain(call, option)
+            if below is not None
+            and option.underlying == below.id
+            and call.text("root_symbol", self._symbols.roots[option.id]) == self._symbols.roots[option.id]
+            and self._in_chain(call, option)
         ]
         return self._option_page(call, chosen)
 
     def _option_page(self, call: Call, chosen: Sequence[Instrument]) -> Answer:
         limit = call.count("limit", CHAIN_PAGE, MOST_CHAIN)
         first, _ = _token(call.text("page_token"))
-        left = [option for option in chosen if self._symbols.of[option.id] >= first]
+        since = call.instant("updated_since", -1)
+        left = [one for one in chosen if self._symbols.of[one.id] >= first and self._updated_at(one) > since]
         token = _write_token(self._symbols.of[left[limit].id], 0) if len(left) > limit else None
         shown = {self._symbols.of[option.id]: self._option(option) for option in left[:limit]}
         return 200, {"snapshots": shown, "next_page_token": token}
@@ -274,6 +278,11 @@ class DataApi:
             and option.strike >= low
             and (not high or option.strike <= high)
         )
+
+    def _updated_at(self, option: Instrument) -> int:
+        cells = self._exchange.market.of(self._exchange.table.index[option.id])
+        at: int = cells[EXCHANGE_AT] or cells[AT]
+        return at
 
     def _option(self, option: Instrument) -> Json:
         found = {"latestQuote": self._quote(option), "latestTrade": self._trade(option)}

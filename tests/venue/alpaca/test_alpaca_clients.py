@@ -107,6 +107,52 @@ def test_orders_are_listed_by_known_sides_and_directions(caller: Caller) -> None
         assert caller.refused("GET", "/v2/orders", **{name: "up"}) == (422, 40010001, f"invalid {name}: up")
 
 
+def test_orders_are_listed_around_one_of_them(caller: Caller) -> None:
+    """`before_order_id`, `after_order_id` and `asset_class` of @alpacahq/alpaca-trade-api 4.0.2."""
+    made = []
+    for price in range(200, 204):
+        made.append(caller.order(qty="1", type="limit", limit_price=str(price))["id"])
+        caller.market.wait(price % 2)
+    option = caller.order(symbol=CALL_300, qty="1", type="limit", limit_price="1")["id"]
+
+    def listed(**query: Any) -> list[str]:
+        return [order["id"] for order in caller.ask("GET", "/v2/orders", direction="asc", **query)]
+
+    assert listed(after_order_id=made[1]) == [*made[2:], option]
+    assert listed(before_order_id=made[1]) == made[:1]
+    assert listed(before_order_id=option, limit=2) == made[:2]
+    assert listed(asset_class="us_option") == [option]
+    assert listed(asset_class="us_equity") == made
+    assert listed(asset_class="all") == [*made, option]
+    assert caller.refused("GET", "/v2/orders", before_order_id="x")[0] == 404
+    assert caller.refused("GET", "/v2/orders", before_order_id=option, after_order_id=option)[0] == 422
+
+
+def test_activities_of_a_category(caller: Caller) -> None:
+    caller.order(qty="1", type="market")
+    for category, count in (("trade_activity", 1), ("non_trade_activity", 0)):
+        assert len(caller.ask("GET", "/v2/account/activities", category=category)) == count
+    assert caller.refused("GET", "/v2/account/activities", category="any")[0] == 422
+    assert caller.refused("GET", "/v2/account/activities/FILL", category="trade_activity")[0] == 422
+
+
+def test_a_chain_of_what_changed_since(caller: Caller) -> None:
+    caller.market.wait(10)
+    caller.market.quote(CALL_305, 3.1, 3.3, size=500)
+    path = "/v1beta1/options/snapshots/IBM"
+    assert list(caller.ask("GET", path, updated_since="2026-01-05T14:31:05Z")["snapshots"]) == [CALL_305]
+    assert len(caller.ask("GET", path, root_symbol="IBM")["snapshots"]) == 10
+    assert caller.ask("GET", path, root_symbol="IBM1")["snapshots"] == {}
+
+
+def test_markets_that_are_closed_take_no_market_orders_for_options(caller: Caller) -> None:
+    for segment in ("US", "OPRA"):
+        caller.market.exchange.halt(segment)
+    form = {"symbol": CALL_300, "side": "buy", "qty": "1", "type": "market", "time_in_force": "day"}
+    refused = (422, 42210000, "options market orders are only allowed during market hours")
+    assert caller.refused("POST", "/v2/orders", form) == refused
+
+
 def test_the_account_is_as_old_as_the_market(caller: Caller) -> None:
     assert caller.ask("GET", "/v2/account")["created_at"].startswith("2026-01-05T")
 
