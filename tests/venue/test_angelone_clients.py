@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from angelx.app.venue import server_of
+from angelx.domain.scalars import NS
 from angelx.venue.angelone.orders import OrderRules
 from angelx.venue.angelone.server import SCRIP_MASTER, AngelOneServer
 from tests.venue.angelone_floor import CALL, AngelFloor
@@ -32,6 +33,33 @@ async def test_pages_of_rules_may_be_text() -> None:
         assert answer["errorcode"] == "AB9001"
 
 
+async def test_a_rule_is_changed_in_part() -> None:
+    """The README of smartapi-javascript changes the quantity alone."""
+    floor = await opened()
+    floor.quote(99, 101)
+    rule = floor.order(price=95) | {"qty": 75, "triggerprice": 90, "disclosedqty": 75}
+    made = (await floor.post("gtt/v1/createRule", rule))["data"]["id"]
+    assert (await floor.post("gtt/v1/modifyRule", {"id": int(made), "qty": 150}))["status"]
+    row = (await floor.post("gtt/v1/ruleDetails", {"id": made}))["data"]
+    assert (row["qty"], row["price"], row["triggerprice"]) == ("150", "95.00", "90.00")
+    refused = await floor.post("gtt/v1/modifyRule", {"id": made, "qty": "-1"})
+    assert refused["errorcode"] == "AB9001"
+
+
+async def test_a_position_is_converted_by_its_trading_symbol() -> None:
+    floor = await opened()
+    floor.quote(99, 101)
+    await floor.place(101, producttype="INTRADAY")
+    symbol = floor.server.contracts.by_id[CALL.id].symbol
+    wish = {"exchange": "NFO", "oldproducttype": "INTRADAY", "newproducttype": "CARRYFORWARD", "tradingsymbol": symbol,
+            "transactiontype": "BUY", "quantity": 75, "type": "DAY"}  # fmt: skip
+    assert (await floor.post("order/v1/convertPosition", wish))["status"]
+    floor.wait(NS + 1)
+    rows = (await floor.get("order/v1/getPosition"))["data"]
+    assert {row["producttype"]: row["netqty"] for row in rows if row["netqty"] != "0"} == {"CARRYFORWARD": "75"}
+    assert (await floor.post("order/v1/convertPosition", wish | {"tradingsymbol": ""}))["errorcode"] == "AB1009"
+
+
 async def test_the_head_of_the_scrip_master_says_its_size() -> None:
     floor = await opened()
     whole = await floor.raw("GET", SCRIP_MASTER)
@@ -54,7 +82,9 @@ class Ear:
     async def close(self, code: int = 1000) -> None: ...
 
 
-@pytest.mark.parametrize("correlation", [{}, {"correlationID": None}, {"correlationID": "abc123"}])
+@pytest.mark.parametrize(
+    "correlation", [{}, {"correlationID": None}, {"correlationID": "abc123"}, {"correlationID": "correlation_id"}]
+)
 async def test_tokens_may_be_numbers_and_the_correlation_may_be_nothing(correlation: dict[str, Any]) -> None:
     floor = await opened()
     floor.quote(99, 101)

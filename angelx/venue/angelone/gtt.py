@@ -82,7 +82,7 @@ class Rules:
         return {"id": str(rule.id)}
 
     def modify(self, body: Mapping[str, Any]) -> dict[str, str]:
-        """Change price, quantity or level of a rule that waits.
+        """Change price, quantity or level of a rule that waits; what is not said stays.
 
         Raises
         ------
@@ -90,10 +90,12 @@ class Rules:
             AB9013 or AB9001.
         """
         rule = self._waiting_rule(body)
-        rule.trigger = _positive(body, "triggerprice")
-        _positive(body, "price")
-        _positive(body, "qty")
-        rule.price, rule.quantity, rule.updated_at = _text(body, "price"), _text(body, "qty"), self._now()
+        said = {name for name in ("triggerprice", "price", "qty") if _text(body, name) and _positive(body, name)}
+        if "triggerprice" in said:
+            rule.trigger = _positive(body, "triggerprice")
+        rule.price = _text(body, "price") if "price" in said else rule.price
+        rule.quantity = _text(body, "qty") if "qty" in said else rule.quantity
+        rule.updated_at = self._now()
         rule.is_above = rule.trigger >= int(self._exchange.market.of(rule.contract.place)[LAST])
         return {"id": str(rule.id)}
 
