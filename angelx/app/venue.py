@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import inspect
+import ssl
 import time
 from base64 import b32encode
 from collections.abc import Callable
@@ -109,6 +110,8 @@ class VenuePlan(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = False
     """Go on where an earlier process on this directory was killed."""
     stays: bool = False
+    tls: tuple[Path, Path] | None = None
+    """Certificate and key, PEM: the brokers' addresses are https and wss then; the control address is not."""
     algo_rules: bool = True
     """Angel One takes what the rules for retail algorithms leave: no MARKET, no IOC, no stop-market on options."""
     """Serve on after the end of the market, until stopped."""
@@ -140,8 +143,9 @@ class Venue:
             self.servers[name] = self._faulty(name, lane)
         self.token = _letters(Random(f"{plan.seed} control"), 24)
         control = VenueControl(self.servers, tuple(self.lanes.values()), token=self.token)
+        tls = None if plan.tls is None else tls_of(*plan.tls)
         self._sockets = {
-            name: HttpServer(server, port=plan.ports.get(name, 0)) for name, server in self.servers.items()
+            name: HttpServer(server, port=plan.ports.get(name, 0), tls=tls) for name, server in self.servers.items()
         }
         self._control = HttpServer(control, port=plan.control_port)
         self._log: VenueLog | None = None
@@ -294,6 +298,22 @@ def server_of(
     made = get_type_hints(kind.__init__)["credentials"](**credentials)
     server: WireServer = kind(exchange, credentials=made, now=now, random=random, **more)
     return server
+
+
+def tls_of(certificate: Path, key: Path) -> ssl.SSLContext:
+    """What a server needs to be spoken to in private.
+
+    Raises
+    ------
+    InputInvalid
+        The files are not there, or no certificate with its key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # A wrong key or file is an SSLError, which is one.
+        raise InputInvalid(f"{certificate}, {key}: no certificate with its key: {error}") from error
+    return context
 
 
 def source_of(plan: VenuePlan, currency: str, sessions: Sessions) -> TickSource:

@@ -1,6 +1,6 @@
 """Orders over REST: place, list, replace, cancel; positions are closed through them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
 from itertools import islice
 from random import Random
@@ -10,13 +10,14 @@ from uuid import UUID
 import msgspec
 
 from angelx.domain.instruments import Instrument, Kind
-from angelx.domain.scalars import price_of, side_text
+from angelx.domain.scalars import price_of
 from angelx.domain.timestamps import instant_of
 from angelx.venue.alpaca.call import Answer, Call, Routes
 from angelx.venue.alpaca.combos import Combos
 from angelx.venue.alpaca.cover import check_cover
 from angelx.venue.alpaca.names import Symbols, each, text, wire_id
 from angelx.venue.alpaca.order_form import LONGEST_CLIENT_ID, TIFS, legs_of, price, read, request_of
+from angelx.venue.alpaca.order_list import Edge, Found, between, check, filter_of
 from angelx.venue.alpaca.refusals import (
     FORBIDDEN,
     Refusal,
@@ -27,22 +28,13 @@ from angelx.venue.alpaca.refusals import (
     unprocessable,
     wash_trade,
 )
-from angelx.venue.alpaca.views import Json, Views, asset_class
+from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange
 from angelx.venue.requests import LIMIT, MARKET, STOP_LIMIT, OrderRequest, Refused, VenueOrder
 
 MOST_ORDERS: Final = 500
 FEW_ORDERS: Final = 50
 _NOTHING_YET: Final = {"filled_qty": "0", "filled_avg_price": None, "filled_at": None, "canceled_at": None}
-
-
-LISTED: Final = {
-    "status": ("open", "closed", "all"), "direction": ("desc", "asc"), "side": ("", "buy", "sell"),
-}  # fmt: skip
-"""What a listing of orders may be asked for, the default first."""
-ASSET_CLASSES: Final = {"all": ("us_equity", "us_option")}
-_Found = tuple[int, VenueOrder, Json | None]
-"""When an order came, the order, and how it is written where that is not the usual way."""
 
 
 class ReplaceForm(msgspec.Struct):
@@ -235,58 +227,29 @@ class OrdersApi:
     def listing(self, call: Call) -> Answer:
         """GET /orders."""
         status = call.text("status", "open")
-        for name, known in LISTED.items():
-            if call.text(name, known[0]) not in known:
-                raise invalid(f"invalid {name}: {call.text(name)[:20]}")
+        check(call)
         limit, nested = call.count("limit", FEW_ORDERS, MOST_ORDERS), call.flag("nested")
         inside = self._combos.inside if nested else ()
-        found: list[_Found] = [
+        found: list[Found] = [
             (order.created_at, order, None) for order in self._chosen(status) if order.id not in inside
         ]
         combos = [(order.created_at, order, shown) for order, shown in self._combos.all()]
         if combos:
             found += [one for one in combos if status == "all" or one[1].is_working == (status == "open")]
             found.sort(key=lambda one: one[0])
-        found = self._between(call, found)
+        found = between(call, found, self._edge)
         if call.text("direction", "desc") != "asc":
             found.reverse()
-        fits = self._filter(call)
+        fits = filter_of(call, self._symbols, self._exchange.table)
         fitting = ((order, shown) for at, order, shown in found if fits(at, order))
         return 200, [shown or self._shown(order, nested=nested) for order, shown in islice(fitting, limit)]
 
-    def _filter(self, call: Call) -> Callable[[int, VenueOrder], bool]:
-        """Whether an order that came at an instant is asked for."""
-        after, until = call.instant("after", -1), call.instant("until", 2**62)
-        side, symbols, nested = call.text("side"), call.names("symbols"), call.flag("nested")
-        classes = [known for name in call.names("asset_class") for known in ASSET_CLASSES.get(name, (name,))]
-
-        def fits(at: int, order: VenueOrder) -> bool:
-            request = order.request
-            return (
-                after < at <= until
-                and not (nested and order.parent)
-                and (not side or side_text(request.side) == side)
-                and (not symbols or self._symbols.of[request.instrument] in symbols)
-                and (not classes or asset_class(self._instrument(request.instrument)) in classes)
-            )
-
-        return fits
-
-    def _between(self, call: Call, found: list[_Found]) -> list[_Found]:
-        """Of orders in the order in which they came, those before one or after one."""
-        before, after = call.text("before_order_id"), call.text("after_order_id")
-        if not before and not after:
-            return found
-        if before and after:
-            raise invalid("only one of before_order_id and after_order_id is accepted")
-        name = before or after
+    def _edge(self, name: str) -> Edge:
         combo = self._combos.get(name)
         if combo is not None:
-            edge = instant_of(combo["created_at"]), 0
-        else:
-            order = self._order(name)
-            edge = order.created_at, order.number
-        return [one for one in found if ((one[0], one[1].number) < edge if before else (one[0], one[1].number) > edge)]
+            return instant_of(combo["created_at"]), 0
+        order = self._order(name)
+        return order.created_at, order.number
 
     def _chosen(self, status: str) -> Iterable[VenueOrder]:
         """Orders that are open, closed or any, oldest first."""
