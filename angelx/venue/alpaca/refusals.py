@@ -68,9 +68,7 @@ def not_found(message: str) -> Refusal:
     return Refusal(404, NOT_FOUND, message)
 
 
-_INVALID: Final = frozenset(
-    ("bad_kind", "bad_tif", "bad_quantity", "bad_price", "bad_stop", "bad_legs", "off_lot", "over_freeze")
-)
+_INVALID: Final = frozenset(("bad_kind", "bad_tif", "bad_quantity", "bad_price", "bad_stop", "bad_legs", "off_lot"))
 _WORDED: Final = {
     "duplicate_order": (422, INVALID, "client_order_id must be unique"),
     "unknown_instrument": (404, NOT_FOUND, "asset not found for {symbol}"),
@@ -80,6 +78,8 @@ _WORDED: Final = {
     "off_tick": (
         422, UNPROCESSABLE, "invalid limit_price. sub-penny increment does not fulfill minimum pricing criteria",
     ),
+    "over_freeze": (422, INVALID, "qty is more than one order may have"),
+    "no_quote": (422, UNPROCESSABLE, "no available quote for {symbol}"),
     "market_closed": (422, UNPROCESSABLE, "orders of this kind are only accepted during market hours"),
     "insufficient_funds": (403, FORBIDDEN, "insufficient buying power"),
     "insufficient_position": (403, FORBIDDEN, "insufficient qty available for order"),

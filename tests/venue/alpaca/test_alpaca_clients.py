@@ -153,6 +153,13 @@ def test_markets_that_are_closed_take_no_market_orders_for_options(caller: Calle
     assert caller.refused("POST", "/v2/orders", form) == refused
 
 
+def test_refusals_of_the_exchange_are_worded_for_clients(caller: Caller) -> None:
+    """ccxt 4.5 shows the message as it is: no prices in 1/10,000, no bands that are not there."""
+    form = {"symbol": "IBM", "side": "buy", "type": "limit", "limit_price": "1", "time_in_force": "day"}
+    too_many = (422, 40010001, "qty is more than one order may have")
+    assert caller.refused("POST", "/v2/orders", {**form, "qty": "10000000"}) == too_many
+
+
 def test_the_account_is_as_old_as_the_market(caller: Caller) -> None:
     assert caller.ask("GET", "/v2/account")["created_at"].startswith("2026-01-05T")
 
