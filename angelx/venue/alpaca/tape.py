@@ -25,8 +25,12 @@ def _note(
     at: Integers,
     count: Integers,
     sizes: Integers,
-) -> None:
-    """What each row traded: its volume beyond the one before it. The first row of an instrument traded nothing."""
+) -> int:
+    """What each row traded: its volume beyond the one before it. The first row of an instrument traded nothing.
+
+    Answers how many traded something.
+    """
+    found = 0
     for row in range(start, stop):
         place = table[INSTRUMENT, row]
         traded = table[VOLUME, row] - volume[place] if volume[place] >= 0 else 0
@@ -36,7 +40,9 @@ def _note(
             size[place] = traded
             at[place] = table[EXCHANGE_AT, row] if table[EXCHANGE_AT, row] > 0 else table[AT, row]
             count[place] += 1
+            found += 1
         volume[place] = max(volume[place], table[VOLUME, row])
+    return found
 
 
 class Tape:
@@ -72,10 +78,9 @@ class Tape:
         self._rows += stop - start
         if stop - start > len(self.sizes):
             self.sizes = np.zeros(2 * (stop - start), np.int64)
-        _note(
-            batch.table, start, stop, self._volume, self.size, self.traded_at, self.count, self.sizes
-        )  # fmt: skip
-        self.minutes.take(batch, start, stop, self.sizes)
+        sizes = self.sizes
+        if _note(batch.table, start, stop, self._volume, self.size, self.traded_at, self.count, sizes):
+            self.minutes.take(batch, start, stop, sizes)
         while self._rows > self._most and len(self._batches) > 1:
             first, last = self._spans.pop(0)
             del self._batches[0]
