@@ -17,6 +17,8 @@ LOST: Final = 1006
 MOST_WAITING: Final = 1000
 """Messages received and not yet taken, before the socket is not read any more."""
 LARGEST_BODY: Final = 16 * 2**20
+LONGEST_LINE: Final = 64 * 2**10
+"""Of a request's first line and of one header: thousands of symbols in a query."""
 _SHUTDOWN_S: Final = 0.1
 
 
@@ -55,7 +57,10 @@ class HttpServer:
         """
         app = web.Application(client_max_size=LARGEST_BODY)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+        runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S, max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )  # fmt: skip
         await runner.setup()
         site = web.TCPSite(runner, self.host, self.port, ssl_context=self._tls)
         try:
@@ -74,13 +79,14 @@ class HttpServer:
 
     # ------------------------------------------------------------ answering
     async def _answer(self, http: web.Request) -> web.StreamResponse:
-        request = Request(
-            http.method,
-            http.raw_path,
-            {name.lower(): value for name, value in http.headers.items()},
-            await http.read(),
-            http.remote or "",
-        )
+        try:
+            body = await http.read()
+        except web.HTTPRequestEntityTooLarge:
+            return web.json_response({"message": "request entity too large"}, status=413)
+        except web.RequestPayloadError:
+            return web.json_response({"message": "request body cannot be read"}, status=400)
+        headers = {name.lower(): value for name, value in http.headers.items()}
+        request = Request(http.method, http.raw_path, headers, body, http.remote or "")
         try:
             if request.headers.get("upgrade", "").lower() == "websocket":
                 return await self._serve(http, request)

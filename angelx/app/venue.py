@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import inspect
+import ssl
 import time
 from base64 import b32encode
 from collections.abc import Callable
@@ -28,7 +29,8 @@ from angelx.domain.wire import WireServer
 from angelx.market.rules import freeze_quantity, lot_size
 from angelx.market.sessions import Session, Sessions
 from angelx.orders.fees import FeeSchedule, FeesUnknown
-from angelx.venue.admission import Fee
+from angelx.venue.account import Margin
+from angelx.venue.admission import Bands, Fee
 from angelx.venue.control import VenueControl
 from angelx.venue.exchange import Exchange, Policy
 from angelx.venue.faults import Fault, FaultyServer, Handles, OffsetClock
@@ -51,6 +53,8 @@ class Broker(msgspec.Struct, frozen=True):
     policy: Policy
     credentials: Callable[[Random], dict[str, str]]
     """Demo credentials by the names of the server's own type."""
+    margin: Margin = Margin()
+    bands: Bands = Bands()
 
 
 def _letters(random: Random, count: int) -> str:
@@ -68,12 +72,16 @@ BROKERS: Final = {
             "totp_secret": _letters(random, 32),
             "api_key": _letters(random, 8),
         },
+        Margin(short_option_pct=12),  # What the server's own margin call says (SHORT_OPTION_PCT).
+        Bands(),
     ),
     "alpaca": Broker(
         "angelx.venue.alpaca.server:AlpacaServer",
         "USD",
         Policy(unique_client_ids=True, queues_orders=True, extended_hours=True),
         lambda random: {"key_id": "PK" + _letters(random, 18), "secret_key": _letters(random, 40)},
+        Margin(short_option_pct=10),
+        Bands(equity_pct=0, option_pct=0),  # A limit may be anywhere: it waits.
     ),
 }
 
@@ -102,6 +110,10 @@ class VenuePlan(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = False
     """Go on where an earlier process on this directory was killed."""
     stays: bool = False
+    tls: tuple[Path, Path] | None = None
+    """Certificate and key, PEM: the brokers' addresses are https and wss then; the control address is not."""
+    algo_rules: bool = True
+    """Angel One takes what the rules for retail algorithms leave: no MARKET, no IOC, no stop-market on options."""
     """Serve on after the end of the market, until stopped."""
 
 
@@ -131,8 +143,9 @@ class Venue:
             self.servers[name] = self._faulty(name, lane)
         self.token = _letters(Random(f"{plan.seed} control"), 24)
         control = VenueControl(self.servers, tuple(self.lanes.values()), token=self.token)
+        tls = None if plan.tls is None else tls_of(*plan.tls)
         self._sockets = {
-            name: HttpServer(server, port=plan.ports.get(name, 0)) for name, server in self.servers.items()
+            name: HttpServer(server, port=plan.ports.get(name, 0), tls=tls) for name, server in self.servers.items()
         }
         self._control = HttpServer(control, port=plan.control_port)
         self._log: VenueLog | None = None
@@ -152,13 +165,18 @@ class Venue:
         )
         exchange = Exchange(
             source.instruments, cash=plan.capital, fee=fee_of(self.sessions), hours=CalendarHours(self.sessions),
-            policy=policy, currency=broker.currency, seed=plan.seed,
+            policy=policy, currency=broker.currency, seed=plan.seed, margin=broker.margin, bands=broker.bands,
         )  # fmt: skip
         lane = self.lanes[name] = Lane(name, source, exchange, speed=plan.speed, ticker=time.monotonic_ns)
         clock = self._offsets[name] = OffsetClock(lane.now)
         self.credentials[name] = broker.credentials(Random(f"{plan.seed} {name}"))
         self._inner[name] = server_of(
-            broker.server, exchange, self.credentials[name], now=clock, random=Random(f"{plan.seed} server {name}")
+            broker.server,
+            exchange,
+            self.credentials[name],
+            now=clock,
+            random=Random(f"{plan.seed} server {name}"),
+            algo_rules=plan.algo_rules,
         )
 
     def _faulty(self, name: str, lane: Lane) -> FaultyServer:
@@ -255,21 +273,47 @@ def summary(lane: Lane) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- parts
 def server_of(
-    where: str, exchange: Exchange, credentials: dict[str, str], *, now: Callable[[], int], random: Random
+    where: str,
+    exchange: Exchange,
+    credentials: dict[str, str],
+    *,
+    now: Callable[[], int],
+    random: Random,
+    algo_rules: bool = True,
 ) -> WireServer:
     """A broker's server, made of its class's own kind of credentials.
 
-    A server that takes `wall` is given the host's clock too: one-time passwords are made by people's real clocks.
+    A server that takes `wall` is given the host's clock too: one-time passwords are made by people's real clocks. One
+    that has `rules` for algorithms is given none without `algo_rules`.
     """
     module, _, name = where.partition(":")
     try:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InputInvalid(f"this installation has no server {where}: {error}") from error
-    more = {"wall": SystemClock().now} if "wall" in inspect.signature(kind).parameters else {}
+    takes = inspect.signature(kind).parameters
+    more: dict[str, Any] = {"wall": SystemClock().now} if "wall" in takes else {}
+    if "rules" in takes and not algo_rules:
+        more["rules"] = importlib.import_module("angelx.venue.angelone.orders").ANYTHING_GOES
     made = get_type_hints(kind.__init__)["credentials"](**credentials)
     server: WireServer = kind(exchange, credentials=made, now=now, random=random, **more)
     return server
+
+
+def tls_of(certificate: Path, key: Path) -> ssl.SSLContext:
+    """What a server needs to be spoken to in private.
+
+    Raises
+    ------
+    InputInvalid
+        The files are not there, or no certificate with its key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # A wrong key or file is an SSLError, which is one.
+        raise InputInvalid(f"{certificate}, {key}: no certificate with its key: {error}") from error
+    return context
 
 
 def source_of(plan: VenuePlan, currency: str, sessions: Sessions) -> TickSource:

@@ -59,6 +59,17 @@ def venue(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the orders and positions that a killed venue had.")
     ] = False,
+    tls: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="CERT KEY", help="PEM files: serve https and wss, for clients that know nothing else."),
+    ] = None,
+    algo_rules: Annotated[
+        bool,
+        typer.Option(
+            "--algo-rules/--any-order",
+            help="Angel One refuses MARKET, IOC and, on options, STOPLOSS_MARKET, as for retail algorithms.",
+        ),
+    ] = True,
     stay: Annotated[bool, typer.Option("--stay", help="Serve on after the market's end, until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:
@@ -80,7 +91,8 @@ def venue(
             brokers=names, market=market, speed=speed, seed=seed, capital=capital * SCALE, latency_ms=latency_ms,
             jitter_ms=jitter_ms, queue_position=queue, faults=tuple(read_faults(faults)) if faults else (),
             ports={"angelone": port_angelone, "alpaca": port_alpaca}, control_port=port_control,
-            state_dir=state_dir.resolve(), resume=resume, stays=stay, bounds=_bounds(begin, end), **days,
+            state_dir=state_dir.resolve(), resume=resume, stays=stay, algo_rules=algo_rules, tls=tls,
+            bounds=_bounds(begin, end), **days,
         )  # fmt: skip
         return asyncio.run(_serve(plan, json=json))
 

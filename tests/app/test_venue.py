@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import shutil
+import ssl
 import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -165,3 +168,26 @@ def test_a_bad_command_line_is_answered_with_its_reason(arguments: list[str], tm
 def test_a_fault_without_a_venue_says_so(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["venue-fault", "mute", "--state-dir", str(tmp_path)])
     assert done.exit_code == 2 and "no venue runs" in done.stderr
+
+
+@pytest.mark.usefixtures("broker")
+async def test_a_venue_speaks_tls_where_it_is_given_a_certificate(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl to make a certificate")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    wish = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", str(key), "-out")
+    await (await asyncio.create_subprocess_exec(openssl, *wish, str(certificate), stderr=DEVNULL)).wait()
+    venue = Venue(plan(tmp_path / "state", tls=(certificate, key)))
+    ready = await venue.start()
+    address = ready["servers"]["small"]
+    assert (address["url"][:8], address["stream"][:6]) == ("https://", "wss://")
+    trusts = ssl.create_default_context(cafile=str(certificate))
+    port = int(address["url"].rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusts, server_hostname="localhost")
+    writer.write(b"GET /now HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.close()
+    await venue.close()
+    with pytest.raises(InputInvalid, match="no certificate"):
+        Venue(plan(tmp_path / "other", tls=(key, key)))

@@ -638,11 +638,11 @@ def test_the_stock_stream(venue: LiveVenue) -> None:
         venue.do(lambda: venue.market.exchange.halt("US:IBM"))
         venue.until(lambda: any(isinstance(message, TradingStatus) for message in seen))
     kinds = [type(message) for message in seen]
-    assert kinds == [Quote, Trade, Quote, Trade, Bar, TradingStatus]
+    assert kinds == [Quote, Trade, Bar, Bar, Quote, Trade, TradingStatus]
     assert (seen[0].bid_price, seen[0].ask_price, seen[0].symbol) == (300.01, 300.11, "IBM")
     assert (seen[1].price, seen[1].size) == (300.06, 7)
-    assert seen[4].volume == 7 + 100
-    assert seen[5].status_code == "H"
+    assert {bar.symbol: bar.volume for bar in seen[2:4]} == {"AAPL": 50, "IBM": 7 + 100}
+    assert seen[6].status_code == "H"
 
 
 def test_the_option_stream_and_its_unsubscription(venue: LiveVenue) -> None:

@@ -6,11 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from angelx.domain.scalars import NS
 from angelx.domain.timestamps import rfc3339
-from angelx.venue.alpaca.call import Answer, Call, Routes
+from angelx.venue.alpaca.call import NEW_YORK, Answer, Call, Routes
 from angelx.venue.alpaca.names import Symbols, each, number, text, wire_id
 from angelx.venue.alpaca.orders_api import OrdersApi
 from angelx.venue.alpaca.refusals import invalid, malformed, not_found, unprocessable
@@ -18,7 +17,6 @@ from angelx.venue.alpaca.views import Json, Views, account
 from angelx.venue.exchange import Exchange
 from angelx.venue.requests import Fill
 
-NEW_YORK: Final = ZoneInfo("America/New_York")
 MINUTE: Final = 60 * NS
 PAGE: Final = 100
 FRAMES: Final = {"1Min": 1, "5Min": 5, "15Min": 15, "1H": 60, "1D": 1440}
@@ -37,6 +35,8 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "disable_overnight_trading": (True, False),
 }
 DAY_TRADE_DAYS: Final = 5
+CATEGORIES: Final = {"trade_activity": ["FILL"], "non_trade_activity": ["FEE"]}
+"""Of activities: the kinds that there are here."""
 
 
 class AccountApi:
@@ -53,7 +53,8 @@ class AccountApi:
     ) -> None:
         self._exchange, self._symbols, self._views, self._orders = exchange, symbols, views, orders
         self._name, self._now = name, now
-        self._opened_at = now()
+        self._opened_at = 0
+        """When the account was first looked at or its equity noted: the venue's clock does not run before it serves."""
         self._first = exchange.funds().equity
         self._minutes: list[int] = []
         """Minutes since the epoch at which the equity was looked at, and what it was."""
@@ -76,12 +77,14 @@ class AccountApi:
         routes.add("GET", "/v2/positions", self.positions)
         routes.add("GET", "/v2/positions/{}", self.position)
         routes.add("POST", "/v2/positions/{}/exercise", self.exercise)
+        routes.add("POST", "/v2/positions/{}/do-not-exercise", self.exercise)
         routes.add("GET", "/v2/watchlists", lambda _: (200, list(self._watchlists.values())))
         routes.add("POST", "/v2/watchlists", self.watch)
-        routes.add("GET", "/v2/watchlists/{}", lambda call: (200, self._watchlist(call)))
-        routes.add("PUT", "/v2/watchlists/{}", self.rewatch)
-        routes.add("POST", "/v2/watchlists/{}", self.watch_more)
-        routes.add("DELETE", "/v2/watchlists/{}", self.unwatch)
+        for one in ("/v2/watchlists/{}", "/v2/watchlists:by_name"):
+            routes.add("GET", one, lambda call: (200, self._watchlist(call)))
+            routes.add("PUT", one, self.rewatch)
+            routes.add("POST", one, self.watch_more)
+            routes.add("DELETE", one, self.unwatch)
         routes.add("DELETE", "/v2/watchlists/{}/{}", self.watch_less)
 
     # ------------------------------------------------------------ money
@@ -94,6 +97,7 @@ class AccountApi:
             value = self._views.price(instrument, held.quantity) * held.quantity
             long, short = (long + value, short) if value > 0 else (long, short + value)
         funds = self._exchange.funds()
+        self._opened_at = self._opened_at or self._exchange.now or self._now()
         shown = account(self._name, funds, (long, short), self._opening(), self._opened_at, self._day_trades())
         suspended = self.configuration["suspend_trade"]
         return 200, shown | {
@@ -104,6 +108,7 @@ class AccountApi:
     def sample(self) -> None:
         """Note the equity, once a minute of the exchange's time."""
         minute = self._exchange.now // MINUTE
+        self._opened_at = self._opened_at or self._exchange.now
         if not self._minutes or minute > self._minutes[-1]:
             self._minutes.append(minute)
             self._equity.append(self._exchange.funds().equity)
@@ -189,7 +194,7 @@ class AccountApi:
         return self._views.position(held, working)
 
     def exercise(self, call: Call) -> Answer:
-        """POST /positions/{symbol or id}/exercise: the exchange settles nothing before its time."""
+        """POST /positions/{symbol or id}/exercise, /do-not-exercise: the exchange settles nothing before its time."""
         instrument = self._symbols.by_symbol.get(call.where[0])
         if instrument is None or self._exchange.position(instrument.id) <= 0:
             raise not_found("position does not exist")
@@ -199,6 +204,10 @@ class AccountApi:
     def activities(self, call: Call) -> Answer:
         """GET /account/activities, all or of some types."""
         kinds = call.where[0].split(",") if call.where else call.names("activity_types")
+        category = call.text("category")
+        if category not in ("", *CATEGORIES) or (category and kinds):
+            raise invalid("category is trade_activity or non_trade_activity, and does not go with activity types")
+        kinds = CATEGORIES.get(category, kinds)
         after, until = call.instant("after", -1), call.instant("until", 2**62)
         on = call.text("date")[:10]
         rows: list[tuple[int, str, Callable[[], Json]]] = []
@@ -331,7 +340,10 @@ class AccountApi:
 
     def _watchlist(self, call: Call) -> Json:
         try:
-            found = self._watchlists.get(str(UUID(call.where[0])))
+            if call.where:
+                found = self._watchlists.get(str(UUID(call.where[0])))
+            else:
+                found = next((one for one in self._watchlists.values() if one["name"] == call.text("name")), None)
         except ValueError:
             found = None
         if found is None:

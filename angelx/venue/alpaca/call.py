@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Callable
-from datetime import date
-from typing import Any
+from datetime import date, datetime, time, timedelta
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 import msgspec
 
+from angelx.domain.scalars import NS
 from angelx.domain.timestamps import instant_of
 from angelx.domain.wire import Request
-from angelx.venue.alpaca.refusals import invalid, malformed
+from angelx.venue.alpaca.refusals import NO_METHOD, Refusal, invalid, malformed, not_found
 
+NEW_YORK: Final = ZoneInfo("America/New_York")
+A_DAY: Final = "2026-01-05"
 Answer = tuple[int, Any]
 """Status and body; a body of `None` is empty."""
 
@@ -69,9 +73,21 @@ class Call:
         if not value:
             return default
         try:
-            return instant_of(f"{value}T00:00:00Z" if len(value) == len("2026-01-05") else value.replace(" ", "+"))
+            return instant_of(f"{value}T00:00:00Z" if len(value) == len(A_DAY) else value.replace(" ", "+"))
         except ValueError as error:
             raise invalid(f"invalid {name}: {value[:40]}") from error
+
+    def edge(self, name: str, default: int, *, is_end: bool = False) -> int:
+        """As `instant`, but a date is New York's: its first nanosecond, or its last."""
+        value = self.query.get(name, "")
+        if len(value) != len(A_DAY):
+            return self.instant(name, default)
+        day = self.day(name, date.min)
+        try:
+            begins = datetime.combine(day + timedelta(days=is_end), time(), NEW_YORK)
+        except OverflowError as error:
+            raise invalid(f"invalid {name}: {value}") from error
+        return int(begins.timestamp()) * NS - is_end
 
     def day(self, name: str, default: date) -> date:
         """A date.
@@ -119,11 +135,20 @@ class Routes:
         """`{}` in the pattern catches one part of the path."""
         self._routes.append((method, re.compile(re.escape(pattern).replace(r"\{\}", "([^/]+)")), handler))
 
-    def find(self, call: Call) -> Handler | None:
-        """The handler of a call, which is told what its path says; `None` where nothing is there."""
+    def find(self, call: Call) -> Handler:
+        """The handler of a call, which is told what its path says. HEAD is a GET whose body is not sent.
+
+        Raises
+        ------
+        Refusal
+            Nothing is there, or for other methods only.
+        """
+        asked = "GET" if call.method == "HEAD" else call.method
+        others = False
         for method, pattern, handler in self._routes:
-            match = pattern.fullmatch(call.path) if method == call.method else None
-            if match is not None:
+            match = pattern.fullmatch(call.path)
+            if match is not None and method == asked:
                 call.where = match.groups()
                 return handler
-        return None
+            others = others or match is not None
+        raise Refusal(405, NO_METHOD, "method not allowed") if others else not_found("endpoint not found.")

@@ -7,15 +7,16 @@ from datetime import UTC, date, datetime, time
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS, SCALE, price_of
-from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, LAST, Table
+from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, LAST, Table, TickBatch
 from angelx.domain.timestamps import rfc3339
-from angelx.venue.alpaca.account_api import NEW_YORK, day_of
-from angelx.venue.alpaca.call import Answer, Call, Routes
+from angelx.venue.alpaca.account_api import day_of
+from angelx.venue.alpaca.call import NEW_YORK, Answer, Call, Routes
 from angelx.venue.alpaca.greeks import greeks, implied_volatility
-from angelx.venue.alpaca.lines import bare, bars, quote_line, quotes, trade_line, trades, with_volume
+from angelx.venue.alpaca.lines import Lines, bare, bars, history, quote_line, quotes, trade_line, trades
 from angelx.venue.alpaca.names import Symbols
 from angelx.venue.alpaca.refusals import UNPROCESSABLE, Refusal, invalid
 from angelx.venue.alpaca.tape import Tape
@@ -26,7 +27,11 @@ PAGE: Final = 1_000
 MOST: Final = 10_000
 CHAIN_PAGE: Final = 100
 MOST_CHAIN: Final = 1_000
-FRAME: Final = re.compile(r"(\d{0,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)")
+FRAME: Final = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)", re.ASCII)
+UNITS: Final = {"Min": "T", "Hour": "H", "Day": "D", "Week": "W", "Month": "M"}
+COUNTS: Final = {"T": range(1, 60), "H": range(1, 24), "D": (1,), "W": (1,), "M": (1, 2, 3, 4, 6, 12)}
+SORTS: Final = ("asc", "desc")
+ADJUSTMENTS: Final = frozenset(("raw", "split", "dividend", "spin-off", "all"))
 MINUTE: Final = 60 * NS
 YEAR_S: Final = 365 * 86_400
 FEEDS: Final = frozenset(("iex", "sip", "delayed_sip", "boats", "overnight", "otc", "opra", "indicative"))
@@ -34,13 +39,21 @@ VENUE: Final = "V"
 """Exchange code of everything here."""
 TAPE: Final = "A"
 EXCHANGE_CODES: Final = {"V": "angelx simulated venue"}
+CONDITIONS: Final = {
+    ("/v2", "trade"): {"@": "Regular Sale"}, ("/v2", "quote"): {"R": "Regular, Two-Sided Open"},
+    ("/v1beta1", "trade"): {"a": "Single Leg Auction Non ISO"}, ("/v1beta1", "quote"): {"A": "Regular"},
+}  # fmt: skip
+"""Those that are used here, by version of the API and kind of tick."""
 CORPORATE_ACTIONS: Final = (
     "forward_splits", "reverse_splits", "unit_splits", "cash_dividends", "stock_dividends", "spin_offs",
     "cash_mergers", "stock_mergers", "stock_and_cash_mergers", "redemptions", "name_changes", "worthless_removals",
     "rights_distributions",
 )  # fmt: skip
 
-Make = Callable[[Instrument, Table, Call], list[Json]]
+Make = Callable[[Instrument, int, Call], Lines]
+"""Lines of an instrument and its place."""
+NO_ROWS: Final = TickBatch.empty().table
+NOTHING: Final = Lines(np.zeros(0, np.int64), lambda _: [])
 
 
 class DataApi:
@@ -59,27 +72,25 @@ class DataApi:
 
     def routes(self, routes: Routes) -> None:
         """What this answers."""
-        history: tuple[tuple[str, Make], ...] = (
-            ("bars", self._bars),
-            ("quotes", lambda one, rows, _: quotes(one, rows)),
-            ("trades", lambda one, rows, _: trades(one, rows)),
-        )
+        past: tuple[tuple[str, Make], ...] = (("bars", self._bars), ("quotes", self._quotes), ("trades", self._trades))
         for family in ("/v2/stocks", "/v1beta1/options"):
-            for name, make in history:
+            for name, make in past:
                 routes.add("GET", f"{family}/{name}", self._many(name, make))
                 routes.add("GET", f"{family}/{name}/latest", self._latest(name))
-        for name, make in history:
+            routes.add("GET", f"{family}/meta/conditions/{{}}", self.conditions)
+            routes.add("GET", f"{family}/meta/exchanges", lambda _: (200, EXCHANGE_CODES))
+        for name, make in past:
             routes.add("GET", f"/v2/stocks/{{}}/{name}", self._single(name, make))
             routes.add("GET", f"/v2/stocks/{{}}/{name}/latest", self._single_latest(name))
-        routes.add("GET", "/v2/stocks/auctions", self._many("auctions", lambda *_: []))
+        routes.add("GET", "/v2/stocks/auctions", self._many("auctions", lambda *_: NOTHING))
+        routes.add("GET", "/v2/stocks/{}/auctions", self._single("auctions", lambda *_: NOTHING))
         routes.add("GET", "/v2/stocks/snapshots", self.snapshots)
         routes.add("GET", "/v2/stocks/{}/snapshot", self.snapshot)
         routes.add("GET", "/v1beta1/options/snapshots", self.option_snapshots)
         routes.add("GET", "/v1beta1/options/snapshots/{}", self.chain)
-        routes.add("GET", "/v1beta1/options/meta/exchanges", lambda _: (200, EXCHANGE_CODES))
-        routes.add("GET", "/v2/stocks/meta/exchanges", lambda _: (200, EXCHANGE_CODES))
         nothing: Json = {"corporate_actions": {name: [] for name in CORPORATE_ACTIONS}, "next_page_token": None}
-        routes.add("GET", "/v1/corporate-actions", lambda _: (200, nothing))
+        for version in ("v1", "v1beta1"):
+            routes.add("GET", f"/{version}/corporate-actions", lambda _: (200, nothing))
         routes.add("GET", "/v1beta1/news", lambda _: (200, {"news": [], "next_page_token": None}))
 
     # ------------------------------------------------------------ history
@@ -101,36 +112,46 @@ class DataApi:
     def _history(self, call: Call, asked: Sequence[str], make: Make) -> tuple[dict[str, list[Json]], str | None]:
         """One page: symbol by symbol, then by time; the limit counts rows over all symbols."""
         self._check_feed(call)
+        if call.text("sort", "asc") not in SORTS:
+            raise invalid(f"invalid sort: {call.text('sort')[:20]}")
+        if not ADJUSTMENTS.issuperset(call.names("adjustment")):
+            raise invalid(f"invalid adjustment: {call.text('adjustment')[:20]}")
         limit = call.count("limit", PAGE, MOST)
         first, skip = _token(call.text("page_token"))
         begin = datetime.combine(day_of(self._now()), time(), UTC)
-        span = call.instant("start", int(begin.timestamp()) * NS), call.instant("end", 2**62)
+        span = call.edge("start", int(begin.timestamp()) * NS), call.edge("end", 2**62, is_end=True)
         chosen = [one for one in sorted(set(asked)) if one >= first and one in self._symbols.by_symbol]
-        rows = self._tape.rows([self._place(symbol) for symbol in chosen])
         found: dict[str, list[Json]] = {}
         left = limit
         for symbol in chosen:
-            table = rows.get(self._place(symbol))
-            if table is None:
-                continue
-            lines = make(self._symbols.by_symbol[symbol], with_volume(table), call)
-            lines = [line for line in lines if span[0] <= line["_at"] <= span[1]]
+            lines = make(self._symbols.by_symbol[symbol], self._place(symbol), call)
+            inside = np.flatnonzero((lines.at >= span[0]) & (lines.at <= span[1]))
             if call.text("sort", "asc") == "desc":
-                lines.reverse()
+                inside = inside[::-1]
             start = skip if symbol == first else 0
-            page = lines[start : start + left]
-            if page:
-                found[symbol] = [{name: value for name, value in line.items() if name != "_at"} for line in page]
+            page = inside[start : start + left]
+            if len(page):
+                found[symbol] = lines.write(page)
             left -= len(page)
-            if start + len(page) < len(lines):
+            if start + len(page) < len(inside):
                 return found, _write_token(symbol, start + len(page))
         return found, None
 
-    def _bars(self, instrument: Instrument, rows: Table, call: Call) -> list[Json]:
+    def _quotes(self, instrument: Instrument, place: int, _: Call) -> Lines:
+        return quotes(instrument, self._rows(place))
+
+    def _trades(self, instrument: Instrument, place: int, _: Call) -> Lines:
+        return trades(instrument, self._rows(place), int(self._tape.count[place]))
+
+    def _rows(self, place: int) -> Table:
+        return self._tape.rows([place]).get(place, NO_ROWS)
+
+    def _bars(self, instrument: Instrument, place: int, call: Call) -> Lines:
         frame = FRAME.fullmatch(call.text("timeframe", "1Min"))
-        if frame is None:
+        unit = UNITS.get(frame[2], frame[2]) if frame is not None else ""
+        if frame is None or int(frame[1]) not in COUNTS[unit]:
             raise invalid(f"invalid timeframe: {call.text('timeframe')[:20]}")
-        return bars(instrument, rows, int(frame[1] or 1), frame[2][0] if frame[2] not in ("Min", "T") else "T")
+        return history(instrument, self._tape.minutes.of(place), int(frame[1]), unit)
 
     # ------------------------------------------------------------ the latest
     def _latest(self, name: str) -> Callable[[Call], Answer]:
@@ -156,9 +177,8 @@ class DataApi:
             return self._quote(instrument)
         if name == "trades":
             return self._trade(instrument)
-        rows = self._tape.rows([self._place(symbol)]).get(self._place(symbol))
-        found = bars(instrument, with_volume(rows), 1, "T") if rows is not None else []
-        return bare(found[-1]) if found else None
+        found = bars(instrument, self._tape.minutes.of(self._place(symbol))[-1:], 1, "T")
+        return bare(found[0]) if found else None
 
     def _quote(self, instrument: Instrument) -> Json | None:
         cells = self._exchange.market.of(self._exchange.table.index[instrument.id])
@@ -191,9 +211,8 @@ class DataApi:
 
     def _snapshot(self, instrument: Instrument) -> Json:
         place = self._exchange.table.index[instrument.id]
-        rows = self._tape.rows([place]).get(place)
-        minutes = bars(instrument, with_volume(rows), 1, "T") if rows is not None else []
-        days = bars(instrument, with_volume(rows), 1, "D") if rows is not None else []
+        past = self._tape.minutes.of(place)
+        minutes, days = bars(instrument, past[-1:], 1, "T"), bars(instrument, past, 1, "D")
         return {
             "latestTrade": self._trade(instrument),
             "latestQuote": self._quote(instrument),
@@ -201,6 +220,14 @@ class DataApi:
             "dailyBar": bare(days[-1]) if days else None,
             "prevDailyBar": bare(days[-2]) if len(days) > 1 else None,
         }
+
+    @staticmethod
+    def conditions(call: Call) -> Answer:
+        """GET /v2/stocks/meta/conditions/{trade or quote}, and options' own."""
+        found = CONDITIONS.get((call.path[: call.path.index("/", 1)], call.where[0]))
+        if found is None:
+            raise Refusal(400, None, f"invalid ticktype: {call.where[0][:20]}")
+        return 200, found
 
     # ------------------------------------------------------------ options
     def option_snapshots(self, call: Call) -> Answer:
@@ -219,14 +246,18 @@ class DataApi:
         chosen = [
             option
             for option in self._symbols.options
-            if below is not None and option.underlying == below.id and self._in_chain(call, option)
+            if below is not None
+            and option.underlying == below.id
+            and call.text("root_symbol", self._symbols.roots[option.id]) == self._symbols.roots[option.id]
+            and self._in_chain(call, option)
         ]
         return self._option_page(call, chosen)
 
     def _option_page(self, call: Call, chosen: Sequence[Instrument]) -> Answer:
         limit = call.count("limit", CHAIN_PAGE, MOST_CHAIN)
         first, _ = _token(call.text("page_token"))
-        left = [option for option in chosen if self._symbols.of[option.id] >= first]
+        since = call.instant("updated_since", -1)
+        left = [one for one in chosen if self._symbols.of[one.id] >= first and self._updated_at(one) > since]
         token = _write_token(self._symbols.of[left[limit].id], 0) if len(left) > limit else None
         shown = {self._symbols.of[option.id]: self._option(option) for option in left[:limit]}
         return 200, {"snapshots": shown, "next_page_token": token}
@@ -247,6 +278,11 @@ class DataApi:
             and option.strike >= low
             and (not high or option.strike <= high)
         )
+
+    def _updated_at(self, option: Instrument) -> int:
+        cells = self._exchange.market.of(self._exchange.table.index[option.id])
+        at: int = cells[EXCHANGE_AT] or cells[AT]
+        return at
 
     def _option(self, option: Instrument) -> Json:
         found = {"latestQuote": self._quote(option), "latestTrade": self._trade(option)}

@@ -1,18 +1,22 @@
-"""Rows of the tape as bars, quotes and trades. A line's `_at` is its time in ns, for choosing; it is not sent."""
+"""Rows of the tape as bars, quotes and trades. A bar's `_at` is its time in ns, for choosing; it is not sent."""
 
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from datetime import time as clock
-from itertools import pairwise
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec.msgpack import Ext
+from msgspec.structs import replace
 
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS, SCALE
 from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, LAST, Table
 from angelx.domain.timestamps import rfc3339
-from angelx.venue.alpaca.account_api import NEW_YORK, day_of
+from angelx.venue.alpaca.account_api import day_of
+from angelx.venue.alpaca.call import NEW_YORK
+from angelx.venue.alpaca.minutes import Integers, Traded
 from angelx.venue.alpaca.names import each, number
 from angelx.venue.alpaca.tape import times, traded
 from angelx.venue.alpaca.views import Json
@@ -41,62 +45,85 @@ def trade_line(instrument: Instrument, time: Time, price: int, size: int, count:
     return line | ({"c": "a"} if instrument.kind is Kind.OPTION else {"i": count, "c": ["@"], "z": TAPE})
 
 
-def quotes(instrument: Instrument, rows: Table) -> list[Json]:
+class Lines(NamedTuple):
+    """Lines of one instrument that are written when they are wanted, in order of time."""
+
+    at: Integers
+    """Times, ns."""
+    write: Callable[[Integers], list[Json]]
+    """Those at these places."""
+
+
+def quotes(instrument: Instrument, rows: Table) -> Lines:
     """Every row at which the touch changed."""
     touch = rows[[BID, ASK, BID_SIZE, ASK_SIZE]]
     is_new = np.ones(rows.shape[1], np.bool_)
     is_new[1:] = (touch[:, 1:] != touch[:, :-1]).any(axis=0)
     is_new &= (rows[BID] > 0) | (rows[ASK] > 0)
-    columns = (times(rows)[is_new].tolist(), *touch[:, is_new].tolist())
-    return [
-        {"_at": at, **quote_line(instrument, rfc3339(at), bid, ask, bid_size, ask_size)}
-        for at, bid, ask, bid_size, ask_size in zip(*columns, strict=True)
-    ]
+    at, touch = times(rows)[is_new], touch[:, is_new]
+
+    def write(places: Integers) -> list[Json]:
+        columns = (at[places].tolist(), *touch[:, places].tolist())
+        return [quote_line(instrument, rfc3339(when), *quote) for when, *quote in zip(*columns, strict=True)]
+
+    return Lines(at, write)
 
 
-def trades(instrument: Instrument, rows: Table) -> list[Json]:
-    """Every row at which something traded."""
-    sizes = rows[-1]
+def trades(instrument: Instrument, rows: Table, last: int) -> Lines:
+    """Every row at which something traded; `last` is the number of the last one."""
+    sizes = traded(rows)
     chosen = sizes > 0
-    columns = (times(rows)[chosen].tolist(), rows[LAST][chosen].tolist(), sizes[chosen].tolist())
-    return [
-        {"_at": at, **trade_line(instrument, rfc3339(at), price, size, count)}
-        for count, (at, price, size) in enumerate(zip(*columns, strict=True), 1)
-    ]
+    at, prices, sizes = times(rows)[chosen], rows[LAST][chosen], sizes[chosen]
+    first = last + 1 - len(at)
+
+    def write(places: Integers) -> list[Json]:
+        columns = (at[places].tolist(), prices[places].tolist(), sizes[places].tolist(), (first + places).tolist())
+        return [
+            trade_line(instrument, rfc3339(when), price, size, count)
+            for when, price, size, count in zip(*columns, strict=True)
+        ]
+
+    return Lines(at, write)
 
 
-def bars(instrument: Instrument, rows: Table, count: int, unit: str) -> list[Json]:
+def history(instrument: Instrument, minutes: Iterable[Traded], count: int, unit: str) -> Lines:
+    """Bars."""
+    found = bars(instrument, minutes, count, unit)
+    at = np.array([bar["_at"] for bar in found], np.int64)
+    return Lines(at, lambda places: [bare(found[place]) for place in places.tolist()])
+
+
+def bars(instrument: Instrument, minutes: Iterable[Traded], count: int, unit: str) -> list[Json]:
     """Bars of what traded, labelled by their start; `unit` is T (minutes), H, D, W or M."""
-    sizes = rows[-1]
-    chosen = sizes > 0
-    prices, sizes, at = rows[LAST][chosen], sizes[chosen], times(rows)[chosen]
-    if not len(at):
-        return []
-    starts = _starts(at, count, unit)
-    edges = [0, *(np.flatnonzero(np.diff(starts)) + 1).tolist(), len(starts)]
-    found = []
-    for first, last in pairwise(edges):
-        price, size = prices[first:last], sizes[first:last]
-        start, volume = int(starts[first]), int(size.sum())
-        found.append(
-            {
-                "_at": start, "t": rfc3339(start), "o": number(int(price[0])), "h": number(int(price.max())),
-                "l": number(int(price.min())), "c": number(int(price[-1])), "v": volume // each(instrument),
-                "n": last - first, "vw": round(float((price * (size / volume)).sum()) / SCALE, 6),
-            }
-        )  # fmt: skip
-    return found
+    spans: list[Traded] = []
+    for minute in minutes:
+        start = _start(minute.at, count, unit)
+        if spans and spans[-1].at == start:
+            spans[-1].add(minute)
+        else:
+            spans.append(replace(minute, at=start))
+    unit_size = each(instrument)
+    return [
+        {
+            "_at": span.at, "t": rfc3339(span.at), "o": number(span.open), "h": number(span.high),
+            "l": number(span.low), "c": number(span.close), "v": span.volume // unit_size, "n": span.count,
+            "vw": round(span.money / span.volume / SCALE, 6),
+        }
+        for span in spans
+    ]  # fmt: skip
 
 
-def _starts(at: "np.ndarray[Any, np.dtype[np.int64]]", count: int, unit: str) -> "np.ndarray[Any, np.dtype[np.int64]]":
+def _start(at: int, count: int, unit: str) -> int:
     if unit in ("T", "H"):
         step = count * MINUTE * (60 if unit == "H" else 1)
         return at // step * step
-    labels: dict[int, int] = {}
-    hours = at // (60 * MINUTE)
-    for hour in np.unique(hours).tolist():
-        labels[hour] = _day_start(day_of(hour * 60 * MINUTE), count, unit)
-    return np.array([labels[hour] for hour in hours.tolist()], np.int64)
+    return _day_label(at // (60 * MINUTE), count, unit)
+
+
+@lru_cache(maxsize=1 << 12)
+def _day_label(hour: int, count: int, unit: str) -> int:
+    """Of an hour since the epoch: New York's days begin with one."""
+    return _day_start(day_of(hour * 60 * MINUTE), count, unit)
 
 
 def _day_start(day: date, count: int, unit: str) -> int:
@@ -105,11 +132,6 @@ def _day_start(day: date, count: int, unit: str) -> int:
     elif unit == "M":
         day = day.replace(month=(day.month - 1) // count * count + 1, day=1)
     return int(datetime.combine(day, clock(), NEW_YORK).timestamp()) * NS
-
-
-def with_volume(rows: Table) -> Table:
-    """The rows with what each traded as a last line."""
-    return np.vstack([rows, traded(rows)])
 
 
 def bare(line: Json) -> Json:

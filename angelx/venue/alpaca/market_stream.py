@@ -11,7 +11,7 @@ from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, INSTRUMENT, LAST, TickBatch
 from angelx.domain.timestamps import rfc3339
 from angelx.domain.wire import Request, Stream, StreamClosed
-from angelx.venue.alpaca.lines import Time, bare, bars, quote_line, trade_line, with_volume
+from angelx.venue.alpaca.lines import Time, bare, bars, quote_line, trade_line
 from angelx.venue.alpaca.names import Symbols, number
 from angelx.venue.alpaca.tape import Tape
 from angelx.venue.alpaca.updates import MSGPACK
@@ -20,6 +20,8 @@ from angelx.venue.exchange import Exchange
 
 CHANNELS: Final = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
 OPTION_CHANNELS: Final = ("trades", "quotes")
+NEWS: Final = "news"
+"""A feed and its only channel. There are none here: nobody is told anything."""
 IMPLIED: Final = ("corrections", "cancelErrors")
 """Come with trades."""
 ERRORS: Final = {
@@ -40,14 +42,16 @@ Encode = Callable[[Json], bytes]
 class Client:
     """One connection."""
 
-    __slots__ = ("channels", "is_in", "is_msgpack", "is_over", "is_slow", "waiting", "wake")
+    __slots__ = ("channels", "frames", "is_in", "is_msgpack", "is_over", "is_slow", "waiting", "wake")
 
     def __init__(self, *, is_msgpack: bool) -> None:
         self.is_msgpack = is_msgpack
         self.is_in = self.is_slow = self.is_over = False
-        self.channels: dict[str, set[str]] = {name: set() for name in (*CHANNELS, *IMPLIED)}
+        self.channels: dict[str, set[str]] = {name: set() for name in (*CHANNELS, *IMPLIED, NEWS)}
         self.waiting: list[bytes] = []
-        """Encoded messages, each for itself."""
+        """Encoded data, each message for itself."""
+        self.frames: list[bytes] = []
+        """Arrays that go out before them."""
         self.wake = asyncio.Event()
 
     def wants(self, channel: str, symbol: str) -> bool:
@@ -56,7 +60,7 @@ class Client:
         return symbol in names or "*" in names
 
     def put(self, encoded: bytes) -> None:
-        """One more message to send."""
+        """One more message of data to send."""
         if len(self.waiting) >= MOST_WAITING:
             self.is_slow = True
         else:
@@ -64,22 +68,42 @@ class Client:
         self.wake.set()
 
     def say(self, message: Json) -> None:
-        """An answer."""
-        self.put(msgspec.msgpack.encode(message) if self.is_msgpack else msgspec.json.encode(message))
+        """An answer: an array of its own, for there are clients that look at the first message of an array only."""
+        self._seal()
+        self.waiting.append(self._encoded(message))
+        self._seal()
+        self.is_slow = self.is_slow or len(self.frames) > MOST_WAITING
+        self.wake.set()
+
+    def tell(self, message: Json) -> None:
+        """Data of this client alone."""
+        self.put(self._encoded(message))
+
+    def _encoded(self, message: Json) -> bytes:
+        return msgspec.msgpack.encode(message) if self.is_msgpack else msgspec.json.encode(message)
 
     def error(self, code: int) -> None:
         """A refusal."""
         self.say({"T": "error", "code": code, "msg": ERRORS[code]})
 
-    def take(self) -> bytes:
-        """Everything that waits, as one array."""
-        waiting, self.waiting = self.waiting, []
+    def take(self) -> list[bytes]:
+        """Everything that waits, as arrays."""
+        self._seal()
+        frames, self.frames = self.frames, []
         self.wake.clear()
+        return frames
+
+    def _seal(self) -> None:
+        """What waits is an array."""
+        waiting, self.waiting = self.waiting, []
+        if not waiting:
+            return
         if not self.is_msgpack:
-            return b"[" + b",".join(waiting) + b"]"
+            self.frames.append(b"[" + b",".join(waiting) + b"]")
+            return
         count = len(waiting)
         head = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
-        return head + b"".join(waiting)
+        self.frames.append(head + b"".join(waiting))
 
 
 class MarketStream:
@@ -110,16 +134,18 @@ class MarketStream:
         self._may_enter, self._is_subscribed = may_enter, is_subscribed
         self._symbol_limit, self._connection_limit = symbol_limit, connection_limit
         self._is_options = feed in ("opra", "indicative")
+        self._channels = (NEWS,) if feed == NEWS else OPTION_CHANNELS if self._is_options else CHANNELS
         self._clients: set[Client] = set()
         self._quotes: dict[int, tuple[int, ...]] = {}
-        self._minutes: dict[int, int] = {}
+        self._minute = 0
+        """Since the epoch, of the last row that somebody was there for, or in which the first one came."""
         self.counts = 0
         """Messages made."""
 
     # ------------------------------------------------------------ rows into messages
     def take(self, batch: TickBatch, start: int, stop: int) -> None:
         """Rows [start, stop) came, and went onto the tape: tell who wants to know."""
-        if not self._clients:
+        if not self._clients or self.feed == NEWS:
             return
         view = batch.view
         for row in range(start, stop):
@@ -132,6 +158,10 @@ class MarketStream:
     def _row(self, batch: TickBatch, row: int, size: int, instrument: Instrument, symbol: str) -> None:
         view = batch.view
         place, at = view[INSTRUMENT, row], view[EXCHANGE_AT, row] or view[AT, row]
+        if at // MINUTE > self._minute:
+            if not self._is_options:
+                self._close_minute(self._minute)
+            self._minute = at // MINUTE
         quote = (view[BID, row], view[ASK, row], view[BID_SIZE, row], view[ASK_SIZE, row])
         if quote != self._quotes.get(place) and (quote[0] > 0 or quote[1] > 0):
             self._quotes[place] = quote
@@ -147,24 +177,20 @@ class MarketStream:
                 at,
                 lambda time: {"T": "t", "S": symbol, **trade_line(instrument, time, price, size, count)},
             )
-            self._bar(place, instrument, symbol, at)
 
-    def _bar(self, place: int, instrument: Instrument, symbol: str, at: int) -> None:
-        """The minute before is complete when a trade of a later one comes."""
-        minute = at // MINUTE
-        before = self._minutes.get(place, minute)
-        self._minutes[place] = minute
-        wanted = [name for name in ("bars", "dailyBars") if any(one.wants(name, symbol) for one in self._clients)]
-        if minute == before or not wanted:
-            return
-        rows = self._tape.rows([place])[place]
-
-        whole = with_volume(rows)
-        for name, kind, unit in (("bars", "b", "T"), ("dailyBars", "d", "D")):
-            if name in wanted:
-                found = [bar for bar in bars(instrument, whole, 1, unit) if bar["_at"] <= before * MINUTE]
-                if found:
-                    self._send_bar(name, kind, symbol, found[-1])
+    def _close_minute(self, minute: int) -> None:
+        """A row of a later minute came: the bars of this one are complete."""
+        wanted = {
+            self._exchange.table.index[share.id]: share.symbol
+            for share in self._symbols.shares
+            if any(one.wants(channel, share.symbol) for one in self._clients for channel in ("bars", "dailyBars"))
+        }
+        for place, symbol in wanted.items():
+            instrument = self._exchange.table[place]
+            past = [one for one in self._tape.minutes.of(place) if one.at <= minute * MINUTE]
+            if past and past[-1].at == minute * MINUTE:
+                self._send_bar("bars", "b", symbol, bars(instrument, past[-1:], 1, "T")[0])
+                self._send_bar("dailyBars", "d", symbol, bars(instrument, past, 1, "D")[-1])
 
     def _send_bar(self, channel: str, kind: str, symbol: str, bar: Json) -> None:
         self._send(channel, symbol, bar["_at"], lambda time: {"T": kind, "S": symbol, **bare(bar), "t": time})
@@ -217,12 +243,13 @@ class MarketStream:
                 await client.wake.wait()
                 if client.is_slow:
                     client.waiting.clear()
+                    client.frames.clear()
                     client.is_slow = False
                     client.error(407)
-                    await self._frame(client, stream)
+                    await self._frames(client, stream)
                     await stream.close()
                     return
-                await self._frame(client, stream)
+                await self._frames(client, stream)
                 if client.is_over:
                     await stream.close()
                     return
@@ -230,9 +257,9 @@ class MarketStream:
             return
 
     @staticmethod
-    async def _frame(client: Client, stream: Stream) -> None:
-        frame = client.take()
-        await stream.send(frame if client.is_msgpack else frame.decode())
+    async def _frames(client: Client, stream: Stream) -> None:
+        for frame in client.take():
+            await stream.send(frame if client.is_msgpack else frame.decode())
 
     async def _enter(self, client: Client, request: Request, stream: Stream) -> bool:
         """Log in by the headers of the upgrade or by message; whether it may stay."""
@@ -270,6 +297,9 @@ class MarketStream:
             client.error(code)
             return False
         client.is_in = True
+        if not self._clients:  # What was last sent is of another time.
+            self._minute = self._exchange.now // MINUTE
+            self._quotes.clear()
         self._clients.add(client)
         client.say({"T": "success", "msg": "authenticated"})
         return True
@@ -296,12 +326,10 @@ class MarketStream:
                 continue
             if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
                 return client.error(400)
-            if name not in CHANNELS:
+            if name not in self._channels:
                 if name in IMPLIED or not symbols:
                     continue
-                return client.error(400)
-            if self._is_options and name not in OPTION_CHANNELS and symbols:
-                return client.error(410)
+                return client.error(410 if name in (*CHANNELS, NEWS) else 400)
             if self._is_options and name == "quotes" and "*" in symbols:
                 return client.error(413)
             changed[name] = changed[name] | set(symbols) if is_more else changed[name] - set(symbols)
@@ -310,7 +338,7 @@ class MarketStream:
         for name in IMPLIED:
             changed[name] = set(changed["trades"])
         client.channels = changed
-        shown = (*OPTION_CHANNELS,) if self._is_options else (*CHANNELS, *IMPLIED)
+        shown = (*CHANNELS, *IMPLIED) if self._channels is CHANNELS else self._channels
         return client.say({"T": "subscription", **{name: sorted(changed[name]) for name in shown}})
 
     @staticmethod
@@ -334,9 +362,9 @@ class MarketStream:
                 id="US:FAKEPACA", symbol=TEST_SYMBOL, segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100
             )
             if client.wants("quotes", TEST_SYMBOL):
-                client.say({"T": "q", "S": TEST_SYMBOL, **quote_line(share, at, price, price + 100, 1, 1)})
+                client.tell({"T": "q", "S": TEST_SYMBOL, **quote_line(share, at, price, price + 100, 1, 1)})
             if client.wants("trades", TEST_SYMBOL):
-                client.say({"T": "t", "S": TEST_SYMBOL, **trade_line(share, at, price, 1, count)})
+                client.tell({"T": "t", "S": TEST_SYMBOL, **trade_line(share, at, price, 1, count)})
 
     def withdraw(self) -> None:
         """Take every log-in back: clients are told and hung up on."""

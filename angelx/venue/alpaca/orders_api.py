@@ -2,18 +2,22 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import islice
 from random import Random
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from angelx.domain.instruments import Instrument
-from angelx.domain.scalars import price_of, side_text
+from angelx.domain.instruments import Instrument, Kind
+from angelx.domain.scalars import price_of
+from angelx.domain.timestamps import instant_of
 from angelx.venue.alpaca.call import Answer, Call, Routes
 from angelx.venue.alpaca.combos import Combos
+from angelx.venue.alpaca.cover import check_cover
 from angelx.venue.alpaca.names import Symbols, each, text, wire_id
 from angelx.venue.alpaca.order_form import LONGEST_CLIENT_ID, TIFS, legs_of, price, read, request_of
+from angelx.venue.alpaca.order_list import Edge, Found, between, check, filter_of
 from angelx.venue.alpaca.refusals import (
     FORBIDDEN,
     Refusal,
@@ -26,7 +30,7 @@ from angelx.venue.alpaca.refusals import (
 )
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange
-from angelx.venue.requests import LIMIT, STOP_LIMIT, OrderRequest, Refused, VenueOrder
+from angelx.venue.requests import LIMIT, MARKET, STOP_LIMIT, OrderRequest, Refused, VenueOrder
 
 MOST_ORDERS: Final = 500
 FEW_ORDERS: Final = 50
@@ -103,8 +107,13 @@ class OrdersApi:
             legs = legs_of(form, self._symbols)
             assert form.qty is not None
             limit = None if form.limit_price is None else price_of(form.limit_price)
+            count = int(form.qty)
+            check_cover(
+                self._exchange,
+                ((leg.instrument, leg.side * leg.ratio * count * each(leg.instrument)) for leg in legs),
+            )
             self._used.add(client_id)
-            return 200, self._combos.place(client_id, legs, int(form.qty), limit, self.new_id)
+            return 200, self._combos.place(client_id, legs, count, limit, self.new_id)
         request = request_of(form, self._symbols, client_id, (self.new_id(), self.new_id()))
         return 200, self.enter(request)
 
@@ -119,6 +128,8 @@ class OrdersApi:
         self._check_allowed(request)
         self._check_position(request)
         self._check_wash(request)
+        self._check_exits(request)
+        check_cover(self._exchange, [(self._instrument(request.instrument), request.side * request.quantity)])
         arrived: list[VenueOrder] = []
         catch = arrived.append
         self._exchange.on_report.insert(0, lambda report: catch(report.order))
@@ -138,6 +149,9 @@ class OrdersApi:
         """What the account's owner has ruled out."""
         if self.configuration["suspend_trade"]:
             raise Refusal(403, FORBIDDEN, "new orders are rejected by user request")
+        is_option = self._instrument(request.instrument).kind is Kind.OPTION
+        if is_option and request.kind == MARKET and self._exchange.phase(request.instrument) != "open":
+            raise unprocessable("options market orders are only allowed during market hours")
         if self.configuration["no_shorting"] and request.side < 0 and self._exchange.position(request.instrument) <= 0:
             raise Refusal(403, FORBIDDEN, "account is not allowed to short")
 
@@ -154,6 +168,11 @@ class OrdersApi:
         available = abs(held) - on_sale
         if request.quantity > available and (request.quantity > abs(held) or on_sale):
             raise self._short_of(request, available)
+
+    def _check_exits(self, request: OrderRequest) -> None:
+        """Of two exits without an entry there must be something to leave."""
+        if request.is_oco and self._exchange.position(request.instrument) * request.side >= 0:
+            raise unprocessable("oco orders must be exit orders")
 
     def _short_of(self, request: OrderRequest, available: int) -> Refusal:
         instrument = self._instrument(request.instrument)
@@ -208,32 +227,29 @@ class OrdersApi:
     def listing(self, call: Call) -> Answer:
         """GET /orders."""
         status = call.text("status", "open")
-        if status not in ("open", "closed", "all"):
-            raise invalid(f"invalid status: {status}")
-        after, until = call.instant("after", -1), call.instant("until", 2**62)
-        limit = call.count("limit", FEW_ORDERS, MOST_ORDERS)
-        side, symbols, nested = call.text("side"), call.names("symbols"), call.flag("nested")
+        check(call)
+        limit, nested = call.count("limit", FEW_ORDERS, MOST_ORDERS), call.flag("nested")
         inside = self._combos.inside if nested else ()
-        found: list[tuple[int, VenueOrder, Json | None]] = [
+        found: list[Found] = [
             (order.created_at, order, None) for order in self._chosen(status) if order.id not in inside
         ]
         combos = [(order.created_at, order, shown) for order, shown in self._combos.all()]
         if combos:
             found += [one for one in combos if status == "all" or one[1].is_working == (status == "open")]
             found.sort(key=lambda one: one[0])
+        found = between(call, found, self._edge)
         if call.text("direction", "desc") != "asc":
             found.reverse()
-        answers: list[Json] = []
-        for at, order, shown in found:
-            request = order.request
-            if not after < at <= until or (nested and order.parent) or (side and side_text(request.side) != side):
-                continue
-            if symbols and self._symbols.of[request.instrument] not in symbols:
-                continue
-            answers.append(shown or self._shown(order, nested=nested))
-            if len(answers) == limit:
-                break
-        return 200, answers
+        fits = filter_of(call, self._symbols, self._exchange.table)
+        fitting = ((order, shown) for at, order, shown in found if fits(at, order))
+        return 200, [shown or self._shown(order, nested=nested) for order, shown in islice(fitting, limit)]
+
+    def _edge(self, name: str) -> Edge:
+        combo = self._combos.get(name)
+        if combo is not None:
+            return instant_of(combo["created_at"]), 0
+        order = self._order(name)
+        return order.created_at, order.number
 
     def _chosen(self, status: str) -> Iterable[VenueOrder]:
         """Orders that are open, closed or any, oldest first."""
@@ -335,12 +351,19 @@ class OrdersApi:
     def cancel_all(self, _: Call) -> Answer:
         """DELETE /orders."""
         answers: list[Json] = [{"id": name, "status": 200} for name in self._combos.cancel_all()]
-        waiting = [order for order in self._chosen("open") if not order.parent]
-        answers.extend(map(self._cancelled, waiting))
+        answers.extend(map(self._cancelled, [order for order in self._chosen("open") if not self._ends_anyway(order)]))
         return 207, answers
+
+    def _ends_anyway(self, order: VenueOrder) -> bool:
+        """Exits of an entry that nothing was filled of end with it."""
+        entry = self._exchange.order(order.parent) if order.status == "held" else None
+        return entry is not None and entry.is_working and not entry.filled + entry.carried
 
     def _cancelled(self, order: VenueOrder) -> Json:
         name = wire_id("order", order.id)
+        now = self._exchange.order(order.id) or order
+        if now.status == "cancelled":  # With another of these: only one of two exits can go on.
+            return {"id": name, "status": 200}
         try:
             self._cancel(order)
         except Refusal as refusal:

@@ -9,8 +9,8 @@ from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS, price_of
 from angelx.domain.ticks import OI
 from angelx.market.sessions import Session, Sessions
-from angelx.venue.alpaca.account_api import NEW_YORK, day_of
-from angelx.venue.alpaca.call import Answer, Call, Routes
+from angelx.venue.alpaca.account_api import day_of
+from angelx.venue.alpaca.call import NEW_YORK, Answer, Call, Routes
 from angelx.venue.alpaca.names import Symbols
 from angelx.venue.alpaca.refusals import invalid, not_found
 from angelx.venue.alpaca.views import Json, Views, exchange_of

@@ -13,6 +13,7 @@ MALFORMED: Final = 40010000
 INVALID: Final = 40010001
 FORBIDDEN: Final = 40310000
 NOT_FOUND: Final = 40410000
+NO_METHOD: Final = 40510000
 UNPROCESSABLE: Final = 42210000
 TOO_MANY: Final = 42910000
 INTERNAL: Final = 50010000
@@ -67,9 +68,7 @@ def not_found(message: str) -> Refusal:
     return Refusal(404, NOT_FOUND, message)
 
 
-_INVALID: Final = frozenset(
-    ("bad_kind", "bad_tif", "bad_quantity", "bad_price", "bad_stop", "bad_legs", "off_lot", "over_freeze")
-)
+_INVALID: Final = frozenset(("bad_kind", "bad_tif", "bad_quantity", "bad_price", "bad_stop", "bad_legs", "off_lot"))
 _WORDED: Final = {
     "duplicate_order": (422, INVALID, "client_order_id must be unique"),
     "unknown_instrument": (404, NOT_FOUND, "asset not found for {symbol}"),
@@ -79,6 +78,9 @@ _WORDED: Final = {
     "off_tick": (
         422, UNPROCESSABLE, "invalid limit_price. sub-penny increment does not fulfill minimum pricing criteria",
     ),
+    "over_freeze": (422, INVALID, "qty is more than one order may have"),
+    "no_quote": (422, UNPROCESSABLE, "no available quote for {symbol}"),
+    "market_closed": (422, UNPROCESSABLE, "orders of this kind are only accepted during market hours"),
     "insufficient_funds": (403, FORBIDDEN, "insufficient buying power"),
     "insufficient_position": (403, FORBIDDEN, "insufficient qty available for order"),
 }  # fmt: skip

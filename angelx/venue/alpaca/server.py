@@ -22,18 +22,21 @@ from angelx.venue.alpaca.call import Call, Routes
 from angelx.venue.alpaca.closing_api import ClosingApi
 from angelx.venue.alpaca.combos import Combos
 from angelx.venue.alpaca.data_api import DataApi
-from angelx.venue.alpaca.market_stream import MarketStream
+from angelx.venue.alpaca.market_stream import NEWS, MarketStream
 from angelx.venue.alpaca.names import Symbols, each, text, wire_id
 from angelx.venue.alpaca.orders_api import OrdersApi, events_of
 from angelx.venue.alpaca.reference_api import ReferenceApi
 from angelx.venue.alpaca.refusals import TOO_MANY, Refusal, answer, forbidden, not_found, unauthorized
+from angelx.venue.alpaca.screener_api import ScreenerApi
 from angelx.venue.alpaca.tape import Tape
-from angelx.venue.alpaca.updates import OrderUpdates
+from angelx.venue.alpaca.updates import OAUTH, OrderUpdates
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange, Report
 
 STOCK_FEEDS: Final = ("iex", "sip", "delayed_sip", "boats", "overnight", "test")
 OPTION_FEEDS: Final = ("opra", "indicative")
+FEEDS: Final = {"/v2": STOCK_FEEDS, "/v1beta1": (*OPTION_FEEDS, NEWS)}
+"""Market data streams by the folder they are in."""
 HALTED: Final = ("H", "Trading Halt", ("T1", "Halt News Pending"))
 RESUMED: Final = ("T", "Trading Resumption", ("", ""))
 """Status code, message, and reason, as the tapes write them."""
@@ -100,7 +103,7 @@ class AlpacaServer:
         self._combos = Combos(exchange, self._views, self._tell)
         self._orders = OrdersApi(exchange, self.symbols, self._views, self._combos, random)
         self._account = AccountApi(exchange, self.symbols, self._views, self._orders, account_number, now)
-        self.streams = {feed: self._stream(feed) for feed in (*STOCK_FEEDS, *OPTION_FEEDS)}
+        self.streams = {feed: self._stream(feed) for feeds in FEEDS.values() for feed in feeds}
         self._routes = Routes()
         for part in (
             self._orders,
@@ -108,6 +111,7 @@ class AlpacaServer:
             ClosingApi(exchange, self.symbols, self._orders),
             ReferenceApi(exchange, self.symbols, self._views, self._sessions, now),
             DataApi(exchange, self.symbols, self.tape, self.plan.feeds, now),
+            ScreenerApi(exchange, self.symbols, self.tape, now),
         ):
             part.routes(self._routes)
         self._windows = {
@@ -136,7 +140,7 @@ class AlpacaServer:
             self.symbols,
             self.tape,
             self._may_enter,
-            is_subscribed=feed in self.plan.feeds,
+            is_subscribed=feed in self.plan.feeds or feed == NEWS,
             symbol_limit=self.plan.symbol_limits.get(feed),
             connection_limit=self.plan.connections,
         )
@@ -150,10 +154,7 @@ class AlpacaServer:
         try:
             self._check_key(request)
             headers |= self._count(family)
-            handler = self._routes.find(call)
-            if handler is None:
-                raise not_found("endpoint not found.")
-            status, body = handler(call)
+            status, body = self._routes.find(call)(call)
         except Refusal as refusal:
             return refusal.response(headers)
         return answer(status, body, headers)
@@ -167,7 +168,7 @@ class AlpacaServer:
 
     def _may_enter(self, key: str, secret: str) -> bool:
         known = self._credentials
-        is_known = compare_digest(known.key_id.encode(), key.encode())
+        is_known = key == OAUTH or compare_digest(known.key_id.encode(), key.encode())
         return is_known and compare_digest(known.secret_key.encode(), secret.encode()) and not self._are_revoked
 
     def _count(self, family: str) -> dict[str, str]:
@@ -204,8 +205,7 @@ class AlpacaServer:
         if path == "/stream":
             return self.updates
         family, _, feed = path.rpartition("/")
-        known = {"/v2": STOCK_FEEDS, "/v1beta1": OPTION_FEEDS}.get(family, ())
-        return self.streams[feed] if feed in known else None
+        return self.streams[feed] if feed in FEEDS.get(family, ()) else None
 
     # ------------------------------------------------------------ from the exchange
     def _rows(self, batch: TickBatch, start: int, stop: int) -> None:
@@ -298,9 +298,11 @@ class _TooMany(Refusal):
 
 
 def _keys(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Key and secret from Alpaca's own headers, or from Basic authorization."""
+    """Key and secret from Alpaca's own headers, or from Basic or OAuth's authorization."""
     key, secret = headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")
     scheme, _, token = headers.get("authorization", "").partition(" ")
+    if key is None and scheme == "Bearer":
+        return OAUTH, token
     if key is None and scheme == "Basic":
         try:
             key, _, secret = b64decode(token, validate=True).decode().partition(":")

@@ -1,4 +1,4 @@
-"""What was quoted and traded so far, for questions about the past: the rows themselves, cut at a size."""
+"""What was quoted and traded so far, for questions about the past: the rows themselves, cut at a size, and minutes."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from angelx.domain.ticks import AT, EXCHANGE_AT, FIELDS, INSTRUMENT, LAST, VOLUME, Table, TickBatch
+from angelx.venue.alpaca.minutes import Minutes
 
 MOST_ROWS: Final = 1_000_000
 _ROOM: Final = 1_024
@@ -24,8 +25,12 @@ def _note(
     at: Integers,
     count: Integers,
     sizes: Integers,
-) -> None:
-    """What each row traded: its volume beyond the one before it. The first row of an instrument traded nothing."""
+) -> int:
+    """What each row traded: its volume beyond the one before it. The first row of an instrument traded nothing.
+
+    Answers how many traded something.
+    """
+    found = 0
     for row in range(start, stop):
         place = table[INSTRUMENT, row]
         traded = table[VOLUME, row] - volume[place] if volume[place] >= 0 else 0
@@ -35,7 +40,9 @@ def _note(
             size[place] = traded
             at[place] = table[EXCHANGE_AT, row] if table[EXCHANGE_AT, row] > 0 else table[AT, row]
             count[place] += 1
+            found += 1
         volume[place] = max(volume[place], table[VOLUME, row])
+    return found
 
 
 class Tape:
@@ -55,6 +62,8 @@ class Tape:
         """Trades so far."""
         self.sizes = np.zeros(_ROOM, np.int64)
         """What each row of the last call of `take` traded, units; valid until the next one."""
+        self.minutes = Minutes(instruments)
+        """What traded in each minute, however long ago."""
         self._volume = np.full(instruments, -1, np.int64)
         nothing = TickBatch.empty()  # Compiles or loads now, not at the first row.
         _note(nothing.table, 0, 0, self._volume, self.size, self.traded_at, self.count, self.sizes)
@@ -69,9 +78,9 @@ class Tape:
         self._rows += stop - start
         if stop - start > len(self.sizes):
             self.sizes = np.zeros(2 * (stop - start), np.int64)
-        _note(
-            batch.table, start, stop, self._volume, self.size, self.traded_at, self.count, self.sizes
-        )  # fmt: skip
+        sizes = self.sizes
+        if _note(batch.table, start, stop, self._volume, self.size, self.traded_at, self.count, sizes):
+            self.minutes.take(batch, start, stop, sizes)
         while self._rows > self._most and len(self._batches) > 1:
             first, last = self._spans.pop(0)
             del self._batches[0]

@@ -10,6 +10,8 @@ from angelx.domain.wire import Request, Stream, StreamClosed
 
 CHANNEL: Final = "trade_updates"
 MSGPACK: Final = "application/msgpack"
+OAUTH: Final = "oauth"
+"""Key id of those who have an OAuth token: here the secret key is one."""
 
 
 class Listener:
@@ -95,6 +97,8 @@ class OrderUpdates:
         data = data if isinstance(data, dict) else {}
         key = data.get("key_id", message.get("key", ""))
         secret = data.get("secret_key", message.get("secret", ""))
+        if "oauth_token" in data:
+            key, secret = OAUTH, data["oauth_token"]
         is_in = isinstance(key, str) and isinstance(secret, str) and self._may_enter(key, secret)
         if not is_in:
             listener.streams = ()

@@ -52,6 +52,7 @@ class Contracts:
             if instrument.segment in EXCHANGE_TYPES
         )
         self.by_token = {(contract.exchange, contract.token): contract for contract in self.all}
+        self.by_symbol = {(contract.exchange, contract.symbol): contract for contract in self.all}
         self.by_place = {contract.place: contract for contract in self.all}
         self.by_id = {contract.instrument.id: contract for contract in self.all}
         self.by_stream = {(EXCHANGE_TYPES[contract.exchange], contract.token): contract for contract in self.all}

@@ -1,6 +1,7 @@
 """WebSocket 2.0: subscriptions of each connection, binary packets out, heartbeats, error messages."""
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,13 +21,15 @@ MOST_QUEUED: Final = 20_000
 """Packets that wait for a slow client; the oldest go first."""
 INVALID_PAYLOAD: Final = "E1001"
 LIMIT_EXCEEDED: Final = "E1002"
-_LONGEST_ID: Final = 10
+_CORRELATION: Final = re.compile(r"[A-Za-z0-9_-]{0,20}")
+"""Ten letters and digits by the book; the README of smartapi-javascript says `correlation_id`."""
 _NSE_CM: Final = 1
 
 
 class _Tokens(msgspec.Struct):
     exchange_type: int = msgspec.field(name="exchangeType")
-    tokens: list[str]
+    tokens: list[str | int]
+    """Text by the book; numbers are what some clients send."""
 
 
 class _Params(msgspec.Struct):
@@ -37,11 +40,11 @@ class _Params(msgspec.Struct):
 class _Ask(msgspec.Struct):
     action: int
     params: _Params
-    correlation_id: str = msgspec.field(name="correlationID", default="")
+    correlation_id: str | None = msgspec.field(name="correlationID", default="")
 
 
 class _Loose(msgspec.Struct):
-    correlation_id: str = msgspec.field(name="correlationID", default="")
+    correlation_id: str | None = msgspec.field(name="correlationID", default="")
 
 
 class _Reject(Exception):
@@ -135,7 +138,7 @@ class MarketStream:
         correlation = ""
         try:
             try:
-                correlation = msgspec.json.decode(message, type=_Loose).correlation_id
+                correlation = msgspec.json.decode(message, type=_Loose).correlation_id or ""
                 ask = msgspec.json.decode(message, type=_Ask)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise _Reject(INVALID_PAYLOAD, f"Invalid Request Payload: {error}") from error
@@ -145,18 +148,18 @@ class MarketStream:
             connection.push(msgspec.json.encode(answer).decode())
 
     def _apply(self, connection: Connection, ask: _Ask) -> None:
-        mode, name = ask.params.mode, ask.correlation_id
+        mode, name = ask.params.mode, ask.correlation_id or ""
         if ask.action not in {0, 1} or not LTP <= mode <= DEPTH_20:
             raise _Reject(INVALID_PAYLOAD, "Invalid Request Payload: action is 0 or 1, mode 1 to 4")
-        if len(name) > _LONGEST_ID or (name and not (name.isascii() and name.isalnum())):
-            raise _Reject(INVALID_PAYLOAD, "Invalid Request Payload: correlationID is up to 10 letters and digits")
+        if not _CORRELATION.fullmatch(name):
+            raise _Reject(INVALID_PAYLOAD, "Invalid Request Payload: correlationID is a few letters and digits")
         if mode == DEPTH_20 and any(tokens.exchange_type != _NSE_CM for tokens in ask.params.token_list):
             raise _Reject(INVALID_PAYLOAD, "Invalid Request Payload: DEPTH is for exchangeType 1 only")
         wanted = {
             (contract.place, mode): contract
             for tokens in ask.params.token_list
             for token in tokens.tokens
-            if (contract := self._contracts.by_stream.get((tokens.exchange_type, token)))
+            if (contract := self._contracts.by_stream.get((tokens.exchange_type, str(token))))
         }
         if ask.action == 0:
             for place, _ in wanted:

@@ -82,7 +82,7 @@ class Rules:
         return {"id": str(rule.id)}
 
     def modify(self, body: Mapping[str, Any]) -> dict[str, str]:
-        """Change price, quantity or level of a rule that waits.
+        """Change price, quantity or level of a rule that waits; what is not said stays.
 
         Raises
         ------
@@ -90,10 +90,12 @@ class Rules:
             AB9013 or AB9001.
         """
         rule = self._waiting_rule(body)
-        rule.trigger = _positive(body, "triggerprice")
-        _positive(body, "price")
-        _positive(body, "qty")
-        rule.price, rule.quantity, rule.updated_at = _text(body, "price"), _text(body, "qty"), self._now()
+        said = {name for name in ("triggerprice", "price", "qty") if _text(body, name) and _positive(body, name)}
+        if "triggerprice" in said:
+            rule.trigger = _positive(body, "triggerprice")
+        rule.price = _text(body, "price") if "price" in said else rule.price
+        rule.quantity = _text(body, "qty") if "qty" in said else rule.quantity
+        rule.updated_at = self._now()
         rule.is_above = rule.trigger >= int(self._exchange.market.of(rule.contract.place)[LAST])
         return {"id": str(rule.id)}
 
@@ -127,12 +129,12 @@ class Rules:
         Refusal
             AB9001.
         """
-        statuses, page, count = body.get("status"), body.get("page"), body.get("count")
-        if not isinstance(statuses, list) or not isinstance(page, int) or not isinstance(count, int) or count < 1:
+        statuses, page, count = body.get("status"), _text(body, "page"), _text(body, "count")
+        if not isinstance(statuses, list) or not _is_count(page) or not _is_count(count) or int(count) < 1:
             raise Refusal("AB9001")
         mine = [rule for rule in reversed(self._rules.values()) if "FORALL" in statuses or rule.status in statuses]
-        begin = max(page - 1, 0) * count
-        return [self._row(rule) for rule in mine[begin : begin + count]] or None
+        begin = max(int(page) - 1, 0) * int(count)
+        return [self._row(rule) for rule in mine[begin : begin + int(count)]] or None
 
     def look(self) -> None:
         """After rows came in: send the orders of rules whose level was reached."""
@@ -173,7 +175,7 @@ class Rules:
 
     def _rule(self, body: Mapping[str, Any]) -> Rule:
         text = _text(body, "id")
-        rule = self._rules.get(int(text)) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+        rule = self._rules.get(int(text)) if _is_count(text) else None
         if rule is None:
             raise Refusal("AB9013")
         return rule
@@ -199,6 +201,10 @@ class Rules:
 def _text(body: Mapping[str, Any], key: str) -> str:
     value = body.get(key)
     return "" if value is None else str(value)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _positive(body: Mapping[str, Any], key: str) -> int:

@@ -193,7 +193,10 @@ class Portfolio:
         Refusal
             AB1009, AB1012, AB1016 or AB1017.
         """
-        contract = self._contracts.of(str(body.get("exchange") or ""), str(body.get("symboltoken") or ""))
+        exchange, symbol = str(body.get("exchange") or ""), str(body.get("tradingsymbol") or "")
+        named = self._contracts.by_symbol.get((exchange, symbol))  # The official examples leave the token out.
+        token = str(body.get("symboltoken") or (named.token if named is not None else ""))
+        contract = self._contracts.of(exchange, token, symbol)
         old, new = str(body.get("oldproducttype") or ""), str(body.get("newproducttype") or "")
         quantity = _number(body, "quantity") // 10_000
         is_option = contract.instrument.kind is Kind.OPTION

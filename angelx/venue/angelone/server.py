@@ -35,6 +35,7 @@ SCRIP_MASTER: Final = "/OpenAPI_File/files/OpenAPIScripMaster.json"
 MOST_STREAMS: Final = 3
 """Connections of one client code, of each kind."""
 _DETAILS: Final = f"{SECURE}/order/v1/details/"
+_EXCHANGES: Final = {"NSE": "nse_cm", "NFO": "nse_fo", "BSE": "bse_cm", "BFO": "bse_fo"}
 _GATED: Final = frozenset((ORDERS, GTT))
 """What only a registered address may do."""
 
@@ -112,7 +113,7 @@ class AngelOneServer:
 
     def _answer(self, request: Request) -> Response:
         path = urlsplit(request.path).path.rstrip("/")
-        if path == SCRIP_MASTER and request.method == "GET":
+        if path == SCRIP_MASTER and request.method in ("GET", "HEAD"):
             return Response(200, JSON, self.contracts.master())
         try:
             if path == f"{AUTH}/user/v1/loginByPassword" and request.method == "POST":
@@ -178,10 +179,10 @@ class AngelOneServer:
         return success(_tokens(self.logins.renew(str(_body(request).get("refreshToken") or ""), self._now())))
 
     def _profile(self, session: Session) -> dict[str, Any]:
-        exchanges = sorted({contract.exchange for contract in self.contracts.all})
+        exchanges = {contract.exchange for contract in self.contracts.all}
         return {
             "clientcode": session.client_code, "name": self.credentials.name, "email": "", "mobileno": "",
-            "exchanges": [f"{name.lower()}_{'fo' if name.endswith('FO') else 'cm'}" for name in exchanges],
+            "exchanges": [name for exchange, name in _EXCHANGES.items() if exchange in exchanges],
             "products": ["DELIVERY", "INTRADAY", "CARRYFORWARD", "MARGIN"],
             "lastlogintime": datetime.fromtimestamp(session.began_at // NS, INDIA).strftime("%d-%b-%Y %H:%M:%S"),
             "brokerid": "B2C",

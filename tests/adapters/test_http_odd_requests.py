@@ -1,0 +1,89 @@
+"""Requests that no client of ours sends: they are answered, and the server lives on."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from angelx.adapters.http_server import LARGEST_BODY, LONGEST_LINE, HttpServer
+from angelx.domain.wire import Request, Response, Stream
+
+
+class Echo:
+    """Says what came."""
+
+    async def handle(self, request: Request) -> Response:
+        said = f"{request.method} {len(request.path)} {len(request.body)}"
+        return Response(200, {"content-type": "text/plain"}, said.encode())
+
+    def admits(self, request: Request) -> Response | None:
+        return Response(404, {}, b"")
+
+    async def serve(self, request: Request, stream: Stream) -> None: ...
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[HttpServer]:
+    server = HttpServer(Echo())
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def answers(server: HttpServer, request: bytes, count: int = 1) -> list[tuple[int, bytes]]:
+    """Statuses and bodies of so many answers on one connection."""
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    writer.write(request)
+    found = []
+    async with asyncio.timeout(10):
+        for _ in range(count):
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = int(head.split()[1])
+            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+            is_empty = request.startswith(b"HEAD")
+            found.append((status, b"" if is_empty else await reader.readexactly(int(fields[b"content-length"]))))
+    writer.close()
+    return found
+
+
+def post(body: bytes, *headers: str) -> bytes:
+    lines = ["POST / HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async with served() as server:
+        wanted = b"".join(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * count) for count in range(3))
+        found = await answers(server, wanted, 3)
+        assert [body for _, body in found] == [b"GET 1 0", b"GET 2 0", b"GET 3 0"]
+
+
+async def test_thousands_of_symbols_fit_into_a_query() -> None:
+    async with served() as server:
+        path = "/" + "x" * (LONGEST_LINE - 100)
+        assert await answers(server, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) == [
+            (200, f"GET {len(path)} 0".encode())
+        ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (post(gzip.compress(b"hello"), "Content-Encoding: gzip"), 200),
+        (post(b"no gzip", "Content-Encoding: gzip"), 400),
+        (post(b"x" * (LARGEST_BODY + 1)), 413),
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    ],
+    ids=["gzip", "bad gzip", "huge", "head"],
+)
+async def test_bodies_are_read_or_refused(request_: bytes, status: int) -> None:
+    async with served() as server:
+        ((found, body),) = await answers(server, request_)
+        assert found == status
+        if status >= 400:
+            assert body.startswith(b'{"message": ')
+        assert (await answers(server, post(b"abc"))) == [(200, b"POST 1 3")]

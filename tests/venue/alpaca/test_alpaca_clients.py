@@ -1,0 +1,348 @@
+"""What clients other than Alpaca's own for Python asked of the venue, request by request as they send it."""
+
+import asyncio
+from base64 import b64encode
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+
+from angelx.domain.wire import Request, Response
+from angelx.sim.loop import simulate
+from angelx.sim.memory_transport import MemoryTransport
+from tests.venue.alpaca.alpaca_market import CALL_300, CALL_305, KEY, PUT_300, SECRET, Market
+
+KEYS = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
+MINUTE_S = 60
+
+
+class Caller:
+    """A market, and somebody who asks."""
+
+    def __init__(self) -> None:
+        self.market = Market()
+        self.market.open_for_business()
+
+    def send(self, method: str, path: str, body: Any = None, headers: dict[str, str] = KEYS, **query: Any) -> Response:
+        target = path + (f"?{urlencode(query)}" if query else "")
+        content = b"" if body is None else msgspec.json.encode(body)
+        return asyncio.run(self.market.server.handle(Request(method, target, headers, content)))
+
+    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        response = self.send(method, path, body, **query)
+        assert response.status < 300, response.body
+        return msgspec.json.decode(response.body) if response.body else None
+
+    def refused(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, int | None, str]:
+        response = self.send(method, path, body, **query)
+        found = msgspec.json.decode(response.body)
+        return response.status, found.get("code"), found["message"]
+
+    def order(self, **form: Any) -> Any:
+        return self.ask("POST", "/v2/orders", {"symbol": "IBM", "side": "buy", "time_in_force": "day", **form})
+
+    def statuses(self) -> dict[str, str]:
+        orders = self.ask("GET", "/v2/orders", status="all", limit=500)
+        return {order["id"]: order["status"] for order in orders}
+
+
+@pytest.fixture
+def caller() -> Caller:
+    return Caller()
+
+
+def test_cancelling_everything_ends_exits_of_filled_entries_too(caller: Caller) -> None:
+    """alpaca-trade-api 3.2.0, @alpacahq/alpaca-trade-api 4.0.2: `DELETE /v2/orders` left them, and they sold short."""
+    exits = {"take_profit": {"limit_price": "310"}, "stop_loss": {"stop_price": "290"}}
+    caller.order(qty="5", type="market", order_class="bracket", **exits)
+    caller.order(qty="5", type="limit", limit_price="280", order_class="bracket", take_profit={"limit_price": "310"},
+                 stop_loss={"stop_price": "270"})  # fmt: skip
+    answers = caller.ask("DELETE", "/v2/orders")
+    assert [answer["status"] for answer in answers] == [200, 200, 200]
+    assert sorted(caller.statuses().values()) == ["canceled"] * 5 + ["filled"]
+    assert caller.ask("GET", "/v2/orders") == []
+
+
+def test_the_exits_of_a_part_do_not_stay_either(caller: Caller) -> None:
+    caller.market.quote("IBM", 299.95, 300.05, size=3)
+    exits = {"take_profit": {"limit_price": "310"}, "stop_loss": {"stop_price": "290"}}
+    caller.order(qty="5", type="limit", limit_price="300.05", order_class="bracket", **exits)
+    assert "partially_filled" in caller.statuses().values()
+    caller.ask("DELETE", "/v2/orders")
+    assert set(caller.statuses().values()) == {"canceled"}
+
+
+def test_a_date_as_the_end_is_the_whole_day_in_new_york(caller: Caller) -> None:
+    """alpaca-trade-api's own example: `get_bars("AAPL", TimeFrame.Hour, "2021-06-08", "2021-06-08")`."""
+    for frame in ("1Min", "1Hour", "1Day"):
+        page = caller.ask(
+            "GET", "/v2/stocks/bars", symbols="IBM", timeframe=frame, start="2026-01-05", end="2026-01-05"
+        )
+        assert len(page["bars"]["IBM"]) == 1, frame
+    assert caller.ask("GET", "/v2/stocks/bars", symbols="IBM", start="2026-01-04", end="2026-01-04")["bars"] == {}
+    assert caller.ask("GET", "/v2/stocks/bars", symbols="IBM", start="2026-01-06", end="2026-01-06")["bars"] == {}
+    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="9999-12-31")[0] == 422
+    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="2026-13-01")[0] == 422
+
+
+@pytest.mark.parametrize("frame", ["1Min", "59T", "1Hour", "23H", "1Day", "1D", "1Week", "1W", "12Month", "3M"])
+def test_frames_of_bars(caller: Caller, frame: str) -> None:
+    page = caller.ask("GET", "/v2/stocks/bars", symbols="IBM", timeframe=frame, start="2025-12-29")
+    assert [bar["v"] for bar in page["bars"]["IBM"]] == [100]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("timeframe", value) for value in ("60Min", "0Min", "24Hour", "2Day", "2W", "5Month", "Min", "1min", "1Year")]
+    + [("sort", "up"), ("adjustment", "none"), ("adjustment", "split,none")],
+)
+def test_what_history_cannot_be_asked(caller: Caller, name: str, value: str) -> None:
+    asked = {"symbols": "IBM", "timeframe": "1Min", name: value}
+    assert caller.refused("GET", "/v2/stocks/bars", **asked) == (422, 40010001, f"invalid {name}: {value}")
+
+
+def test_orders_are_listed_by_known_sides_and_directions(caller: Caller) -> None:
+    for name in ("side", "direction"):
+        assert caller.refused("GET", "/v2/orders", **{name: "up"}) == (422, 40010001, f"invalid {name}: up")
+
+
+def test_orders_are_listed_around_one_of_them(caller: Caller) -> None:
+    """`before_order_id`, `after_order_id` and `asset_class` of @alpacahq/alpaca-trade-api 4.0.2."""
+    made = []
+    for price in range(200, 204):
+        made.append(caller.order(qty="1", type="limit", limit_price=str(price))["id"])
+        caller.market.wait(price % 2)
+    option = caller.order(symbol=CALL_300, qty="1", type="limit", limit_price="1")["id"]
+
+    def listed(**query: Any) -> list[str]:
+        return [order["id"] for order in caller.ask("GET", "/v2/orders", direction="asc", **query)]
+
+    assert listed(after_order_id=made[1]) == [*made[2:], option]
+    assert listed(before_order_id=made[1]) == made[:1]
+    assert listed(before_order_id=option, limit=2) == made[:2]
+    assert listed(asset_class="us_option") == [option]
+    assert listed(asset_class="us_equity") == made
+    assert listed(asset_class="all") == [*made, option]
+    assert caller.refused("GET", "/v2/orders", before_order_id="x")[0] == 404
+    assert caller.refused("GET", "/v2/orders", before_order_id=option, after_order_id=option)[0] == 422
+
+
+def test_activities_of_a_category(caller: Caller) -> None:
+    caller.order(qty="1", type="market")
+    for category, count in (("trade_activity", 1), ("non_trade_activity", 0)):
+        assert len(caller.ask("GET", "/v2/account/activities", category=category)) == count
+    assert caller.refused("GET", "/v2/account/activities", category="any")[0] == 422
+    assert caller.refused("GET", "/v2/account/activities/FILL", category="trade_activity")[0] == 422
+
+
+def test_a_chain_of_what_changed_since(caller: Caller) -> None:
+    caller.market.wait(10)
+    caller.market.quote(CALL_305, 3.1, 3.3, size=500)
+    path = "/v1beta1/options/snapshots/IBM"
+    assert list(caller.ask("GET", path, updated_since="2026-01-05T14:31:05Z")["snapshots"]) == [CALL_305]
+    assert len(caller.ask("GET", path, root_symbol="IBM")["snapshots"]) == 10
+    assert caller.ask("GET", path, root_symbol="IBM1")["snapshots"] == {}
+
+
+def test_markets_that_are_closed_take_no_market_orders_for_options(caller: Caller) -> None:
+    for segment in ("US", "OPRA"):
+        caller.market.exchange.halt(segment)
+    form = {"symbol": CALL_300, "side": "buy", "qty": "1", "type": "market", "time_in_force": "day"}
+    refused = (422, 42210000, "options market orders are only allowed during market hours")
+    assert caller.refused("POST", "/v2/orders", form) == refused
+
+
+def test_refusals_of_the_exchange_are_worded_for_clients(caller: Caller) -> None:
+    """ccxt 4.5 shows the message as it is: no prices in 1/10,000, no bands that are not there."""
+    form = {"symbol": "IBM", "side": "buy", "type": "limit", "limit_price": "1", "time_in_force": "day"}
+    too_many = (422, 40010001, "qty is more than one order may have")
+    assert caller.refused("POST", "/v2/orders", {**form, "qty": "10000000"}) == too_many
+
+
+def test_the_account_is_as_old_as_the_market(caller: Caller) -> None:
+    assert caller.ask("GET", "/v2/account")["created_at"].startswith("2026-01-05T")
+
+
+def test_watchlists_by_name(caller: Caller) -> None:
+    """`get_watchlist_by_name`, and the three others of @alpacahq/alpaca-trade-api 4.0.2."""
+    made = caller.ask("POST", "/v2/watchlists", {"name": "my list", "symbols": ["IBM"]})
+    where = "/v2/watchlists:by_name"
+    assert caller.ask("GET", where, name="my list") == made
+    both = caller.ask("POST", where, {"symbol": "AAPL"}, name="my list")
+    assert [asset["symbol"] for asset in both["assets"]] == ["IBM", "AAPL"]
+    assert caller.ask("PUT", where, {"name": "other", "symbols": []}, name="my list")["assets"] == []
+    assert caller.refused("GET", where, name="my list") == (404, 40410000, "watchlist not found")
+    assert caller.ask("DELETE", where, name="other") is None
+    assert caller.ask("GET", "/v2/watchlists") == []
+
+
+def test_screeners_rank_shares(caller: Caller) -> None:
+    """alpaca-py's `ScreenerClient`."""
+    caller.market.quote("IBM", 302.95, 303.05, last=303.0, traded=10)
+    caller.market.quote("AAPL", 197.99, 198.01, last=198.0, traded=500)
+    actives = caller.ask("GET", "/v1beta1/screener/stocks/most-actives", by="volume", top=1)
+    assert actives["most_actives"] == [{"symbol": "AAPL", "volume": 550, "trade_count": 2}]
+    movers = caller.ask("GET", "/v1beta1/screener/stocks/movers", top=5)
+    assert movers["gainers"] == [{"symbol": "IBM", "percent_change": 1.0, "change": 3.0, "price": 303.0}]
+    assert movers["losers"] == [{"symbol": "AAPL", "percent_change": -1.0, "change": -2.0, "price": 198.0}]
+    assert caller.ask("GET", "/v1beta1/screener/crypto/movers")["gainers"] == []
+    assert caller.refused("GET", "/v1beta1/screener/stocks/most-actives", by="name")[0] == 422
+    assert caller.refused("GET", "/v1beta1/screener/bonds/movers")[0] == 422
+
+
+def test_conditions_auctions_and_exercise(caller: Caller) -> None:
+    for path in ("/v2/stocks/meta/conditions/trade?tape=A", "/v1beta1/options/meta/conditions/quote"):
+        assert all(isinstance(text, str) for text in caller.ask("GET", path).values())
+    assert caller.refused("GET", "/v2/stocks/meta/conditions/bar")[0] == 400
+    auctions = caller.ask("GET", "/v2/stocks/IBM/auctions")
+    assert auctions == {"symbol": "IBM", "auctions": None, "next_page_token": None}
+    assert caller.refused("POST", "/v2/positions/IBM/do-not-exercise") == (404, 40410000, "position does not exist")
+
+
+def test_ways_to_say_who_one_is(caller: Caller) -> None:
+    """`oauth=` of alpaca-trade-api, `accessToken` of its sister: the secret key is a token here."""
+    basic = b64encode(f"{KEY}:{SECRET}".encode()).decode()
+    for good in (f"Bearer {SECRET}", f"Basic {basic}"):
+        assert caller.send("GET", "/v2/clock", headers={"authorization": good}).status == 200
+    for bad, status in ((f"Bearer {KEY}", 401), ("Bearer ", 401), ("Basic !", 403), ("Digest x", 403)):
+        response = caller.send("GET", "/v2/clock", headers={"authorization": bad})
+        assert (response.status, b"code" in response.body) == (status, False)
+
+
+def test_head_is_a_get_and_other_methods_are_refused_by_name(caller: Caller) -> None:
+    assert caller.send("HEAD", "/v2/clock").status == 200
+    assert caller.refused("PUT", "/v2/orders") == (405, 40510000, "method not allowed")
+    assert caller.refused("OPTIONS", "/v2/account") == (405, 40510000, "method not allowed")
+    assert caller.refused("GET", "/v2/nothing") == (404, 40410000, "endpoint not found.")
+
+
+async def _entered(transport: MemoryTransport, channels: dict[str, list[str]]) -> Any:
+    stream = await transport.open("/v2/sip", headers=KEYS, timeout_s=1)
+    for message in ("connected", "authenticated"):
+        assert msgspec.json.decode(await stream.receive()) == [{"T": "success", "msg": message}]
+    await stream.send(msgspec.json.encode({"action": "subscribe", **channels}).decode())
+    await stream.receive()
+    return stream
+
+
+def test_bars_are_of_the_minute_before_whoever_was_there(caller: Caller) -> None:
+    """A client that came back after a while was sent the bar of the minute when the last one had left."""
+    market = caller.market
+
+    async def heard(stream: Any) -> list[tuple[str, str, str]]:
+        messages = msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5))
+        return [(message["T"], message["S"], message["t"]) for message in messages]
+
+    async def story() -> None:
+        transport = MemoryTransport(market.server)
+        first = await _entered(transport, {"bars": ["*"]})
+        market.quote("IBM", 299.95, 300.05, last=300.0, traded=10)
+        await first.close()
+        await asyncio.sleep(1)
+        market.wait(5 * MINUTE_S)
+        market.quote("IBM", 299.95, 300.05, last=300.0, traded=10)
+        market.quote("AAPL", 199.99, 200.01, last=200.0, traded=10)
+        second = await _entered(transport, {"bars": ["IBM", "AAPL"], "dailyBars": ["IBM"]})
+        market.wait(MINUTE_S)
+        market.quote("IBM", 299.95, 300.05, last=300.0, traded=10)
+        market.wait(MINUTE_S)
+        market.quote("AAPL", 199.99, 200.01, last=200.0)
+        assert await heard(second) == [
+            ("b", "AAPL", "2026-01-05T14:36:00Z"),
+            ("b", "IBM", "2026-01-05T14:36:00Z"),
+            ("d", "IBM", "2026-01-05T05:00:00Z"),
+            ("b", "IBM", "2026-01-05T14:37:00Z"),
+            ("d", "IBM", "2026-01-05T05:00:00Z"),
+        ]
+        await second.close()
+
+    simulate(story)
+
+
+def test_answers_are_arrays_of_their_own(caller: Caller) -> None:
+    """@alpacahq/alpaca-trade-api 3.1.3 takes an array for what its first message is: data, or an answer."""
+    market = caller.market
+
+    async def story() -> None:
+        stream = await _entered(MemoryTransport(market.server), {"trades": ["IBM"]})
+        await stream.send(msgspec.json.encode({"action": "subscribe", "quotes": ["IBM"]}).decode())
+        for _ in range(3):
+            market.quote("IBM", 299.95, 300.05, last=300.0, traded=10)
+        seen = [msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5)) for _ in range(2)]
+        assert [[message["T"] for message in array] for array in seen] == [["t"] * 3, ["subscription"]]
+        await stream.close()
+
+    simulate(story)
+
+
+def test_the_news_stream_is_there_and_silent(caller: Caller) -> None:
+    """Clients that subscribe news tried to connect to it again, without a pause, for as long as they lived."""
+
+    async def story() -> None:
+        stream = await MemoryTransport(caller.market.server).open("/v1beta1/news", headers=KEYS, timeout_s=1)
+        for _ in range(2):
+            await stream.receive()
+        said = {"action": "subscribe", "news": ["*"], "trades": [], "cancelErrors": []}
+        for message, answer in ((said, {"T": "subscription", "news": ["*"]}), ({**said, "trades": ["IBM"]}, 410)):
+            await stream.send(msgspec.json.encode(message).decode())
+            (heard,) = msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5))
+            assert answer in (heard, heard.get("code"))
+        await stream.close()
+
+    simulate(story)
+    assert caller.ask("GET", "/v1beta1/corporate-actions", symbols="IBM")["next_page_token"] is None
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        {"action": "authenticate", "data": {"oauth_token": SECRET}},
+        {"action": "authenticate", "data": {"key_id": "oauth", "secret_key": SECRET}},
+    ],
+)
+def test_the_order_stream_takes_tokens(caller: Caller, login: Any) -> None:
+    async def story() -> None:
+        stream = await MemoryTransport(caller.market.server).open("/stream", headers={}, timeout_s=1)
+        await stream.send(msgspec.json.encode(login).decode())
+        answer = msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5))
+        assert answer["data"]["status"] == "authorized"
+        await stream.close()
+
+    simulate(story)
+
+
+def _spread(first: str, second: str, **form: Any) -> Any:
+    legs = [
+        {"symbol": first, "ratio_qty": "1", "side": "buy", "position_intent": "buy_to_open"},
+        {"symbol": second, "ratio_qty": "1", "side": "sell", "position_intent": "sell_to_open"},
+    ]
+    return {"order_class": "mleg", "qty": "1", "type": "market", "time_in_force": "day", "legs": legs, **form}
+
+
+def test_options_are_sold_covered_or_not_at_all(caller: Caller) -> None:
+    """An account of level 3: spreads, covered calls, cash-secured puts."""
+    sale = {"symbol": CALL_305, "side": "sell", "type": "market", "qty": "1"}
+    naked = (403, 40310000, "account not eligible to trade uncovered option contracts")
+    assert caller.refused("POST", "/v2/orders", {**sale, "time_in_force": "day"}) == naked
+    assert caller.ask("POST", "/v2/orders", _spread(CALL_300, CALL_305))["status"] == "pending_new"
+    assert {one["symbol"]: one["qty"] for one in caller.ask("GET", "/v2/positions")} == {CALL_300: "1", CALL_305: "-1"}
+    assert caller.refused("POST", "/v2/orders", {**sale, "time_in_force": "day"}) == naked
+    caller.order(qty="100", type="market")
+    caller.order(**sale)
+    assert caller.refused("POST", "/v2/orders", {**sale, "time_in_force": "day"}) == naked
+    put = {**sale, "symbol": PUT_300}
+    caller.order(**put)
+    status, code, message = caller.refused("POST", "/v2/orders", {**put, "qty": "9", "time_in_force": "day"})
+    assert (status, code) == (403, 40310000)
+    assert message.startswith("insufficient options buying power for cash-secured put (required: 300000, available: 7")
+    caller.order(symbol=PUT_300, qty="1", type="market")
+    assert PUT_300 not in {one["symbol"] for one in caller.ask("GET", "/v2/positions")}
+
+
+def test_two_exits_need_something_to_leave(caller: Caller) -> None:
+    form = {"symbol": "IBM", "side": "sell", "qty": "1", "type": "limit", "time_in_force": "day", "order_class": "oco",
+            "take_profit": {"limit_price": "310"}, "stop_loss": {"stop_price": "290"}}  # fmt: skip
+    assert caller.refused("POST", "/v2/orders", form) == (422, 42210000, "oco orders must be exit orders")
+    caller.order(qty="1", type="market")
+    assert caller.ask("POST", "/v2/orders", form)["order_class"] == "oco"
