@@ -353,7 +353,9 @@ def bring_up_to_date(
     read_quotes(n, n + 1, True, now, oldest, NEVER, settles, places, columns, contracts, quotes, dirty, touched, counts)
     other = differs(n, contracts, terms, versions, quotes, used)
     if other:
-        compute(np.full(1, n), now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
+        one = np.empty(1, np.int64)
+        one[0] = n
+        compute(one, now, contracts, terms, versions, quotes, used, greeks, reasons, waited)
     line = greeks[n]
     return (
         other, quotes[n, Q_AT], quotes[n, Q_STATE], reasons[n],
@@ -418,7 +420,13 @@ def sum_up(
 @nb.njit(cache=True, nogil=True)
 def _nearest(strikes: Table, level: float) -> int:
     """Number of the strike nearest to a level; of two as near the lower one."""
-    place = np.searchsorted(strikes, level)
+    low, place = 0, strikes.shape[0]
+    while low < place:
+        middle = (low + place) // 2
+        if strikes[middle] < level:
+            low = middle + 1
+        else:
+            place = middle
     if place > 0 and (place == strikes.shape[0] or strikes[place] - level >= level - strikes[place - 1]):
         place -= 1
     return int(place)

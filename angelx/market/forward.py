@@ -159,12 +159,13 @@ def _near_pairs(calls: Places, puts: Places, contracts: Floats, window: float, w
 def _line(count: int, years: float, curve: float, band: float, work: Floats, terms: Floats) -> bool:
     """Fit the line through `count` pairs; False where its forward is not a positive number."""
     x, y, weight, implied, root = work[_X], work[_Y], work[_WEIGHT], work[_IMPLIED], work[_ROOT]
-    order = np.arange(count)
+    order = np.empty(count, np.int64)
     discount = math.exp(-curve * years)
     least, most = math.exp(-(curve + band) * years), math.exp(-(curve - band) * years)
     for n in range(count):
         implied[n] = x[n] + y[n] / discount
         root[n] = math.sqrt(weight[n])
+        order[n] = n
     forward = _weighted_median(implied, weight, order)
     scale, clamped = 0.0, False
     for _ in range(_ROUNDS):
