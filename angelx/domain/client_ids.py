@@ -10,7 +10,6 @@ LEGS: Final = 8
 _BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _PAIRS: Final = tuple(first + second for first in _BASE32 for second in _BASE32)
 """Ten bits as two base32 characters (RFC 4648)."""
-NONE: Final = (-1, "")
 
 
 class ClientIds:
@@ -27,8 +26,7 @@ class ClientIds:
 
     def __init__(self, run: str) -> None:
         self._run = run
-        self._blocks: dict[str, tuple[int, str]] = {}
-        """The last 1,024 numbers of each strategy that were used: which, and how their ids begin."""
+        self._stems: dict[str, str] = {}
 
     def of(self, strategy: str, signal: int, leg: int = 0) -> str:
         """The id of a signal's order; the same arguments give the same id in every process.
@@ -41,14 +39,11 @@ class ClientIds:
         number = signal * LEGS + leg
         if not 0 <= leg < LEGS or number >> 30:
             raise ValueError(f"signal {signal}, leg {leg}: no id is left for it")
-        block, stem = self._blocks.get(strategy, NONE)
-        if block != number >> 10:
-            stem = self._begin(strategy, number >> 10)
-        return stem + _PAIRS[number & 1023]
+        stem = self._stems.get(strategy) or self._stem(strategy)
+        return stem + _PAIRS[number >> 20] + _PAIRS[number >> 10 & 1023] + _PAIRS[number & 1023]
 
-    def _begin(self, strategy: str, block: int) -> str:
+    def _stem(self, strategy: str) -> str:
         digest = hashlib.blake2b(f"{self._run}\0{strategy}".encode(), digest_size=16).digest()
-        bits = int.from_bytes(digest, "big") << 20 | block
-        stem = PREFIX + "".join(_PAIRS[bits >> shift & 1023] for shift in range(60, -10, -10))
-        self._blocks[strategy] = block, stem
+        bits = int.from_bytes(digest, "big")
+        stem = self._stems[strategy] = PREFIX + "".join(_PAIRS[bits >> shift & 1023] for shift in (40, 30, 20, 10, 0))
         return stem
