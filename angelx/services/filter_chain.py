@@ -47,7 +47,7 @@ class FilterChain:
         passed: Callable[[Signal, float], None],
         chains: Chains | None = None,
     ) -> None:
-        self._bus, self._instruments, self._phases, self._passed = bus, instruments, phases, passed
+        self._bus, self._instruments, self._phases, self.passed = bus, instruments, phases, passed
         unguarded = type(guard) is Unguarded
         self._checks = tuple((one.name, one.__call__ if unguarded else partial(guard.call, one)) for one in filters)
         self._freshness = freshness
@@ -69,7 +69,7 @@ class FilterChain:
     def on_signal(self, signal: Signal) -> None:
         """Ask the filters in order; the first refusal is the answer."""
         if not signal.direction:
-            self._passed(signal, 1.0)
+            self.passed(signal, 1.0)
             return
         scene = self._set(signal)
         margins: list[tuple[str, float]] = []
@@ -91,7 +91,7 @@ class FilterChain:
                 return
         if scene.chain is not None:
             self._judged(signal, scene, scene.chain, margins, "")
-        self._passed(signal, confidence)
+        self.passed(signal, confidence)
 
     def _refuse(
         self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], name: str, answer: object
