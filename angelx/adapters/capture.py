@@ -263,7 +263,7 @@ class CaptureWriter:
         """Rows that waited when an earlier process ended become a part, those that are in one already left out."""
         try:
             waiting = left_behind(path)
-        except InputInvalid:  # The process ended while it made the file: nothing was in it.
+        except InputInvalid:  # Not made whole, so nothing was in it, or damaged: it is left for people to look at.
             self.torn.append(path)
             return
         rows = waiting.rows()

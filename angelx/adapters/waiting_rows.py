@@ -51,15 +51,13 @@ class WaitingRows:
             No room on the disk, or the file is there.
         """
         size = 8 * (_HEADER + FIELDS * room)
-        try:
-            with path.open("x+b") as file:
+        with path.open("x+b") as file:
+            try:
                 _allocate(file.fileno(), size)
                 numbers: Table = np.frombuffer(mmap.mmap(file.fileno(), size), np.int64)
-        except FileExistsError:
-            raise
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
+            except OSError:
+                path.unlink()
+                raise
         header = numbers[:_HEADER]
         header[1], header[2], header[3] = FIELDS, room, 0
         header[0] = _MARK

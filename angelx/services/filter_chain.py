@@ -73,7 +73,7 @@ class FilterChain:
             return
         scene = self._set(signal)
         margins: list[tuple[str, float]] = []
-        confidence, is_judged = 1.0, scene.chain is not None
+        confidence, chain = 1.0, scene.chain
         for name, check in self._checks:
             try:
                 answer = check(signal, scene)
@@ -82,15 +82,15 @@ class FilterChain:
             if type(answer) is float and 0.0 <= answer <= 1.0:
                 if answer < confidence:  # noqa: PLR1730  (0.1 us)
                     confidence = answer
-                if is_judged:
+                if chain is not None:
                     margins.append((name, answer))
             elif answer is NOT_APPLICABLE:
                 self.not_applicable[name] = self.not_applicable.get(name, 0) + 1
             else:
                 self._refuse(signal, scene, margins, name, answer)
                 return
-        if scene.chain is not None:
-            self._judged(signal, scene, scene.chain, margins, "")
+        if chain is not None:
+            self._judged(signal, scene, chain, margins, "")
         self.passed(signal, confidence)
 
     def _refuse(

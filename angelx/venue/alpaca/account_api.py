@@ -10,6 +10,7 @@ from uuid import UUID
 from angelx.domain.scalars import NS
 from angelx.domain.timestamps import rfc3339
 from angelx.venue.alpaca.call import NEW_YORK, Answer, Call, Routes
+from angelx.venue.alpaca.minutes import MINUTE
 from angelx.venue.alpaca.names import Symbols, each, number, text, wire_id
 from angelx.venue.alpaca.orders_api import OrdersApi
 from angelx.venue.alpaca.refusals import invalid, malformed, not_found, unprocessable
@@ -17,7 +18,6 @@ from angelx.venue.alpaca.views import Json, Views, account
 from angelx.venue.exchange import Exchange
 from angelx.venue.requests import Fill
 
-MINUTE: Final = 60 * NS
 PAGE: Final = 100
 FRAMES: Final = {"1Min": 1, "5Min": 5, "15Min": 15, "1H": 60, "1D": 1440}
 """Minutes between two points of the history."""

@@ -32,7 +32,6 @@ UNITS: Final = {"Min": "T", "Hour": "H", "Day": "D", "Week": "W", "Month": "M"}
 COUNTS: Final = {"T": range(1, 60), "H": range(1, 24), "D": (1,), "W": (1,), "M": (1, 2, 3, 4, 6, 12)}
 SORTS: Final = ("asc", "desc")
 ADJUSTMENTS: Final = frozenset(("raw", "split", "dividend", "spin-off", "all"))
-MINUTE: Final = 60 * NS
 YEAR_S: Final = 365 * 86_400
 FEEDS: Final = frozenset(("iex", "sip", "delayed_sip", "boats", "overnight", "otc", "opra", "indicative"))
 VENUE: Final = "V"

@@ -16,12 +16,11 @@ from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, LAST, Table
 from angelx.domain.timestamps import rfc3339
 from angelx.venue.alpaca.account_api import day_of
 from angelx.venue.alpaca.call import NEW_YORK
-from angelx.venue.alpaca.minutes import Integers, Traded
+from angelx.venue.alpaca.minutes import MINUTE, Integers, Traded
 from angelx.venue.alpaca.names import each, number
 from angelx.venue.alpaca.tape import times, traded
 from angelx.venue.alpaca.views import Json
 
-MINUTE: Final = 60 * NS
 VENUE: Final = "V"
 """Exchange code of everything here."""
 TAPE: Final = "A"

@@ -12,6 +12,7 @@ from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, I
 from angelx.domain.timestamps import rfc3339
 from angelx.domain.wire import Request, Stream, StreamClosed
 from angelx.venue.alpaca.lines import Time, bare, bars, quote_line, trade_line
+from angelx.venue.alpaca.minutes import MINUTE
 from angelx.venue.alpaca.names import Symbols, number
 from angelx.venue.alpaca.tape import Tape
 from angelx.venue.alpaca.updates import MSGPACK
@@ -34,7 +35,6 @@ ERRORS: Final = {
 AUTH_TIMEOUT_S: Final = 10.0
 MOST_WAITING: Final = 20_000
 """Messages a client may be behind before it is slow."""
-MINUTE: Final = 60 * NS
 TEST_SYMBOL: Final = "FAKEPACA"
 Encode = Callable[[Json], bytes]
 
