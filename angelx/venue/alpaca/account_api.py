@@ -138,7 +138,7 @@ class AccountApi:
 
     def configure(self, call: Call) -> Answer:
         """PATCH /account/configurations."""
-        changes = {name: value for name, value in call.json().items() if name in CHOICES}
+        changes = {name: value for name, value in call.json().items() if name in CHOICES and value != ""}
         for name, value in changes.items():
             if value not in CHOICES[name]:
                 raise invalid(f"invalid {name}: {value}")
@@ -150,7 +150,7 @@ class AccountApi:
         frame = call.text("timeframe", "1D" if call.text("period", "1M")[-1:] in "MA" else "15Min")
         if frame not in FRAMES:
             raise invalid(f"invalid timeframe: {frame}")
-        end = call.instant("end", self._exchange.now)
+        end = call.edge("date_end", call.instant("end", self._exchange.now), is_end=True)
         begin = call.instant("start", end - self._period(call.text("period", "1M")))
         step = FRAMES[frame]
         points: dict[int, int] = {}

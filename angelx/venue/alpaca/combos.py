@@ -18,7 +18,7 @@ from angelx.venue.alpaca.refusals import Refusal, not_found, of_exchange, unproc
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange
 from angelx.venue.orders import FOK
-from angelx.venue.requests import OrderRequest, Refused, VenueOrder
+from angelx.venue.requests import LIMIT, MARKET, OrderRequest, Refused, VenueOrder
 
 ENDED: Final = ("filled", "canceled", "expired", "rejected")
 
@@ -213,8 +213,8 @@ class Combos:
             "symbol": "",
             "asset_class": "",
             "side": "",
-            "type": "",
-            "order_type": "",
+            "type": MARKET if combo.limit is None else LIMIT,
+            "order_type": MARKET if combo.limit is None else LIMIT,
             "qty": str(combo.quantity),
             "filled_qty": str(combo.quantity if filled else 0),
             "filled_avg_price": text(combo.net) if filled else None,
