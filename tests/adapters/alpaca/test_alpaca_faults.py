@@ -402,3 +402,29 @@ def test_books_that_cannot_be_read_are_no_books(quantity: str) -> None:
             await rig.client.positions()
 
     play(story)
+
+
+def test_without_a_stream_the_books_tell_what_happens() -> None:
+    async def story(rig: Rig) -> None:
+        rig.fault("disconnect", where="/stream", for_s=1000.0)
+        await rig.until(lambda: not rig.states[-1][0])
+        order = rig.approve()
+        await rig.client.place(order)
+        await rig.until(lambda: rig.filled(order.order) == 10, within_s=10)
+        assert not rig.states[-1][0]
+
+    play(story)
+
+
+def test_books_that_nobody_answers_take_the_line_down() -> None:
+    async def story(rig: Rig) -> None:
+        number = rig.fault("mute")
+        with raises(OrderFateUnknown):
+            await rig.client.place(rig.approve())
+        await rig.until(lambda: not rig.states[-1][0], within_s=45)
+        assert "the books cannot be read" in rig.states[-1][1]
+        rig.faults.remove(number)
+        await rig.until(lambda: rig.states[-1][0])
+        await rig.until(lambda: rig.filled() == 10)
+
+    play(story)
