@@ -139,7 +139,8 @@ async def test_faults_reach_the_server_the_clock_and_the_exchange(tmp_path: Path
 
 def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(InputInvalid, match="no_such_module"):
-        server_of("angelx.no_such_module:X", None, {}, now=lambda: 0, random=Random(1))  # type: ignore[arg-type]
+        nowhere = Broker("angelx.no_such_module:X", "USD", Policy(), lambda _: {})
+        server_of(nowhere, None, {}, now=lambda: 0, random=Random(1))  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("broker")

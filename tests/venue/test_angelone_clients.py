@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from angelx.app.venue import server_of
+from angelx.app.venue import BROKERS, server_of
 from angelx.domain.scalars import NS
 from angelx.venue.angelone.orders import OrderRules
 from angelx.venue.angelone.server import SCRIP_MASTER, AngelOneServer
@@ -103,8 +103,8 @@ def test_the_rules_for_algorithms_are_switched_where_a_venue_is_made(*, algo_rul
     floor = AngelFloor()
     login = {"client_code": "A1", "pin": "1", "totp_secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "api_key": "k"}
     made = server_of(
-        "angelx.venue.angelone.server:AngelOneServer", floor.exchange, login, now=lambda: floor.now,
-        random=floor.server.logins._random, algo_rules=algo_rules,
+        BROKERS["angelone"], floor.exchange, login, now=lambda: floor.now, random=floor.server.logins._random,
+        algo_rules=algo_rules,
     )  # fmt: skip
     assert isinstance(made, AngelOneServer)
     assert (made.desk.rules == OrderRules()) == algo_rules
