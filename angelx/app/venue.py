@@ -35,6 +35,7 @@ from angelx.venue.control import VenueControl
 from angelx.venue.exchange import Exchange, Policy
 from angelx.venue.faults import Fault, FaultyServer, Handles, OffsetClock
 from angelx.venue.hours import CalendarHours
+from angelx.venue.keeping import Keeps
 from angelx.venue.runner import InStep, Lane, VenueRunner
 
 log = structlog.get_logger()
@@ -196,11 +197,12 @@ class Venue:
         if path.exists() and not plan.resume:
             path.replace(path.with_suffix(".old"))
         self._log = VenueLog(path, {name: lane.source.digest for name, lane in self.lanes.items()})
-        for socket in (*self._sockets.values(), self._control):
-            await socket.start()
         self.runner.start(self._log.notes)
-        for lane in self.lanes.values():
+        for name, lane in self.lanes.items():
             self._log.follow(lane)
+            self._follow(self._inner[name], lane, self._log)
+        for socket in (*self._sockets.values(), self._control):  # Nobody is answered before everything is as it was.
+            await socket.start()
         for fault in plan.faults:
             for name, server in self.servers.items():
                 if fault.server in ("*", name):
@@ -208,6 +210,13 @@ class Venue:
         ready = self.ready()
         durable_write(plan.state_dir / ADDRESSES, msgspec.json.encode(ready))
         return ready
+
+    @staticmethod
+    def _follow(server: WireServer, lane: Lane, log: VenueLog) -> None:
+        """Give a server back what it kept, and write down what it keeps from now on."""
+        if isinstance(server, Keeps):
+            server.restore(log.kept(lane.name))
+            server.kept.on_change.append(lambda kept: log.keep(lane, kept))
 
     def ready(self) -> dict[str, Any]:
         """Addresses and demo credentials."""

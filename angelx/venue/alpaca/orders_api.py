@@ -96,6 +96,10 @@ class OrdersApi:
         else:
             waiting.pop(order.id, None)
 
+    def used(self, client_id: str) -> None:
+        """A client order id is good no more."""
+        self._used.add(client_id)
+
     # ------------------------------------------------------------ place
     def place(self, call: Call) -> Answer:
         """POST /orders."""

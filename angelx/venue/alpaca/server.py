@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from hmac import compare_digest
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,7 +19,7 @@ from angelx.orders.windows import MINUTE, Limit, SlidingWindows
 from angelx.venue.alpaca.account_api import AccountApi
 from angelx.venue.alpaca.call import Call, Routes
 from angelx.venue.alpaca.closing_api import ClosingApi
-from angelx.venue.alpaca.combos import Combos
+from angelx.venue.alpaca.combos import KEPT, Combos
 from angelx.venue.alpaca.data_api import DataApi
 from angelx.venue.alpaca.events import OrderEvents, ulid
 from angelx.venue.alpaca.hours_api import HoursApi
@@ -33,6 +33,7 @@ from angelx.venue.alpaca.tape import Tape
 from angelx.venue.alpaca.updates import OAUTH, OrderUpdates
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange, Report
+from angelx.venue.keeping import Keeper
 
 STOCK_FEEDS: Final = ("iex", "sip", "delayed_sip", "boats", "overnight", "test")
 OPTION_FEEDS: Final = ("opra", "indicative")
@@ -103,9 +104,10 @@ class AlpacaServer:
         self._views = Views(exchange.table, exchange.market, self.symbols, self._closes_at)
         self.updates = OrderUpdates(self._may_enter, is_binary=self.plan.binary_updates)
         self._events = OrderEvents()
-        self._combos = Combos(exchange, self._views, self._tell)
+        self.kept = Keeper()
+        self._combos = Combos(exchange, self._views, self._tell, self.kept)
         self._orders = OrdersApi(exchange, self.symbols, self._views, self._combos, random)
-        self._account = AccountApi(exchange, self.symbols, self._views, self._orders, account_number, now)
+        self._account = AccountApi(exchange, self.symbols, self._views, self._orders, account_number, now, self.kept)
         self.streams = {feed: self._stream(feed) for feeds in FEEDS.values() for feed in feeds}
         self._routes = Routes()
         for part in (
@@ -280,6 +282,14 @@ class AlpacaServer:
         said = HALTED if phase == "halted" else RESUMED
         for stream in self.streams.values():
             stream.status(instrument, *said)
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """As `Keeps`: combinations, settings, watchlists."""
+        for name, value in kept.items():
+            if name.startswith(KEPT):
+                self._orders.used(self._combos.restore(value))
+            else:
+                self._account.restore(name, value)
 
     # ------------------------------------------------------------ time
     def _closes_at(self, segment: str, at: int) -> int:

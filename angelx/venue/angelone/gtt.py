@@ -12,11 +12,14 @@ from angelx.venue.angelone.day import india_text
 from angelx.venue.angelone.orders import OrderDesk
 from angelx.venue.angelone.replies import Refusal
 from angelx.venue.exchange import Exchange
+from angelx.venue.keeping import Keeper
 
 NEW: Final = "NEW"
 TRIGGERED: Final = "SENTTOEXCHANGE"
 CANCELLED: Final = "CANCELLED"
 INVALID: Final = "INVALID"
+KEPT: Final = "rule/"
+"""Begins the name under which one is kept."""
 _PRODUCTS: Final = ("DELIVERY", "MARGIN", "CARRYFORWARD", "INTRADAY")
 _LIFE: Final = 365 * 86_400 * NS
 _STAMP: Final = "%Y-%m-%dT%H:%M:%S+05:30"
@@ -41,12 +44,37 @@ class Rule(msgspec.Struct):
     updated_at: int
 
 
+class _KeptRule(msgspec.Struct, frozen=True):
+    """As it is written down: the contract by its instrument's id."""
+
+    id: int
+    contract: str
+    side: str
+    product: str
+    price: str
+    quantity: str
+    disclosed: str
+    trigger: int
+    is_above: bool
+    status: str
+    created_at: int
+    updated_at: int
+
+
 class Rules:
-    """All rules of an account; kept in this process only."""
+    """All rules of an account."""
 
     def __init__(
-        self, exchange: Exchange, contracts: Contracts, desk: OrderDesk, *, client_code: str, now: Callable[[], int]
+        self,
+        exchange: Exchange,
+        contracts: Contracts,
+        desk: OrderDesk,
+        *,
+        client_code: str,
+        now: Callable[[], int],
+        keeper: Keeper,
     ) -> None:
+        self._keeper = keeper
         self._exchange = exchange
         self._contracts = contracts
         self._desk = desk
@@ -79,6 +107,7 @@ class Rules:
         )  # fmt: skip
         self._rules[rule.id] = rule
         self._waiting += 1
+        self._keep(rule)
         return {"id": str(rule.id)}
 
     def modify(self, body: Mapping[str, Any]) -> dict[str, str]:
@@ -97,6 +126,7 @@ class Rules:
         rule.quantity = _text(body, "qty") if "qty" in said else rule.quantity
         rule.updated_at = self._now()
         rule.is_above = rule.trigger >= int(self._exchange.market.of(rule.contract.place)[LAST])
+        self._keep(rule)
         return {"id": str(rule.id)}
 
     def cancel(self, body: Mapping[str, Any]) -> dict[str, str]:
@@ -168,10 +198,24 @@ class Rules:
             )  # fmt: skip
         except Refusal:
             rule.status = INVALID
+            self._keep(rule)
 
     def _end(self, rule: Rule, status: str) -> None:
+        """Written down before its order is sent: after a kill it is not sent twice."""
         rule.status, rule.updated_at = status, self._now()
         self._waiting -= 1
+        self._keep(rule)
+
+    def _keep(self, rule: Rule) -> None:
+        values = {name: getattr(rule, name) for name in rule.__struct_fields__}
+        self._keeper.put(KEPT + str(rule.id), _KeptRule(**values | {"contract": rule.contract.instrument.id}))
+
+    def restore(self, value: Any) -> None:
+        """Take up a rule of an earlier process."""
+        kept = msgspec.convert(value, _KeptRule)
+        values = {name: getattr(kept, name) for name in kept.__struct_fields__}
+        rule = self._rules[kept.id] = Rule(**values | {"contract": self._contracts.by_id[kept.contract]})
+        self._waiting += rule.status == NEW
 
     def _rule(self, body: Mapping[str, Any]) -> Rule:
         text = _text(body, "id")

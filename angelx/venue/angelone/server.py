@@ -20,14 +20,15 @@ from angelx.venue.angelone.calls import AUTH, SECURE, Body, gets, posts
 from angelx.venue.angelone.contracts import Contract, Contracts
 from angelx.venue.angelone.day import DayBook
 from angelx.venue.angelone.feed import Connection, MarketStream
-from angelx.venue.angelone.gtt import Rules
+from angelx.venue.angelone.gtt import KEPT, Rules
 from angelx.venue.angelone.limits import GTT, ORDERS, RateWindows
 from angelx.venue.angelone.logins import INDIA, Credentials, Logins, Session
 from angelx.venue.angelone.orders import OrderDesk, OrderRules
-from angelx.venue.angelone.portfolio import Portfolio
+from angelx.venue.angelone.portfolio import CONVERSIONS, Portfolio
 from angelx.venue.angelone.quotes import Quotes
 from angelx.venue.angelone.replies import JSON, Refusal, failure, not_found, success, too_fast
 from angelx.venue.exchange import Exchange
+from angelx.venue.keeping import Keeper
 
 MARKET_STREAM: Final = "/smart-stream"
 ORDER_STREAM: Final = "/smart-order-update"
@@ -83,10 +84,13 @@ class AngelOneServer:
         days = DayBook(exchange.table, closes)
         code = credentials.client_code
         self._exchange = exchange
+        self.kept = Keeper()
         self.desk = OrderDesk(exchange, self.contracts, client_code=code, now=now, rules=rules or OrderRules())
         self._quotes = Quotes(exchange, self.contracts, days, now=now, expires_at=_expires_at)
-        self._portfolio = Portfolio(exchange, self.contracts, days, now=now, fees=fees or FeeSchedule.load())
-        self._rules = Rules(exchange, self.contracts, self.desk, client_code=code, now=now)
+        self._portfolio = Portfolio(
+            exchange, self.contracts, days, now=now, fees=fees or FeeSchedule.load(), keeper=self.kept
+        )
+        self._rules = Rules(exchange, self.contracts, self.desk, client_code=code, now=now, keeper=self.kept)
         self.market_stream = MarketStream(self.contracts, self._quotes, now)
         self._days = days
         self._order_streams: list[Connection] = []
@@ -98,6 +102,14 @@ class AngelOneServer:
     def expire_tokens(self) -> None:
         """Every session token is void from now on, AG8001 (fault menu); refresh tokens are not."""
         self.logins.void_all()
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """As `Keeps`: GTT rules, conversions of positions."""
+        for name, value in kept.items():
+            if name == CONVERSIONS:
+                self._portfolio.restore(value)
+            elif name.startswith(KEPT):
+                self._rules.restore(value)
 
     def _on_rows(self, batch: TickBatch, start: int, stop: int) -> None:
         self._days.fold(batch, start, stop)
