@@ -60,6 +60,13 @@ async def test_a_position_is_converted_by_its_trading_symbol() -> None:
     assert (await floor.post("order/v1/convertPosition", wish | {"tradingsymbol": ""}))["errorcode"] == "AB1009"
 
 
+@pytest.mark.parametrize("name", ["verifyDis", "generateTPIN", "getTranStatus"])
+async def test_delivery_slips_are_refused_in_words(name: str) -> None:
+    floor = await opened()
+    answer = await floor.post(f"edis/v1/{name}", {"isin": "INE242A01010", "quantity": "1"})
+    assert (answer["status"], answer["errorcode"], answer["message"][:4]) == (False, "AB2000", "eDIS")
+
+
 async def test_the_head_of_the_scrip_master_says_its_size() -> None:
     floor = await opened()
     whole = await floor.raw("GET", SCRIP_MASTER)

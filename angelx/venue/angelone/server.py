@@ -1,6 +1,5 @@
 """Angel One's end of the wire: every REST call, the market stream and the order stream, on one account."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -17,9 +16,11 @@ from angelx.domain.wire import Request, Response, Stream, StreamClosed
 from angelx.orders.fees import FeeSchedule
 from angelx.venue.angelone import words
 from angelx.venue.angelone.calls import AUTH, SECURE, Body, gets, posts
-from angelx.venue.angelone.contracts import Contract, Contracts
+from angelx.venue.angelone.contracts import SEGMENTS, Contract, Contracts
 from angelx.venue.angelone.day import DayBook
-from angelx.venue.angelone.feed import Connection, MarketStream
+from angelx.venue.angelone.feed import MOST_STREAMS, Connection, MarketStream, work
+from angelx.venue.angelone.feed_v1 import NEST, OldStreams
+from angelx.venue.angelone.feed_v1 import ORDERS as OLD_ORDERS
 from angelx.venue.angelone.gtt import KEPT, Rules
 from angelx.venue.angelone.limits import GTT, ORDERS, RateWindows
 from angelx.venue.angelone.logins import INDIA, Credentials, Logins, Session
@@ -33,10 +34,7 @@ from angelx.venue.keeping import Keeper
 MARKET_STREAM: Final = "/smart-stream"
 ORDER_STREAM: Final = "/smart-order-update"
 SCRIP_MASTER: Final = "/OpenAPI_File/files/OpenAPIScripMaster.json"
-MOST_STREAMS: Final = 3
-"""Connections of one client code, of each kind."""
 _DETAILS: Final = f"{SECURE}/order/v1/details/"
-_EXCHANGES: Final = {"NSE": "nse_cm", "NFO": "nse_fo", "BSE": "bse_cm", "BFO": "bse_fo"}
 _GATED: Final = frozenset((ORDERS, GTT))
 """What only a registered address may do."""
 
@@ -92,9 +90,10 @@ class AngelOneServer:
         )
         self._rules = Rules(exchange, self.contracts, self.desk, client_code=code, now=now, keeper=self.kept)
         self.market_stream = MarketStream(self.contracts, self._quotes, now)
+        self.old_streams = OldStreams(self.contracts, self._quotes, self.logins, now)
         self._days = days
         self._order_streams: list[Connection] = []
-        self.desk.on_frame.append(self._on_frame)
+        self.desk.on_frame.extend((self._on_frame, self.old_streams.on_frame))
         exchange.on_rows.append(self._on_rows)
         self._gets = gets(self.desk, self._quotes, self._portfolio)
         self._posts = posts(self.desk, self._quotes, self._portfolio, self._rules, self.contracts)
@@ -114,6 +113,7 @@ class AngelOneServer:
     def _on_rows(self, batch: TickBatch, start: int, stop: int) -> None:
         self._days.fold(batch, start, stop)
         self.market_stream.on_rows(batch, start, stop)
+        self.old_streams.on_rows(batch, start, stop)
         self._rules.look()
 
     # ------------------------------------------------------------ REST
@@ -194,7 +194,7 @@ class AngelOneServer:
         exchanges = {contract.exchange for contract in self.contracts.all}
         return {
             "clientcode": session.client_code, "name": self.credentials.name, "email": "", "mobileno": "",
-            "exchanges": [name for exchange, name in _EXCHANGES.items() if exchange in exchanges],
+            "exchanges": [name for exchange, name in SEGMENTS.items() if exchange in exchanges],
             "products": ["DELIVERY", "INTRADAY", "CARRYFORWARD", "MARGIN"],
             "lastlogintime": datetime.fromtimestamp(session.began_at // NS, INDIA).strftime("%d-%b-%Y %H:%M:%S"),
             "brokerid": "B2C",
@@ -206,8 +206,10 @@ class AngelOneServer:
 
     # ------------------------------------------------------------ streams
     def admits(self, request: Request) -> Response | None:
-        """401 without a session, 429 at the fourth connection, 404 for any other path."""
+        """401 without a session, 429 at the fourth connection, 404 for any other path; the old streams ask later."""
         path = urlsplit(request.path).path
+        if path in {NEST, OLD_ORDERS}:
+            return None
         if path not in {MARKET_STREAM, ORDER_STREAM}:
             return not_found(path)
         session = self._stream_session(request)
@@ -229,6 +231,9 @@ class AngelOneServer:
     async def serve(self, request: Request, stream: Stream) -> None:
         """Work one WebSocket until it closes or the day in India ends."""
         path = urlsplit(request.path).path
+        if path in {NEST, OLD_ORDERS}:
+            await self.old_streams.serve(stream, is_packed=path == NEST)
+            return
         session = self._stream_session(request)
         if session is None or self._streams(path, session.client_code) >= MOST_STREAMS:
             await stream.close(1008)
@@ -246,12 +251,7 @@ class AngelOneServer:
         connection.push(words.frame(session.client_code, "AB00", words.EMPTY_ORDER))
         self._order_streams.append(connection)
         try:
-            async with asyncio.TaskGroup() as group:
-                writer = group.create_task(_quietly(connection))
-                try:
-                    await self._hear(connection, session)
-                finally:
-                    writer.cancel()
+            await work(connection, self._hear(connection, session))
         finally:
             self._order_streams.remove(connection)
 
@@ -270,13 +270,6 @@ class AngelOneServer:
     def _on_frame(self, message: str) -> None:
         for connection in self._order_streams:
             connection.push(message)
-
-
-async def _quietly(connection: Connection) -> None:
-    try:
-        await connection.write()
-    except StreamClosed:
-        return
 
 
 def _tokens(session: Session) -> dict[str, str]:
