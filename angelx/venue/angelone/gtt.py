@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from angelx.domain.scalars import NS, price_of
+from angelx.domain.scalars import NS, SCALE, price_of
 from angelx.domain.ticks import LAST
+from angelx.venue.angelone import words
 from angelx.venue.angelone.contracts import Contract, Contracts
 from angelx.venue.angelone.day import india_text
 from angelx.venue.angelone.orders import OrderDesk
@@ -20,7 +21,6 @@ CANCELLED: Final = "CANCELLED"
 INVALID: Final = "INVALID"
 KEPT: Final = "rule/"
 """Begins the name under which one is kept."""
-_PRODUCTS: Final = ("DELIVERY", "MARGIN", "CARRYFORWARD", "INTRADAY")
 _LIFE: Final = 365 * 86_400 * NS
 _STAMP: Final = "%Y-%m-%dT%H:%M:%S+05:30"
 
@@ -89,17 +89,19 @@ class Rules:
         Raises
         ------
         Refusal
-            AB1009 or AB9001.
+            AB1009, AB1012 or AB9001.
         """
         contract = self._contracts.of(
             _text(body, "exchange"), _text(body, "symboltoken"), _text(body, "tradingsymbol")
         )  # fmt: skip
         side, product = _text(body, "transactiontype"), _text(body, "producttype")
-        if side not in {"BUY", "SELL"} or product not in _PRODUCTS:
-            raise Refusal("AB9001", "Invalid transactiontype or producttype")
+        if side not in {"BUY", "SELL"}:
+            raise Refusal("AB9001", "Invalid transactiontype")
+        if product == "BO" or _carried(product, contract) not in words.products(contract):
+            raise Refusal("AB1012")
         trigger = _positive(body, "triggerprice")
         _positive(body, "price")
-        _positive(body, "qty")
+        _whole(body)
         last, at = int(self._exchange.market.of(contract.place)[LAST]), self._now()
         rule = Rule(
             len(self._rules) + 1, contract, side, product, _text(body, "price"), _text(body, "qty"),
@@ -120,6 +122,8 @@ class Rules:
         """
         rule = self._waiting_rule(body)
         said = {name for name in ("triggerprice", "price", "qty") if _text(body, name) and _positive(body, name)}
+        if "qty" in said:
+            _whole(body)
         if "triggerprice" in said:
             rule.trigger = _positive(body, "triggerprice")
         rule.price = _text(body, "price") if "price" in said else rule.price
@@ -189,7 +193,7 @@ class Rules:
                     "exchange": contract.exchange,
                     "transactiontype": rule.side,
                     "ordertype": "LIMIT",
-                    "producttype": rule.product,
+                    "producttype": _carried(rule.product, contract),
                     "duration": "DAY",
                     "price": rule.price,
                     "quantity": rule.quantity,
@@ -245,6 +249,16 @@ class Rules:
 def _text(body: Mapping[str, Any], key: str) -> str:
     value = body.get(key)
     return "" if value is None else str(value)
+
+
+def _carried(product: str, contract: Contract) -> str:
+    """The service of rules knows DELIVERY and MARGIN: an option that is carried is MARGIN there."""
+    return "CARRYFORWARD" if product == "MARGIN" and contract.option_type else product
+
+
+def _whole(body: Mapping[str, Any]) -> None:
+    if _positive(body, "qty") % SCALE:
+        raise Refusal("AB9001", f"Invalid qty: {_text(body, 'qty')!r}")
 
 
 def _is_count(text: str) -> bool:
