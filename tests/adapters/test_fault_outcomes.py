@@ -143,6 +143,21 @@ def test_an_answer_that_does_not_come_is_no_answer_and_the_order_is_found(play: 
     play(story)
 
 
+@of("lost_reply")
+def test_an_order_is_found_soon_though_neither_answer_nor_message_came(play: Play) -> None:
+    """By look-ups and books that begin with the lost answer, not by those that come now and then."""
+
+    async def story(desk: Desk) -> None:
+        desk.fault("lost_reply", "PLACE", method="POST", times=1)
+        desk.fault("lost_event", "ORDERS")
+        order, error = await desk.send()
+        assert error is OrderFateUnknown
+        await desk.until(lambda: desk.filled(order) == order.quantity, 5)
+        assert desk.arrived() == 1
+
+    play(story)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [(500, "", OrderFateUnknown), (502, "", OrderFateUnknown), (503, "", OrderFateUnknown), (429, "", RateLimited)],

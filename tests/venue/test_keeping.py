@@ -111,6 +111,7 @@ async def test_rules_and_conversions_outlive_the_process() -> None:
     before.quote(99, 101)
     rule = before.order(price=95) | {"qty": "75", "triggerprice": "90", "disclosedqty": "75"}
     waits, gone = [(await before.post("gtt/v1/createRule", rule))["data"]["id"] for _ in range(2)]
+    far = (await before.post("gtt/v1/createRule", rule | {"triggerprice": "50"}))["data"]["id"]
     await before.post("gtt/v1/modifyRule", {"id": waits, "qty": "150"})
     await before.post("gtt/v1/cancelRule", {"id": gone})
     await before.place(101, producttype="INTRADAY")
@@ -132,7 +133,7 @@ async def test_rules_and_conversions_outlive_the_process() -> None:
     after.wait(NS + 1)
     after.quote(89, 91, last=90)
     states = {row["id"]: row["status"] for row in _rules(after)}
-    assert states == {waits: "SENTTOEXCHANGE", gone: "CANCELLED"}
+    assert states == {waits: "SENTTOEXCHANGE", gone: "CANCELLED", far: "NEW"}
     assert [order.request.quantity for order in after.exchange.orders()] == [75, 150]
 
 

@@ -113,7 +113,7 @@ class AlpacaFeed:
         symbol_of: Callable[[str], str | None],
         now: Callable[[], int],
         random: Random,
-        is_open: Callable[[], bool] = lambda: False,
+        is_open: Callable[[], bool],
         open_interest: Mapping[str, int] | None = None,
         rate: RateBudget | None = None,
         msgpack: bool = True,
