@@ -366,6 +366,21 @@ def test_a_cancelled_call_leaves_the_order_in_doubt() -> None:
     play(story)
 
 
+def test_an_order_in_doubt_finds_out_soon_that_nothing_answers() -> None:
+    """Its look-ups come before the next idle look at the books, which is up to 30 s away."""
+
+    async def story(rig: Rig) -> None:
+        mute = rig.fault("mute", where="/v2/*")
+        with raises(OrderFateUnknown, ""):
+            await rig.client.place(rig.approve())
+        found_at = asyncio.get_running_loop().time()
+        await rig.until(lambda: not rig.states[-1][0])
+        rig.faults.remove(mute)
+        assert asyncio.get_running_loop().time() - found_at < 20
+
+    play(story)
+
+
 def test_the_budget_lets_exits_go_first_and_keeps_places_for_them() -> None:
     async def story(rig: Rig) -> None:
         for _ in range(200):
