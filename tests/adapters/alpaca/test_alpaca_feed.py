@@ -2,9 +2,11 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from angelx.domain.ticks import ASK, AT, BID, BID_SIZE, CHANGED, EXCHANGE_AT, INSTRUMENT, LAST, OI, VOLUME
+from angelx.domain.wire import Stream
 from angelx.venue.alpaca.server import BASIC, Plan
 from tests.adapters.alpaca.alpaca_rig import IBM, Rig, play
 from tests.venue.alpaca.alpaca_market import CALL_300
@@ -156,6 +158,57 @@ def test_a_refused_log_in_is_told(options: dict[str, object], words: str) -> Non
         task.cancel()
 
     play(story, **options)  # type: ignore[arg-type]
+
+
+class Refusing:
+    """A server's end of a stream: one message of a kind is replaced by an error, once."""
+
+    def __init__(self, inner: Stream, moment: str, code: int, done: list[int]) -> None:
+        self._inner, self._moment, self._code, self._done = inner, moment, code, done
+        self.receive, self.close = inner.receive, inner.close
+
+    async def send(self, message: str | bytes) -> None:
+        first = msgspec.json.decode(message)[0]
+        kind = {"subscription": "subscribe", "q": "later"}.get(first["T"], first.get("msg"))
+        if kind == self._moment and not self._done:
+            self._done.append(self._code)
+            message = msgspec.json.encode([{"T": "error", "code": self._code, "msg": "because"}])
+        await self._inner.send(message)
+
+
+CODES = (400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 500, 999)
+ENDS = (401, 402, 407, 409, 411)
+"""What ends a connection that was good: it is begun anew. Of anything else a note is made; silence is noticed too."""
+MOMENTS = ("connected", "authenticated", "subscribe", "later")
+
+
+@pytest.mark.parametrize(
+    ("moment", "code"),
+    [(moment, code) for moment in MOMENTS for code in CODES if (moment, code) != ("subscribe", 405)],  # A limit: above.
+)
+def test_every_error_of_the_stream_is_told_and_overcome(moment: str, code: int) -> None:
+    async def story(rig: Rig) -> None:
+        done: list[int] = []
+        serve = rig.counting.serve
+        rig.counting.serve = (  # type: ignore[method-assign]
+            lambda request, stream: serve(request, Refusing(stream, moment, code, done))
+            if request.path == "/v2/sip" else serve(request, stream)
+        )  # fmt: skip
+        loop = asyncio.get_running_loop()
+        begun_at = loop.time()
+        table = await rig.start_feed(IBM)
+        rig.quote(300.01, 300.07)
+        await rig.until(lambda: done == [code] and rig.feed.counts[f"error_{code}"] == 1)
+        goes_on = moment == "later" and code not in ENDS
+        await rig.until(lambda: rig.feed.counts["connections"] == (1 if goes_on else 2) and rig.feed_states[-1][0])
+        told = [why for is_up, why in rig.feed_states if not is_up]
+        assert [f"{code} because" in why for why in told] == ([] if goes_on else [True])
+        assert loop.time() - begun_at < 60
+        assert code != 406 or goes_on or loop.time() - begun_at > 5
+        rig.quote(311.0, 311.1)
+        await rig.until(lambda: last_row(rig, table.index[IBM])[BID] == 3_110_000)
+
+    play(story, msgpack=False)
 
 
 def test_halts_and_their_ends_are_told_by_instrument() -> None:
