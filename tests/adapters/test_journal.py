@@ -51,9 +51,9 @@ def path(tmp_path: Path) -> Path:
 def test_an_intent_is_on_disk_with_everything_before_it_when_the_call_returns(path: Path) -> None:
     one = journal(path)
     one.record(fact(1))
-    assert seen(path) == [] and one.pending
+    assert (seen(path), one.pending) == ([], True)
     one.intent(fact(2))
-    assert seen(path) == [1, 2] and not one.pending
+    assert (seen(path), one.pending) == ([1, 2], False)
     assert one.head.last == 2
 
 
@@ -65,6 +65,23 @@ def test_spooled_an_intent_waits_for_its_commit(path: Path) -> None:
     assert seen(path) == [] and one.pending
     one.intent(fact(most))
     assert seen(path) == list(range(1, most + 1)) and not one.pending
+
+
+def test_a_commit_waits_for_the_disk(path: Path) -> None:
+    one = journal(path)
+    asked = ("journal_mode", "synchronous", "wal_autocheckpoint")
+    assert [one._db.execute(f"pragma {name}").fetchone()[0] for name in asked] == ["wal", 2, 1000]
+
+
+def test_closed_all_of_it_is_in_the_file_even_while_somebody_reads(path: Path, tmp_path: Path) -> None:
+    one = journal(path)
+    one.record(fact(1))
+    reader = JournalReader(path)
+    one.close()
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(path.read_bytes())
+    reader.close()
+    assert seen(copy) == [1]
 
 
 def test_a_flush_without_anything_to_write_writes_nothing(path: Path) -> None:
@@ -223,6 +240,37 @@ def test_a_head_kept_outside_shows_a_cut_tail_and_another_journal(path: Path, tm
     assert faults(path, Head(9, middle.hash)) == ["records 8 to 9 are cut off at the end"]
     other = Head(3, "ab" * 32)
     assert faults(path, other) == ["record 3: not the record whose hash the head file keeps"]
+
+
+def test_a_head_in_the_midst_of_a_block_is_compared_with_its_own_record(path: Path) -> None:
+    one = journal(path)
+    for number in range(1, 2 * BLOCK + 1):
+        one.record(fact(number))
+    one.close()
+    reader = JournalReader(path)
+    hashes = [block.hashes for block in reader.blocks()]
+    reader.close()
+    for number in range(1, 2 * BLOCK + 1):
+        block, place = divmod(number - 1, BLOCK)
+        digest = hashes[block][32 * place : 32 * (place + 1)].hex()
+        assert faults(path, Head(number, digest)) == []
+        assert len(faults(path, Head(number, digest[::-1]))) == 1
+
+
+def test_an_edited_record_is_told_once(path: Path) -> None:
+    one = journal(path)
+    one.intent(fact(1))
+    first = one.head
+    one.intent(fact(2))
+    one.close()
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("update block set records = replace(records, 'fact 1', 'fact 9')")
+    db.close()
+    for head in (None, first, one.head):
+        assert [what.split(":")[1] for what in faults(path, head)] == [
+            " edited, or a record before it was removed or moved"
+        ]
 
 
 def test_a_lost_or_foreign_own_head_is_a_fault(path: Path) -> None:
