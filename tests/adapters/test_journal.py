@@ -273,6 +273,21 @@ def test_an_edited_record_is_told_once(path: Path) -> None:
         ]
 
 
+def test_missing_and_moved_blocks_are_named(path: Path) -> None:
+    one = journal(path)
+    for number in range(1, 3 * BLOCK + 1):
+        one.record(fact(number))
+    one.close()
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("update block set first = 3, last = 6 where first = 5")
+    assert "record 3 comes where record 5 should be: moved or repeated" in faults(path)
+    with db:
+        db.execute("delete from block where first = 3")
+    assert faults(path)[0] == "records 5 to 8 are missing"
+    db.close()
+
+
 def test_a_lost_or_foreign_own_head_is_a_fault(path: Path) -> None:
     one = journal(path)
     one.intent(fact(1))
