@@ -447,7 +447,8 @@ class OptionChains:
         if n < 0:
             return 0.0
         longs = units[n, LONG_BUILD_UP] + units[n, SHORT_COVERING]
-        return (longs - units[n, SHORT_BUILD_UP] - units[n, LONG_UNWINDING]) / self._lots[n]
+        lots: float = (longs - units[n, SHORT_BUILD_UP] - units[n, LONG_UNWINDING]) / self._lots[n]
+        return lots
 
     def waited(self) -> Deferral:
         """How long contracts waited so far."""
