@@ -158,6 +158,8 @@ class OrderRouter:
         order.state = FILLED if filled >= quantity else after_fill(state, quantity, filled)
         if state not in LIVE:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
+            if state == State.ABSENT and order.state in LIVE:
+                self._adopt(event.at, order)
         elif order.state == FILLED:
             self._bus.emit(self._closed(event.at, order))
 
@@ -205,14 +207,12 @@ class OrderRouter:
         if event.order not in self.orders:  # not ours: reported when it came
             return None
         order = self.orders[event.order]
-        was_live = order.state in LIVE
+        was_live, was_absent = order.state in LIVE, order.state == State.ABSENT
         if isinstance(event, CancelRequested):
             if was_live:
                 order.state = after(order.state, "request_cancel")
             return None
         order.answered = True
-        if isinstance(event, OrderAccepted) and order.state == State.ABSENT:
-            self.on_adopted(order.approved)
         if isinstance(event, PositionChanged):
             order.filled += abs(event.units)
             order.state = after_fill(order.state, order.approved.quantity, order.filled)
@@ -221,6 +221,8 @@ class OrderRouter:
                 order.state = after(order.state, "accept" if isinstance(event, OrderAccepted) else event.outcome)
         if order.state in LIVE:
             self.live[event.order] = order
+            if was_absent:
+                self.on_adopted(order.approved)
         return self._closed(event.at, order) if was_live and order.state in ENDED else None
 
 

@@ -13,6 +13,7 @@ from angelx.domain.events import (
     OrderAccepted,
     OrderApproved,
     OrderEnded,
+    PositionChanged,
 )
 from angelx.orders.states import State
 from angelx.services.kill_switch import LatchedSends, MemoryLatch
@@ -40,7 +41,8 @@ def approved(*, reduces: bool) -> OrderApproved:
 
 
 @pytest.mark.parametrize("reduces", [False, True])
-def test_an_absent_order_that_arrives_is_adopted_and_an_entry_is_taken_back(reduces: bool) -> None:
+@pytest.mark.parametrize("fills", [False, True])
+def test_an_absent_order_that_arrives_is_adopted_and_an_entry_is_taken_back(reduces: bool, fills: bool) -> None:
     bus, broker = Bus(), Deaf()
     router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()))
     wire(bus, [router])
@@ -52,13 +54,14 @@ def test_an_absent_order_that_arrives_is_adopted_and_an_entry_is_taken_back(redu
     assert not router.live
     adopted: list[OrderApproved] = []
     router.on_adopted = adopted.append
-    bus.publish(OrderAccepted(3, "a", "B1"))
+    bus.publish(PositionChanged(3, "X", "s", 25, 12_500, 0, "a", "x", 25) if fills else OrderAccepted(3, "a", "B1"))
 
     assert list(router.live) == [one.order for one in adopted] == ["a"]
-    assert len(incidents) == 1
+    assert len(incidents) == 1 + fills
     assert broker.sent == ["a"], "never sent again"
     assert broker.cancelled == ([] if reduces else ["a"])
-    assert router.orders["a"].state == (State.WORKING if reduces else State.CANCEL_PENDING)
+    arrived = State.PARTIALLY_FILLED if fills else State.WORKING
+    assert router.orders["a"].state == (arrived if reduces else State.CANCEL_PENDING)
     bus.publish(OrderEnded(4, "a", State.CANCELLED, "cancelled", ""))
     assert not router.live
 
