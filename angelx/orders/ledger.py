@@ -20,14 +20,39 @@ from angelx.domain.events import OrderFilled, PositionChanged
 REMEMBERED: Final = 1024
 
 
+class Line:
+    """What one book holds and works of one instrument, all strategies together."""
+
+    __slots__ = ("buying", "cost", "net", "positions", "reserved", "selling")
+
+    def __init__(self) -> None:
+        self.net = 0
+        """Signed units held."""
+        self.cost = 0
+        """Sum of the |money| each strategy paid for what it holds."""
+        self.positions: dict[str, Position] = {}
+        """By strategy; flat ones stay."""
+        self.buying = 0
+        self.selling = 0
+        """Units of working orders: kept by `angelx.risk.book`."""
+        self.reserved = 0
+        """Money that working entries would cost: kept there too."""
+
+    @property
+    def is_taken(self) -> bool:
+        """True while anything is held or works."""
+        return bool(self.net or self.buying or self.selling)
+
+
 class Position:
     """What one strategy holds of one instrument."""
 
-    __slots__ = ("cost", "instrument", "quantity", "realised", "strategy")
+    __slots__ = ("cost", "instrument", "line", "quantity", "realised", "strategy")
 
-    def __init__(self, instrument: str, strategy: str) -> None:
+    def __init__(self, instrument: str, strategy: str, line: Line) -> None:
         self.instrument = instrument
         self.strategy = strategy
+        self.line = line
         self.quantity = 0
         """Signed units."""
         self.cost = 0
@@ -79,7 +104,7 @@ class Ledger:
     """
 
     __slots__ = (
-        "_by_instrument", "_executions", "capital", "cash", "fees", "moves", "positions", "realised", "repeated",
+        "_executions", "capital", "cash", "fees", "held_cost", "lines", "moves", "positions", "realised", "repeated",
     )  # fmt: skip
 
     def __init__(self, capital: int = 0) -> None:
@@ -90,11 +115,14 @@ class Ledger:
         """Money locked in by all fills, fees taken off."""
         self.positions: dict[tuple[str, str], Position] = {}
         """By (strategy, instrument); flat ones stay, with what they realised."""
+        self.lines: dict[str, Line] = {}
+        """By instrument, all that were ever held or asked for."""
+        self.held_cost = 0
+        """Sum of the |money| paid for what is held."""
         self.repeated = 0
         """Fills that came a second time and moved nothing."""
         self.moves: deque[tuple[int, str, int]] = deque(maxlen=REMEMBERED)
         """When, what and how many signed units, of the last fills."""
-        self._by_instrument: dict[str, list[Position]] = {}
         self._executions: set[str] = set()
 
     def apply(self, fill: OrderFilled, strategy: str) -> PositionChanged | None:
@@ -110,10 +138,15 @@ class Ledger:
             self._executions.add(execution)
         instrument, side, quantity, price, fee = fill.instrument, fill.side, fill.quantity, fill.price, fill.fee
         position = self.positions.get((strategy, instrument)) or self._open(strategy, instrument)
+        at, units, line, more = fill.at, side * quantity, position.line, -abs(position.cost)
         realised = position.apply_fill(side, quantity, price, fee)
-        at, units = fill.at, side * quantity
         paid = units * price + fee
         self.cash -= paid
+        line.net += units
+        more += abs(position.cost)
+        if more:
+            line.cost += more
+            self.held_cost += more
         self.fees += fee
         self.realised += realised
         self.moves.append((at, instrument, units))
@@ -122,13 +155,20 @@ class Ledger:
         )
 
     def _open(self, strategy: str, instrument: str) -> Position:
-        position = self.positions[strategy, instrument] = Position(instrument, strategy)
-        self._by_instrument.setdefault(instrument, []).append(position)
+        line = self.line(instrument)
+        position = line.positions[strategy] = self.positions[strategy, instrument] = Position(
+            instrument, strategy, line
+        )
         return position
+
+    def line(self, instrument: str) -> Line:
+        """What is held and works of an instrument; live."""
+        return self.lines.get(instrument) or self.lines.setdefault(instrument, Line())
 
     def net(self, instrument: str) -> int:
         """Signed units of all strategies together: what the broker should show."""
-        return sum([position.quantity for position in self._by_instrument.get(instrument, ())])
+        line = self.lines.get(instrument)
+        return 0 if line is None else line.net
 
     @property
     def cost(self) -> int:

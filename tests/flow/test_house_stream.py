@@ -68,7 +68,7 @@ def test_every_order_ends_and_only_once() -> None:
     approved = {event.order: event.quantity for event in play.of(OrderApproved)}
     assert all(event.filled == filled[event.order] for event in closed)
     assert all(event.filled + event.unfilled == approved[event.order] for event in closed)
-    assert not play.house.book.orders
+    assert not play.house.book.live
 
 
 # ---------------------------------------------------------------- batches
@@ -251,5 +251,5 @@ def test_positions_are_the_sum_of_fills_everywhere() -> None:
     book, broker = play.house.book, play.house.broker
     assert {key: units for key, units in last.items() if units} == held == book.held
     assert play.held == book.net == play.house.exchange.held()
-    assert cash == book.cash == play.house.ledger.cash == broker.funds().cash
+    assert cash == play.house.ledger.cash == broker.funds().cash
     assert not play.of(CancelRequested)
