@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalRefused
-from angelx.domain.instruments import Instrument, InstrumentTable, Right
+from angelx.domain.instruments import InstrumentTable, Right
 from angelx.market.chain_view import Chains, ChainView
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
@@ -16,8 +16,8 @@ from angelx.services.session_phases import Segment, SessionPhases
 from angelx.signals.filters.base import NOT_APPLICABLE, Filter, Refusal, Scene, outlook
 from angelx.signals.filters.time_of_day import TimeOfDayFilter, window_ends
 
-_Stage = tuple[int, Instrument, int, Segment]
-"""Place, instrument, the other right's place, and segment."""
+_Stage = tuple[Scene, Segment]
+"""An instrument's scene, and its segment's session."""
 
 
 class FilterChain:
@@ -51,11 +51,7 @@ class FilterChain:
         unguarded = type(guard) is Unguarded
         self._checks = tuple((one.name, one.__call__ if unguarded else partial(guard.call, one)) for one in filters)
         self._freshness = freshness
-        self._scene = Scene()
-        self._scene.opens_at = self._scene.closes_at = self._window_ends = 0
-        self._scene.chain, self._scene.chains = None, chains
-        self._scene.market = market
-        self._chains = chains
+        self._market, self._chains = market, chains
         self._windows = next((one for one in filters if isinstance(one, TimeOfDayFilter)), TimeOfDayFilter())
         self._twins = _twins(instruments)
         self._stages: dict[str, _Stage] = {}
@@ -66,12 +62,18 @@ class FilterChain:
         """Signals."""
         yield Signal, self.on_signal
 
-    def on_signal(self, signal: Signal) -> None:
+    def on_signal(self, signal: Signal) -> None:  # noqa: C901  (a call would cost more than it says)
         """Ask the filters in order; the first refusal is the answer."""
         if not signal.direction:
             self.passed(signal, 1.0)
             return
-        scene = self._set(signal)
+        scene, segment = self._stages.get(signal.instrument) or self._stage(signal.instrument)
+        scene.now = at = signal.at
+        scene.phase, scene.snapshot_age_ns = segment.phase, self._freshness.snapshot_age_ns
+        if at >= scene.window_ends or scene.closes_at != segment.closes_at:
+            self._enter(scene, segment)
+        if self._chains is not None:
+            scene.chain = self._chains.views.get(scene.instrument.underlying or scene.instrument.id)
         margins: list[tuple[str, float]] = []
         confidence, chain = 1.0, scene.chain
         for name, check in self._checks:
@@ -126,26 +128,22 @@ class FilterChain:
         self._bus.publish(CommandReceived(self._bus.now, "halt", reason, self.name))
         return Refusal("filter_failed", reason)
 
-    def _set(self, signal: Signal) -> Scene:
-        scene = self._scene
-        stage = self._stages.get(signal.instrument) or self._stage(signal.instrument)
-        scene.place, scene.instrument, scene.twin, segment = stage
-        scene.now, scene.phase, scene.snapshot_age_ns = signal.at, segment.phase, self._freshness.snapshot_age_ns
-        opens_at, closes_at = segment.opens_at, segment.closes_at
-        if signal.at >= self._window_ends or scene.opens_at != opens_at or scene.closes_at != closes_at:
-            scene.opens_at, scene.closes_at = opens_at, closes_at
-            scene.window = self._windows.window(signal.at, opens_at, closes_at)
-            self._window_ends = window_ends(signal.at, opens_at, closes_at)
-        if self._chains is not None:
-            scene.chain = self._chains.views.get(scene.instrument.underlying or scene.instrument.id)
-        return scene
-
-    def _stage(self, instrument_id: str) -> "_Stage":
-        """What does not change of an instrument, looked up once."""
-        place = self._instruments.index[instrument_id]
-        twin, segment = self._twins.get(place, -1), self._phases.by_place[place]
-        stage = self._stages[instrument_id] = place, self._instruments.all[place], twin, segment
+    def _stage(self, instrument_id: str) -> _Stage:
+        """The scene of an instrument, with what does not change of it, looked up once."""
+        place, scene = self._instruments.index[instrument_id], Scene()
+        scene.place, scene.instrument = place, self._instruments.all[place]
+        scene.twin, scene.market = self._twins.get(place, -1), self._market
+        scene.chain, scene.chains = None, self._chains
+        scene.closes_at = scene.window_ends = 0
+        stage = self._stages[instrument_id] = scene, self._phases.by_place[place]
         return stage
+
+    def _enter(self, scene: Scene, segment: Segment) -> None:
+        """Another session, or another part of it, begins for an instrument."""
+        now, opens_at, closes_at = scene.now, segment.opens_at, segment.closes_at
+        scene.opens_at, scene.closes_at = opens_at, closes_at
+        scene.window = self._windows.window(now, opens_at, closes_at)
+        scene.window_ends = window_ends(now, opens_at, closes_at)
 
 
 def _twins(table: InstrumentTable) -> dict[int, int]:

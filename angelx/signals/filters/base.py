@@ -25,11 +25,11 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Scene:
-    """What a filter may look at besides the signal; one object, updated for each signal."""
+    """What a filter may look at besides the signal; one object for each instrument, updated for each signal."""
 
     __slots__ = (
         "chain", "chains", "closes_at", "instrument", "market", "now", "opens_at", "phase", "place", "snapshot_age_ns",
-        "twin", "window",
+        "twin", "window", "window_ends",
     )  # fmt: skip
 
     chain: ChainView | None
@@ -52,6 +52,8 @@ class Scene:
     """Place of the put at a call's strike and expiry, or of the call at a put's; -1 where there is none."""
     window: Window | None
     """Of the instrument's session; `None` outside."""
+    window_ends: int
+    """When another may begin, ns."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
