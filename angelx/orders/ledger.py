@@ -23,25 +23,26 @@ REMEMBERED: Final = 1024
 class Line:
     """What one book holds and works of one instrument, all strategies together."""
 
-    __slots__ = ("buying", "cost", "net", "positions", "reserved", "selling")
+    __slots__ = ("buying", "net", "positions", "selling")
 
     def __init__(self) -> None:
         self.net = 0
         """Signed units held."""
-        self.cost = 0
-        """Sum of the |money| each strategy paid for what it holds."""
         self.positions: dict[str, Position] = {}
         """By strategy; flat ones stay."""
         self.buying = 0
         self.selling = 0
         """Units of working orders: kept by `angelx.risk.book`."""
-        self.reserved = 0
-        """Money that working entries would cost: kept there too."""
 
     @property
     def is_taken(self) -> bool:
         """True while anything is held or works."""
         return bool(self.net or self.buying or self.selling)
+
+    @property
+    def cost(self) -> int:
+        """Sum of the |money| each strategy paid for what it holds."""
+        return sum(abs(position.cost) for position in self.positions.values())
 
 
 class Position:
@@ -104,15 +105,13 @@ class Ledger:
     """
 
     __slots__ = (
-        "_executions", "capital", "cash", "fees", "held_cost", "lines", "moves", "positions", "realised", "repeated",
+        "_executions", "capital", "cash", "fees", "held_cost", "lines", "moves", "positions", "repeated",
     )  # fmt: skip
 
     def __init__(self, capital: int = 0) -> None:
         self.capital = capital
         self.cash = capital
         self.fees = 0
-        self.realised = 0
-        """Money locked in by all fills, fees taken off."""
         self.positions: dict[tuple[str, str], Position] = {}
         """By (strategy, instrument); flat ones stay, with what they realised."""
         self.lines: dict[str, Line] = {}
@@ -121,8 +120,8 @@ class Ledger:
         """Sum of the |money| paid for what is held."""
         self.repeated = 0
         """Fills that came a second time and moved nothing."""
-        self.moves: deque[tuple[int, str, int]] = deque(maxlen=REMEMBERED)
-        """When, what and how many signed units, of the last fills."""
+        self.moves: deque[PositionChanged] = deque(maxlen=REMEMBERED)
+        """The last fills, as told."""
         self._executions: set[str] = set()
 
     def apply(self, fill: OrderFilled, strategy: str) -> PositionChanged | None:
@@ -138,21 +137,27 @@ class Ledger:
             self._executions.add(execution)
         instrument, side, quantity, price, fee = fill.instrument, fill.side, fill.quantity, fill.price, fill.fee
         position = self.positions.get((strategy, instrument)) or self._open(strategy, instrument)
-        at, units, line, more = fill.at, side * quantity, position.line, -abs(position.cost)
-        realised = position.apply_fill(side, quantity, price, fee)
+        units, before = side * quantity, position.cost
         paid = units * price + fee
+        realised = position.apply_fill(side, quantity, price, fee)
+        position.line.net += units
+        self.held_cost += abs(position.cost) - abs(before)
         self.cash -= paid
-        line.net += units
-        more += abs(position.cost)
-        if more:
-            line.cost += more
-            self.held_cost += more
         self.fees += fee
-        self.realised += realised
-        self.moves.append((at, instrument, units))
-        return PositionChanged(
-            at, instrument, strategy, position.quantity, position.cost, realised, fill.order, execution, units, paid
+        changed = PositionChanged(
+            fill.at,
+            instrument,
+            strategy,
+            position.quantity,
+            position.cost,
+            realised,
+            fill.order,
+            execution,
+            units,
+            paid,
         )
+        self.moves.append(changed)
+        return changed
 
     def _open(self, strategy: str, instrument: str) -> Position:
         line = self.line(instrument)
@@ -169,6 +174,11 @@ class Ledger:
         """Signed units of all strategies together: what the broker should show."""
         line = self.lines.get(instrument)
         return 0 if line is None else line.net
+
+    @property
+    def realised(self) -> int:
+        """Money locked in by all fills, fees taken off."""
+        return sum(position.realised for position in self.positions.values())
 
     @property
     def cost(self) -> int:

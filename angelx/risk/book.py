@@ -73,19 +73,15 @@ class Book:
             line.buying += units
         else:
             line.selling += units
-        if order.unit:
-            value = units * order.unit
-            self.reserved += value
-            line.reserved += value
+        self.reserved += units * order.unit
 
-    def fill(self, order: Order, units: int) -> None:
-        """Units of an order traded: what was reserved for them is held now, and the ledger's."""
+    def fill(self, order: Order, units: int) -> int:
+        """Units of an order traded: they are held now, and not reserved any more. Answers all that has traded of it."""
         if not order.filled and not order.approved.reduces:
             self.entries += 1
-        order.filled += units
-        working = order.working
-        if working:
-            self._release(order, units if units < working else working)  # noqa: FURB136  (0.1 us)
+        order.filled = filled = order.filled + units
+        self._release(order, units)
+        return filled
 
     def close(self, order: Order, at: int) -> None:
         """An order ended: nothing is reserved for it any more."""
@@ -96,16 +92,15 @@ class Book:
             self.rejected.append(at)
 
     def _release(self, order: Order, units: int) -> None:
-        order.working -= units
-        line = order.line
+        working, line = order.working, order.line
+        if units > working:  # noqa: PLR1730  (0.1 us)
+            units = working
+        order.working = working - units
         if order.approved.side > 0:
             line.buying -= units
         else:
             line.selling -= units
-        if order.unit:
-            value = units * order.unit
-            self.reserved -= value
-            line.reserved -= value
+        self.reserved -= units * order.unit
 
     def mark(self, event: EquityMarked) -> None:
         """Take the book's value: caps and floors follow it."""
@@ -135,6 +130,10 @@ class Book:
             order.line is line and order.approved.reduces and order.approved.strategy == strategy
             for order in self.live.values()
         )
+
+    def reserved_in(self, line: Line) -> int:
+        """Money that working entries of one instrument would cost."""
+        return sum(order.working * order.unit for order in self.live.values() if order.line is line)
 
     @property
     def net(self) -> dict[str, int]:

@@ -32,7 +32,7 @@ def entry_units(book: Book, line: Line, terms: Terms, price: int, stop_distance:
         caps.append(((book.max_premium - book.gross) // price, "premium_at_risk"))
     else:
         caps.append(((book.max_gross - book.gross) // price, "gross"))
-        caps.append(((book.max_name - line.cost - line.reserved) // price, "name"))
+        caps.append(((book.max_name - line.cost - book.reserved_in(line)) // price, "name"))
     for cap, name in caps:
         if cap < units:
             units, bound = cap, name

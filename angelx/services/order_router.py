@@ -149,19 +149,15 @@ class OrderRouter:
             return
         if not order.answered:
             self._answered(order)
-        state = order.state
-        self._fill(order, event.quantity)
+        state, quantity = order.state, order.approved.quantity
+        filled = self._book.fill(order, event.quantity)
+        order.state = FILLED if filled >= quantity else after_fill(state, quantity, filled)
         if state not in LIVE:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
             if state == State.ABSENT and order.state in LIVE:
                 self._adopt(event.at, order)
         elif order.state == FILLED:
             self._bus.emit(self._closed(event.at, order))
-
-    def _fill(self, order: Order, units: int) -> None:
-        self._book.fill(order, units)
-        filled, quantity = order.filled, order.approved.quantity
-        order.state = FILLED if filled >= quantity else after_fill(order.state, quantity, filled)
 
     def on_ended(self, event: OrderEnded) -> None:
         """Cancelled, rejected, expired, absent or barred."""
@@ -214,7 +210,7 @@ class OrderRouter:
             return
         order.answered = True
         if isinstance(event, OrderFilled):
-            self._fill(order, event.quantity)
+            order.state = after_fill(before, order.approved.quantity, self._book.fill(order, event.quantity))
         else:
             with suppress(IllegalMove):  # reported when it came, and acted on neither then nor now
                 order.state = after(before, "accept" if isinstance(event, OrderAccepted) else event.outcome)

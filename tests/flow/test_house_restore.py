@@ -54,7 +54,7 @@ def state(play: Play) -> dict[str, Any]:
         },
         "net": book.net, "held": book.held, "gross": book.gross, "reserved": book.reserved,
         "lines": {
-            name: (line.cost, line.buying, line.selling, line.reserved)
+            name: (line.cost, line.buying, line.selling, book.reserved_in(line))
             for name, line in book.ledger.lines.items()
             if line.is_taken
         },
