@@ -100,7 +100,7 @@ class Operator:
             "phases": {name: segment.phase for name, segment in house.phases.segments.items()},
             "signals": house.host.signals,
             "orders": len(house.router.orders),
-            "working": sorted(house.book.orders),
+            "working": sorted(house.book.live),
             "positions": {f"{p.strategy}/{p.instrument}": p.quantity for p in ledger.positions.values() if p.quantity},
             "cash": ledger.cash,
             "equity": ledger.cash + value,

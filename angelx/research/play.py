@@ -279,7 +279,7 @@ class Watcher:
     def _working(self) -> list[OrderLine]:
         house = self._session.house
         lines = []
-        for name in house.book.orders:
+        for name in house.book.live:
             order = house.router.orders[name]
             approved = order.approved
             lines.append(

@@ -68,7 +68,11 @@ class FilterChain:
         if not signal.direction:
             self.passed(signal, 1.0)
             return
-        scene = self._set(signal)
+        scene, segment = self._stages.get(signal.instrument) or self._stage(signal.instrument)
+        scene.now = at = signal.at
+        scene.phase, scene.snapshot_age_ns = segment.phase, self._freshness.snapshot_age_ns
+        if at >= scene.window_ends or scene.closes_at != segment.closes_at:
+            self._enter(scene, segment)
         names = self._names
         margins: list[float] = []
         for check in self._checks:
@@ -128,15 +132,6 @@ class FilterChain:
         self._bus.publish(CommandReceived(self._bus.now, "halt", reason, self.name))
         return Refusal("filter_failed", reason)
 
-    def _set(self, signal: Signal) -> Scene:
-        scene, segment = self._stages.get(signal.instrument) or self._stage(signal.instrument)
-        scene.now = now = signal.at
-        scene.phase, scene.snapshot_age_ns = segment.phase, self._freshness.snapshot_age_ns
-        if now >= scene.window_ends or scene.closes_at != segment.closes_at:
-            scene.opens_at, scene.closes_at = hours = segment.opens_at, segment.closes_at
-            scene.window, scene.window_ends = self._windows.window(now, *hours), window_ends(now, *hours)
-        return scene
-
     def _stage(self, instrument_id: str) -> "_Stage":
         """An instrument's own scene, set up once."""
         place = self._instruments.index[instrument_id]
@@ -149,6 +144,13 @@ class FilterChain:
         scene.opens_at = scene.closes_at = scene.window_ends = 0
         self._stages[instrument_id] = scene, segment
         return scene, segment
+
+    def _enter(self, scene: Scene, segment: Segment) -> None:
+        """Another session, or another part of it, begins for an instrument."""
+        now, opens_at, closes_at = scene.now, segment.opens_at, segment.closes_at
+        scene.opens_at, scene.closes_at = opens_at, closes_at
+        scene.window = self._windows.window(now, opens_at, closes_at)
+        scene.window_ends = window_ends(now, opens_at, closes_at)
 
 
 def _twins(table: InstrumentTable) -> dict[int, int]:

@@ -20,7 +20,7 @@ from angelx.domain.ticks import AT, INSTRUMENT, Rows, TickBatch
 from angelx.market.state import MarketState
 from angelx.venue.account import Account, Margin
 from angelx.venue.admission import Admission, Bands, Fee, IsOpen
-from angelx.venue.orders import DAY, FOK, Book, Order, Queue, reaches
+from angelx.venue.orders import BROKER_PREFIX, DAY, FOK, Book, Order, Queue, reaches
 from angelx.venue.recovery import Recovered
 from angelx.venue.search import NEVER, Search
 
@@ -101,7 +101,7 @@ class MatchingEngine:
         """Accept an order and fill what the quote allows."""
         side, quantity = order.side, order.quantity
         order.number = self._accepted = self._accepted + 1
-        order.broker_order = name = "V" + order.id
+        order.broker_order = name = BROKER_PREFIX + order.id
         events: list[Event] = [OrderAccepted(at, order.id, name)]
         queue = book.buys if side > 0 else book.sells
         touch, left = queue.liquidity(book.quote, book.lot)
