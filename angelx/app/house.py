@@ -35,6 +35,7 @@ from angelx.market.chain import ChainSettings, OptionChains
 from angelx.market.expiry_time import Settlements
 from angelx.market.freshness import Freshness
 from angelx.market.iv_closes import IvCloses
+from angelx.market.reference_price import ReferencePrice
 from angelx.market.sessions import Sessions
 from angelx.market.smile import IvHistory
 from angelx.market.state import MarketState
@@ -156,7 +157,8 @@ class House:
         self.book = Book(self.ledger, parts.limits)
         self.router = OrderRouter(bus, journal, link or self.broker, bars or LatchedSends(latch), self.book)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
-        self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, _reference(table))
+        reference = ReferencePrice(self.market, lambda: self.phases.opened_at, self.chains)
+        self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, reference)
         self.safe_exit = SafeExit(
             bus, self.market, table, self.phases, self.host, self.router, self.ledger, parts.flat_before_close_ns
         )
@@ -340,11 +342,3 @@ def chains_of(
         market, lambda one: settlements.of(one.segment, one.expiry).at, now, settings,
         judge=lambda view: judge(view, memories[view.underlying]), histories=histories, spot_is_open=spot_is_open,
     )  # fmt: skip
-
-
-def _reference(table: InstrumentTable) -> int:
-    """Place of the instrument that charts are drawn on: the first index, else the first of all; -1 where none is."""
-    for place, instrument in enumerate(table):
-        if instrument.kind is Kind.INDEX:
-            return place
-    return 0 if len(table) else -1

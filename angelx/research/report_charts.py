@@ -8,6 +8,8 @@ from itertools import pairwise
 from math import floor, log10
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from angelx.domain.scalars import NS, SCALE, side_text
 from angelx.research.report_figures import Figures
 from angelx.research.report_format import Formats, clean
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from angelx.domain.events import OrderFilled
     from angelx.research.session_facts import SessionFacts
 
+DAY_MS: Final = 86_400_000
 CURVE_POINTS: Final = 3_000
 MARKERS: Final = 3_000
 """Fills drawn on the reference price."""
@@ -98,8 +101,13 @@ def _equity(facts: "SessionFacts", formats: Formats, notes: list[str]) -> dict[s
 
 
 def _reference(facts: "SessionFacts", formats: Formats, notes: list[str]) -> dict[str, Any] | None:
-    """The reference instrument's price with a marker for each fill and each order that never filled."""
-    marks = [mark for mark in facts.marks if mark.reference]
+    """The reference price on the days something was ordered, with each fill and each order that never filled."""
+    ordered = {formats.wall_ms(order.approved.at) // DAY_MS for order in facts.orders.values()}
+    ordered |= {formats.wall_ms(fill.at) // DAY_MS for fill in facts.fills}
+    marks = [
+        mark for mark in facts.marks
+        if mark.reference and (not ordered or formats.wall_ms(mark.at) // DAY_MS in ordered)
+    ]  # fmt: skip
     if not marks:
         return None
     places = thin([mark.reference for mark in marks], CURVE_POINTS)
@@ -119,13 +127,11 @@ def _reference(facts: "SessionFacts", formats: Formats, notes: list[str]) -> dic
         *((order.approved.at, "none", _order_text(order)) for order in shown),
     ]
     points.sort(key=lambda point: point[0])
-    place = 0
-    for when, side, text in points:
-        while place + 1 < len(at) and at[place + 1] <= when:
-            place += 1
+    heights = np.interp([when for when, *_ in points], at, levels)  # On the line as it is drawn.
+    for (when, side, text), height in zip(points, heights.tolist(), strict=True):
         group = sides[side]
         group["t"].append(formats.wall_ms(when))
-        group["y"].append(levels[place] / SCALE)
+        group["y"].append(height / SCALE)
         group["x"].append(text)
     return {
         "t": [formats.wall_ms(marks[place].at) for place in places],

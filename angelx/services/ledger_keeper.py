@@ -8,6 +8,7 @@ from angelx.domain.events import EquityMarked, Event, PhaseChanged
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, AT, BID, LAST
+from angelx.market.reference_price import ReferencePrice
 from angelx.market.state import MarketState
 from angelx.orders.ledger import Ledger, Position
 
@@ -26,7 +27,7 @@ class LedgerKeeper:
         market: MarketState,
         instruments: InstrumentTable,
         ledger: Ledger,
-        reference: int,
+        reference: ReferencePrice,
     ) -> None:
         self._bus, self._market, self._instruments = bus, market, instruments
         self.ledger = ledger
@@ -63,8 +64,7 @@ class LedgerKeeper:
     def mark(self) -> None:
         """Value the book and publish it."""
         cash, value = self.ledger.cash, self.value()
-        reference = self._market.view[LAST, self._reference] if self._reference >= 0 else 0
-        self._bus.publish(EquityMarked(self._bus.now, cash + value, cash, value, reference))
+        self._bus.publish(EquityMarked(self._bus.now, cash + value, cash, value, self._reference.level()))
 
     def value(self) -> int:
         """Money that the open positions are worth."""
