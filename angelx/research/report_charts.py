@@ -102,21 +102,26 @@ def _equity(facts: "SessionFacts", formats: Formats, notes: list[str]) -> dict[s
 
 def _reference(facts: "SessionFacts", formats: Formats, notes: list[str]) -> dict[str, Any] | None:
     """The reference price on the days something was ordered, with each fill and each order that never filled."""
-    ordered = {formats.wall_ms(order.approved.at) // DAY_MS for order in facts.orders.values()}
-    ordered |= {formats.wall_ms(fill.at) // DAY_MS for fill in facts.fills}
-    marks = [
-        mark for mark in facts.marks
-        if mark.reference and (not ordered or formats.wall_ms(mark.at) // DAY_MS in ordered)
-    ]  # fmt: skip
+
+    def day(at: int) -> int:
+        return formats.wall_ms(at) // DAY_MS
+
+    empty = [order for order in facts.orders.values() if not order.filled]
+    ordered = {day(fill.at) for fill in facts.fills} | {day(order.approved.at) for order in empty}
+    marks = [mark for mark in facts.marks if mark.reference and (not ordered or day(mark.at) in ordered)]
     if not marks:
         return None
     places = thin([mark.reference for mark in marks], CURVE_POINTS)
-    drawn = [facts.fills[place] for place in every(len(facts.fills), MARKERS)]
-    empty = [order for order in facts.orders.values() if not order.filled]
+    known = {day(mark.at) for mark in marks}
+    fills = [fill for fill in facts.fills if day(fill.at) in known]
+    empty = [order for order in empty if day(order.approved.at) in known]
+    if len(fills) < len(facts.fills):
+        notes.append(f"reference price: {len(fills):,} of {len(facts.fills):,} fills were on days that have one")
+    drawn = [fills[place] for place in every(len(fills), MARKERS)]
     shown = [empty[place] for place in every(len(empty), MARKERS // 10)]
-    if len(drawn) < len(facts.fills) or len(shown) < len(empty):
+    if len(drawn) < len(fills) or len(shown) < len(empty):
         notes.append(
-            f"reference price: {len(drawn):,} of {len(facts.fills):,} fills and "
+            f"reference price: {len(drawn):,} of {len(fills):,} fills and "
             f"{len(shown):,} of {len(empty):,} unfilled orders drawn, evenly spread"
         )
     at = [mark.at for mark in marks]
