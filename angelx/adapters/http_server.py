@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
 from typing import Final
 
 import structlog
@@ -90,7 +91,8 @@ class HttpServer:
         try:
             if request.headers.get("upgrade", "").lower() == "websocket":
                 return await self._serve(http, request)
-            return _web(await self.server.handle(request))
+            response = await self.server.handle(request)
+            return _web(response) if response.more is None else await _events(http, response, response.more)
         except NoAnswer:
             if http.transport is not None:
                 http.transport.abort()
@@ -164,6 +166,20 @@ class ServerStream:
         """Break the connection."""
         if self._http.transport is not None:
             self._http.transport.abort()
+
+
+async def _events(http: web.Request, response: Response, more: AsyncIterator[bytes]) -> web.StreamResponse:
+    """An answer that goes on until it ends or nobody reads it any more."""
+    answer = web.StreamResponse(status=response.status, headers=response.headers)
+    await answer.prepare(http)
+    try:
+        await answer.write(response.body)
+        async for part in more:
+            await answer.write(part)
+        await answer.write_eof()
+    except ConnectionError:
+        pass
+    return answer
 
 
 def _web(response: Response) -> web.Response:

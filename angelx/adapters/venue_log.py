@@ -6,11 +6,12 @@ last lines. The first line says of which sources; a last line cut short by a cra
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
 from angelx.domain.errors import InputInvalid
+from angelx.venue.keeping import Kept
 from angelx.venue.requests import AnyCall
 from angelx.venue.runner import Lane, Noted
 
@@ -67,6 +68,15 @@ class VenueLog:
 
         lane.exchange.on_call.append(note)
         lane.exchange.on_report.insert(0, lambda _: self.mark(lane))
+
+    def keep(self, lane: Lane, kept: Kept) -> None:
+        """Write down what a lane's server keeps from now on."""
+        self._write(msgspec.json.encode(Noted(lane.name, lane.exchange.rows, lane.exchange.now, kept=kept)))
+
+    def kept(self, name: str) -> dict[str, Any]:
+        """What the server of a lane kept at the end."""
+        found = {note.kept.name: note.kept.value for note in self.notes if note.lane == name and note.kept is not None}
+        return {what: value for what, value in found.items() if value is not None}
 
     def mark(self, lane: Lane) -> None:
         """Write down how far a lane has come."""

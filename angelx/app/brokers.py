@@ -41,6 +41,8 @@ ALPACA: Final = {
     "data": "https://data.alpaca.markets",
     "stream": "https://stream.data.alpaca.markets",
 }
+SHARES: Final = "US"
+"""The segment whose hours say when Alpaca's shares must tick."""
 OFF_S: Final = 0.5
 """Seconds of the host that our time may be ahead of a venue's."""
 MASTERS: Final = "instruments"
@@ -209,6 +211,7 @@ async def _alpaca(config: Config, state: Path, before: Before) -> Live:
 
     keys = Credentials(_secret(config, "alpaca_key_id"), _secret(config, "alpaca_secret_key"))
     live, ways, random = config.live, _Ways(config.live.base_url), Random(config.seed)
+    sessions = Sessions.load(trade_special_sessions=config.market.trade_special_sessions)
     if live.feed == "iex" and not live.allow_iex:
         raise ConfigInvalid("live.feed: iex shows one exchange's quotes; live.allow_iex: true trades on them anyway")
     try:
@@ -216,7 +219,7 @@ async def _alpaca(config: Config, state: Path, before: Before) -> Live:
         clock = await _clock(config, trading)
         client = AlpacaClient(
             trading, keys, now=clock.now, random=random, cache=state / MASTERS, timeout_s=live.timeout_s,
-            fee=fee_of(config, Sessions.load()),
+            fee=fee_of(config, sessions),
         )  # fmt: skip
         master = await client.instruments()
         table = InstrumentTable(before.chosen(master) or _shares(config, master))
@@ -227,6 +230,7 @@ async def _alpaca(config: Config, state: Path, before: Before) -> Live:
         feed = AlpacaFeed(
             ways.to(ALPACA["stream"]), ways.to(ALPACA["data"]), keys, feed=live.feed, symbol_of=symbols.get,
             now=clock.now, random=random, timeout_s=live.timeout_s,
+            is_open=lambda: sessions.phase(SHARES, clock.now()) == "open",
         )  # fmt: skip
     except BaseException:
         await ways.close()

@@ -35,6 +35,7 @@ from angelx.venue.control import VenueControl
 from angelx.venue.exchange import Exchange, Policy
 from angelx.venue.faults import Fault, FaultyServer, Handles, OffsetClock
 from angelx.venue.hours import CalendarHours
+from angelx.venue.keeping import Keeps
 from angelx.venue.runner import InStep, Lane, VenueRunner
 
 log = structlog.get_logger()
@@ -55,6 +56,8 @@ class Broker(msgspec.Struct, frozen=True):
     """Demo credentials by the names of the server's own type."""
     margin: Margin = Margin()
     bands: Bands = Bands()
+    any_order: str = ""
+    """`module:NAME` of the `rules` that leave out what it forbids to algorithms; empty where it forbids nothing."""
 
 
 def _letters(random: Random, count: int) -> str:
@@ -73,7 +76,7 @@ BROKERS: Final = {
             "api_key": _letters(random, 8),
         },
         Margin(short_option_pct=12),  # What the server's own margin call says (SHORT_OPTION_PCT).
-        Bands(),
+        any_order="angelx.venue.angelone.orders:ANYTHING_GOES",
     ),
     "alpaca": Broker(
         "angelx.venue.alpaca.server:AlpacaServer",
@@ -171,7 +174,7 @@ class Venue:
         clock = self._offsets[name] = OffsetClock(lane.now)
         self.credentials[name] = broker.credentials(Random(f"{plan.seed} {name}"))
         self._inner[name] = server_of(
-            broker.server,
+            broker,
             exchange,
             self.credentials[name],
             now=clock,
@@ -194,11 +197,12 @@ class Venue:
         if path.exists() and not plan.resume:
             path.replace(path.with_suffix(".old"))
         self._log = VenueLog(path, {name: lane.source.digest for name, lane in self.lanes.items()})
-        for socket in (*self._sockets.values(), self._control):
-            await socket.start()
         self.runner.start(self._log.notes)
-        for lane in self.lanes.values():
+        for name, lane in self.lanes.items():
             self._log.follow(lane)
+            self._follow(self._inner[name], lane, self._log)
+        for socket in (*self._sockets.values(), self._control):  # Nobody is answered before everything is as it was.
+            await socket.start()
         for fault in plan.faults:
             for name, server in self.servers.items():
                 if fault.server in ("*", name):
@@ -206,6 +210,13 @@ class Venue:
         ready = self.ready()
         durable_write(plan.state_dir / ADDRESSES, msgspec.json.encode(ready))
         return ready
+
+    @staticmethod
+    def _follow(server: WireServer, lane: Lane, log: VenueLog) -> None:
+        """Give a server back what it kept, and write down what it keeps from now on."""
+        if isinstance(server, Keeps):
+            server.restore(log.kept(lane.name))
+            server.kept.on_change.append(lambda kept: log.keep(lane, kept))
 
     def ready(self) -> dict[str, Any]:
         """Addresses and demo credentials."""
@@ -273,7 +284,7 @@ def summary(lane: Lane) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- parts
 def server_of(
-    where: str,
+    broker: Broker,
     exchange: Exchange,
     credentials: dict[str, str],
     *,
@@ -283,21 +294,31 @@ def server_of(
 ) -> WireServer:
     """A broker's server, made of its class's own kind of credentials.
 
-    A server that takes `wall` is given the host's clock too: one-time passwords are made by people's real clocks. One
-    that has `rules` for algorithms is given none without `algo_rules`.
+    A server that takes `wall` is given the host's clock too: one-time passwords are made by people's real clocks.
     """
-    module, _, name = where.partition(":")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputInvalid(f"this installation has no server {where}: {error}") from error
+    kind = _named(broker.server)
     takes = inspect.signature(kind).parameters
     more: dict[str, Any] = {"wall": SystemClock().now} if "wall" in takes else {}
-    if "rules" in takes and not algo_rules:
-        more["rules"] = importlib.import_module("angelx.venue.angelone.orders").ANYTHING_GOES
+    if broker.any_order and not algo_rules:
+        more["rules"] = _named(broker.any_order)
     made = get_type_hints(kind.__init__)["credentials"](**credentials)
     server: WireServer = kind(exchange, credentials=made, now=now, random=random, **more)
     return server
+
+
+def _named(where: str) -> Any:
+    """What is at `module:NAME`.
+
+    Raises
+    ------
+    InputInvalid
+        Nothing.
+    """
+    module, _, name = where.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputInvalid(f"this installation has no {where}: {error}") from error
 
 
 def tls_of(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -16,6 +16,7 @@ from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, TickBatch
 from angelx.domain.wire import Request, Response, Stream, WireServer
 from angelx.venue.exchange import Exchange
+from angelx.venue.keeping import Kept
 from angelx.venue.requests import AnyCall
 
 MOST_ROWS: Final = 2048
@@ -31,12 +32,15 @@ REACH: Final = 300 * NS
 
 
 class Noted(msgspec.Struct, frozen=True):
-    """A request and where it came: after so many rows, at that time of the exchange. Without a call, only a time."""
+    """A request and where it came: after so many rows, at that time of the exchange; or what its server keeps since
+    then; or only a time.
+    """
 
     lane: str
     rows: int
     at: int
     call: AnyCall | None = None
+    kept: Kept | None = None
 
 
 class Lane:

@@ -6,7 +6,7 @@ import shutil
 import ssl
 import sys
 from asyncio.subprocess import DEVNULL
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +24,7 @@ from angelx.domain.scalars import NS
 from angelx.domain.wire import Request, Response, Stream
 from angelx.venue.exchange import Exchange, OrderRequest, Policy
 from angelx.venue.faults import Fault
+from angelx.venue.keeping import Keeper
 
 
 class Credentials(msgspec.Struct):
@@ -36,8 +37,16 @@ class SmallServer:
     def __init__(self, exchange: Exchange, *, credentials: Credentials, now: Callable[[], int], random: Random) -> None:
         self.exchange, self.credentials, self.now = exchange, credentials, now
         self.expired = 0
+        self.kept = Keeper()
+        self.notes: dict[str, Any] = {}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        self.notes = dict(kept)
 
     async def handle(self, request: Request) -> Response:
+        if request.path == "/keep":
+            self.kept.put("note", [request.body.decode()])
+            return Response(200, {}, b"")
         if request.path == "/buy":
             name = next(one.id for one in self.exchange.table if one.kind == "equity")
             order = self.exchange.submit(OrderRequest(instrument=name, side=1, quantity=1, kind="market", tif="DAY"))
@@ -73,6 +82,7 @@ async def test_a_venue_trades_restarts_and_goes_on(tmp_path: Path) -> None:
     async def use() -> None:
         await asyncio.sleep(0.3)
         assert (await client.request("POST", "/buy", headers={}, timeout_s=5)).status == 200
+        await client.request("POST", "/keep", headers={}, body=b"well", timeout_s=5)
         now = int((await client.request("GET", "/now", headers={}, timeout_s=5)).body)
         assert 1 < (now - ready["servers"]["small"]["now"]) / NS < 60
         first.stop()
@@ -85,6 +95,7 @@ async def test_a_venue_trades_restarts_and_goes_on(tmp_path: Path) -> None:
     again = Venue(plan(tmp_path, resume=True))
     await again.start()
     at = again.lanes["small"].exchange.now
+    assert again._inner["small"].notes == {"note": ["well"]}  # type: ignore[attr-defined]
     again.stop()
     await again.run()
     went_on = await again.close()
@@ -138,8 +149,9 @@ async def test_faults_reach_the_server_the_clock_and_the_exchange(tmp_path: Path
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
+    nowhere = Broker("angelx.no_such_module:X", "USD", Policy(), lambda _: {})
     with pytest.raises(InputInvalid, match="no_such_module"):
-        server_of("angelx.no_such_module:X", None, {}, now=lambda: 0, random=Random(1))  # type: ignore[arg-type]
+        server_of(nowhere, None, {}, now=lambda: 0, random=Random(1))  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("broker")

@@ -54,6 +54,23 @@ def test_a_stop_waits_for_what_is_on_its_way(rig: Rig) -> None:
     proven(rig)
 
 
+@pytest.mark.parametrize("silent", BROKERS)
+def test_a_stop_comes_to_an_end_though_one_broker_is_mute(rig: Rig, silent: str) -> None:
+    rig.start_venue()
+    rig.start_daemon()
+    rig.trade(4)
+    rig.fault(what="mute", server=silent)
+    until(lambda: rig.happened()["mute"] > 0)
+    books = rig.end_daemon()
+    assert all(books[broker]["level"] == "running" for broker in BROKERS)
+    rig.end_faults()
+    rig.start_daemon()
+    rig.trade(4)
+    rig.end_daemon()
+    agree(rig)
+    proven(rig)
+
+
 def test_commands_and_signals_reach_the_books_they_are_for(rig: Rig) -> None:
     rig.start_venue()
     rig.start_daemon()

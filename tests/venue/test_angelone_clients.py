@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from angelx.app.venue import server_of
+from angelx.app.venue import BROKERS, server_of
 from angelx.domain.scalars import NS
 from angelx.venue.angelone.orders import OrderRules
 from angelx.venue.angelone.server import SCRIP_MASTER, AngelOneServer
@@ -60,6 +60,13 @@ async def test_a_position_is_converted_by_its_trading_symbol() -> None:
     assert (await floor.post("order/v1/convertPosition", wish | {"tradingsymbol": ""}))["errorcode"] == "AB1009"
 
 
+@pytest.mark.parametrize("name", ["verifyDis", "generateTPIN", "getTranStatus"])
+async def test_delivery_slips_are_refused_in_words(name: str) -> None:
+    floor = await opened()
+    answer = await floor.post(f"edis/v1/{name}", {"isin": "INE242A01010", "quantity": "1"})
+    assert (answer["status"], answer["errorcode"], answer["message"][:4]) == (False, "AB2000", "eDIS")
+
+
 async def test_the_head_of_the_scrip_master_says_its_size() -> None:
     floor = await opened()
     whole = await floor.raw("GET", SCRIP_MASTER)
@@ -103,8 +110,8 @@ def test_the_rules_for_algorithms_are_switched_where_a_venue_is_made(*, algo_rul
     floor = AngelFloor()
     login = {"client_code": "A1", "pin": "1", "totp_secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "api_key": "k"}
     made = server_of(
-        "angelx.venue.angelone.server:AngelOneServer", floor.exchange, login, now=lambda: floor.now,
-        random=floor.server.logins._random, algo_rules=algo_rules,
+        BROKERS["angelone"], floor.exchange, login, now=lambda: floor.now, random=floor.server.logins._random,
+        algo_rules=algo_rules,
     )  # fmt: skip
     assert isinstance(made, AngelOneServer)
     assert (made.desk.rules == OrderRules()) == algo_rules

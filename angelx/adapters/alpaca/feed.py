@@ -34,6 +34,8 @@ AUTH_CODES: Final = (401, 402, 409, 411)
 REAPING_S: Final = 5.0
 """After 406 the dead socket has to be reaped first."""
 LONGEST_PAUSE_S: Final = 30.0
+MOST_PATIENCE_S: Final = 300.0
+"""Ticks may be so far apart before a connection is replaced again, once replacing it has brought none."""
 SNAPSHOT_SYMBOLS: Final = 100
 FRAMES_PER_TURN: Final = 64
 """Frames taken before others get their turn."""
@@ -93,7 +95,8 @@ class AlpacaFeed:
     symbol_of
         The wire's symbol of an instrument by id; `None` = the broker does not list it.
     is_open
-        Whether ticks must be coming now: a connection without any for `stale_s` is then replaced.
+        Whether ticks must be coming now: a connection without any for `stale_s` is then replaced. Where that brings
+        none either, the wait doubles, to `MOST_PATIENCE_S`, until there is one: symbols may be quiet.
     open_interest
         Units by instrument id, as the master said: this stream has none.
     rate
@@ -110,7 +113,7 @@ class AlpacaFeed:
         symbol_of: Callable[[str], str | None],
         now: Callable[[], int],
         random: Random,
-        is_open: Callable[[], bool] = lambda: False,
+        is_open: Callable[[], bool],
         open_interest: Mapping[str, int] | None = None,
         rate: RateBudget | None = None,
         msgpack: bool = True,
@@ -144,7 +147,12 @@ class AlpacaFeed:
         """Counters of what came: `refused`, `rounded`, `conflated`, `received`, `repeated`."""
         self._stream: Stream | None = None
         self._is_flushing = False
-        self._heard_at = self._last_at = 0
+        self._last_at = 0
+        self._heard_at = 0.0
+        """The loop's time of the last tick, or of what has to be followed by one."""
+        self._patience_s = stale_s
+        self._closed = "is closed"
+        """Why there is no connection, where we hung up."""
 
     def __repr__(self) -> str:
         return f"AlpacaFeed({self.feed}, {self.subscribed} of {len(self._places)} instruments)"
@@ -202,6 +210,7 @@ class AlpacaFeed:
         headers = {"content-type": MSGPACK} if self._msgpack else {}
         self._stream = await self._transport.open(self._path, headers=headers, timeout_s=self._timeout_s)
         self.counts["connections"] += 1
+        self._closed = "is closed"
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._expect("connected")
@@ -210,7 +219,7 @@ class AlpacaFeed:
             await self._subscribe_all()
         except TimeoutError as error:
             raise BrokerUnreachable(f"{self._path} does not answer") from error
-        self._heard_at = self._now()
+        self._heard_at = asyncio.get_running_loop().time()
         await self._resync()
         limit = "" if self.subscribed == len(self._places) else f"{self.subscribed} of {len(self._places)} subscribed"
         self.on_state(True, limit)
@@ -281,17 +290,18 @@ class AlpacaFeed:
         """Take one frame in; what is no tick."""
         stream = self._stream
         if stream is None:
-            raise BrokerUnreachable(f"{self._path} is closed")
+            raise BrokerUnreachable(f"{self._path} {self._closed}")
         try:
             frame = await stream.receive()
         except StreamClosed as error:
-            raise BrokerUnreachable(f"{self._path}: {error}") from error
+            why = f": {error}" if stream is self._stream else f" {self._closed}"
+            raise BrokerUnreachable(f"{self._path}{why}") from error
         at = self._last_at = max(self._last_at, self._now())
         columns = self.columns
         before = columns.waiting
         others = columns.take(frame, at, msgpack=self._msgpack)
         if columns.waiting != before:
-            self._heard_at = at
+            self._heard_at, self._patience_s = asyncio.get_running_loop().time(), self._stale_s
         return others
 
     async def _listen(self) -> None:
@@ -387,13 +397,15 @@ class AlpacaFeed:
 
     async def _watch(self) -> None:
         """A socket that is connected and says nothing while the market is open is replaced."""
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._stale_s / 4)
             if self._stream is None or not self._is_open() or not self.subscribed:
-                self._heard_at = max(self._heard_at, self._now())
-            elif self._now() - self._heard_at > self._stale_s * 1e9:
+                self._heard_at = loop.time()
+            elif loop.time() - self._heard_at > self._patience_s:
                 self.counts["mute"] += 1
-                self._heard_at = self._now()
+                self._closed = f"sent no tick for {self._patience_s:g} s"
+                self._heard_at, self._patience_s = loop.time(), min(2 * self._patience_s, MOST_PATIENCE_S)
                 await self._hang_up()
 
 

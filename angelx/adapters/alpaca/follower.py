@@ -79,6 +79,8 @@ class OrderFollower:
         """Held while the books are read into the tracker: the stream waits."""
         self._open_gap = ""
         self._look_at_once = False
+        self._lost = ""
+        """Why we hung up."""
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -149,7 +151,8 @@ class OrderFollower:
                 failures = 0
                 await self._listen()
             except (BrokerError, Gap) as error:
-                self._set_state(is_up=False, why=str(error))
+                self._set_state(is_up=False, why=self._lost or str(error))
+                self._lost = ""
             await self._stream.close()
             pause = min(30.0, 0.5 * 2**failures) * (0.5 + self._random.random())
             failures = min(failures + 1, 10)
@@ -239,19 +242,19 @@ class OrderFollower:
         polled = loop.time()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(min([self._poll_due(polled), *self._doubts_due()])):
+                soon = loop.time() + BUSY_POLL_S  # An order may come to work meanwhile.
+                async with asyncio.timeout_at(min([soon, self._poll_due(polled), *self._doubts_due()])):
                     await self._wake.wait()
             self._wake.clear()
             try:
                 await self._resolve_doubts(loop.time())
                 if loop.time() >= self._poll_due(polled):
-                    polled = loop.time()
-                    if self.is_up:
-                        self._look_at_once = False
-                        await self._poll()
+                    polled, self._look_at_once = loop.time(), False
+                    await self._poll()
             except (BrokerError, Gap) as error:
                 self.counts["poll_failed"] += 1
-                if isinstance(error, AuthExpired):
+                if self.is_up and isinstance(error, AuthExpired | BrokerUnreachable):  # Up again with the books.
+                    self._lost = f"the books cannot be read: {error}"
                     await self._stream.close()
 
     def _poll_due(self, polled: float) -> float:
@@ -270,7 +273,10 @@ class OrderFollower:
             doubt.due_s = now_s + DOUBT_PAUSES_S[min(doubt.looked, len(DOUBT_PAUSES_S) - 1)]
             try:
                 wire = await self.by_client_id(name)
-            except (BrokerUnreachable, RateLimited, AuthExpired):
+            except (RateLimited, AuthExpired):
+                continue
+            except BrokerUnreachable:
+                self._look_at_once = True  # Whether it answers anything at all.
                 continue
             if wire is not None:
                 self._doubts.pop(name, None)
@@ -280,7 +286,10 @@ class OrderFollower:
                 self._doubts.pop(name, None)
 
     async def _poll(self) -> None:
-        """What the books know and the stream did not say soon after: then the stream is mute."""
+        """What the books know and the stream did not say soon after: then the stream is mute.
+
+        While there is no stream the books alone tell what happens.
+        """
         before, told = self._stream.received, len(self._tracker.fills)
         async with self._books:
             orders = {order.id: order for order in await books.orders(self._rest, "open", 0, Priority.POLL)}
@@ -290,10 +299,11 @@ class OrderFollower:
             live = len(self._tracker.live())
             await self._merge(sorted(orders.values(), key=_created))
             is_news = len(self._tracker.fills) != told or len(self._tracker.live()) != live
-        if is_news and self._stream.received == before:
+        if is_news and self.is_up and self._stream.received == before:
             await asyncio.sleep(MUTE_S)
             if self._stream.received == before:
                 self.counts["mute"] += 1
+                self._lost = "the order stream does not say what the books do"
                 await self._stream.close()
 
     def _set_state(self, *, is_up: bool, why: str) -> None:

@@ -16,6 +16,7 @@ from angelx.venue.alpaca.orders_api import OrdersApi
 from angelx.venue.alpaca.refusals import invalid, malformed, not_found, unprocessable
 from angelx.venue.alpaca.views import Json, Views, account
 from angelx.venue.exchange import Exchange
+from angelx.venue.keeping import Keeper
 from angelx.venue.requests import Fill
 
 PAGE: Final = 100
@@ -34,6 +35,9 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "max_options_trading_level": (None, 0, 1, 2, 3),
     "disable_overnight_trading": (True, False),
 }
+SETTINGS: Final = "configuration"
+WATCHLIST: Final = "watchlist/"
+"""Names under which they are kept."""
 DAY_TRADE_DAYS: Final = 5
 CATEGORIES: Final = {"trade_activity": ["FILL"], "non_trade_activity": ["FEE"]}
 """Of activities: the kinds that there are here."""
@@ -49,8 +53,16 @@ class AccountApi:
     """
 
     def __init__(
-        self, exchange: Exchange, symbols: Symbols, views: Views, orders: OrdersApi, name: str, now: Callable[[], int]
+        self,
+        exchange: Exchange,
+        symbols: Symbols,
+        views: Views,
+        orders: OrdersApi,
+        name: str,
+        now: Callable[[], int],
+        keeper: Keeper,
     ) -> None:
+        self._keeper = keeper
         self._exchange, self._symbols, self._views, self._orders = exchange, symbols, views, orders
         self._name, self._now = name, now
         self._opened_at = 0
@@ -138,11 +150,12 @@ class AccountApi:
 
     def configure(self, call: Call) -> Answer:
         """PATCH /account/configurations."""
-        changes = {name: value for name, value in call.json().items() if name in CHOICES}
+        changes = {name: value for name, value in call.json().items() if name in CHOICES and value != ""}
         for name, value in changes.items():
             if value not in CHOICES[name]:
                 raise invalid(f"invalid {name}: {value}")
         self.configuration |= changes
+        self._keeper.put(SETTINGS, self.configuration)
         return 200, self.configuration
 
     def history(self, call: Call) -> Answer:
@@ -150,7 +163,7 @@ class AccountApi:
         frame = call.text("timeframe", "1D" if call.text("period", "1M")[-1:] in "MA" else "15Min")
         if frame not in FRAMES:
             raise invalid(f"invalid timeframe: {frame}")
-        end = call.instant("end", self._exchange.now)
+        end = call.edge("date_end", call.instant("end", self._exchange.now), is_end=True)
         begin = call.instant("start", end - self._period(call.text("period", "1M")))
         step = FRAMES[frame]
         points: dict[int, int] = {}
@@ -307,6 +320,7 @@ class AccountApi:
             "name": name, "assets": self._assets(symbols),
         }  # fmt: skip
         self._watchlists[key] = made
+        self._keeper.put(WATCHLIST + key, made)
         return 200, made
 
     def rewatch(self, call: Call) -> Answer:
@@ -331,12 +345,22 @@ class AccountApi:
 
     def unwatch(self, call: Call) -> Answer:
         """DELETE /watchlists/{id}."""
-        del self._watchlists[self._watchlist(call)["id"]]
+        key = self._watchlist(call)["id"]
+        del self._watchlists[key]
+        self._keeper.put(WATCHLIST + key, None)
         return 204, None
 
     def _touched(self, found: Json) -> Json:
         found["updated_at"] = rfc3339(self._now())
+        self._keeper.put(WATCHLIST + found["id"], found)
         return found
+
+    def restore(self, name: str, value: Any) -> None:
+        """Take up a watchlist or the settings of an earlier process."""
+        if name == SETTINGS:
+            self.configuration |= value
+        elif name.startswith(WATCHLIST):
+            self._watchlists[name.removeprefix(WATCHLIST)] = value
 
     def _watchlist(self, call: Call) -> Json:
         try:

@@ -16,6 +16,12 @@ from angelx.venue.alpaca.refusals import NO_METHOD, Refusal, invalid, malformed,
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
 A_DAY: Final = "2026-01-05"
+ELSEWHERE: Final = {
+    "/v1beta3/crypto": "crypto", "/v1beta2/crypto": "crypto", "/v1beta1/crypto": "crypto", "/v2/wallets": "crypto",
+    "/v1beta1/forex": "currencies", "/v1beta1/fixed_income": "bonds", "/v1beta1/indices": "indices",
+    "/v1beta1/logos": "logos", "/v1/locates": "locates", "/v2/tokenization": "tokens",
+}  # fmt: skip
+"""What Alpaca has and this venue has not, by the beginning of the path."""
 Answer = tuple[int, Any]
 """Status and body; a body of `None` is empty."""
 
@@ -151,4 +157,7 @@ class Routes:
                 call.where = match.groups()
                 return handler
             others = others or match is not None
-        raise Refusal(405, NO_METHOD, "method not allowed") if others else not_found("endpoint not found.")
+        if others:
+            raise Refusal(405, NO_METHOD, "method not allowed")
+        what = next((name for begins, name in ELSEWHERE.items() if call.path.startswith(begins)), None)
+        raise not_found("endpoint not found." if what is None else f"this venue has no {what}")

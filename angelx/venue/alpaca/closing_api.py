@@ -7,7 +7,7 @@ from angelx.domain.scalars import side_text
 from angelx.venue.alpaca.call import Answer, Call, Routes
 from angelx.venue.alpaca.names import Symbols, each
 from angelx.venue.alpaca.orders_api import OrdersApi
-from angelx.venue.alpaca.refusals import Refusal, invalid, not_found
+from angelx.venue.alpaca.refusals import FORBIDDEN, Refusal, invalid, not_found
 from angelx.venue.alpaca.views import Json
 from angelx.venue.exchange import Exchange
 from angelx.venue.requests import MARKET, OrderRequest
@@ -54,7 +54,10 @@ class ClosingApi:
         if quantity and percentage:
             raise invalid("only one of qty or percentage is accepted")
         try:
-            units = int(Decimal(quantity)) * unit if quantity else held
+            count = Decimal(quantity or 0)
+            if count != int(count):
+                raise Refusal(403, FORBIDDEN, f'asset "{call.where[0]}" is not fractionable')
+            units = int(count) * unit if quantity else held
             if percentage:
                 share = Decimal(percentage)
                 if not 0 < share <= HUNDRED:

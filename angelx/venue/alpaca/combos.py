@@ -17,10 +17,34 @@ from angelx.venue.alpaca.order_form import Leg
 from angelx.venue.alpaca.refusals import Refusal, not_found, of_exchange, unprocessable
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange
+from angelx.venue.keeping import Keeper
 from angelx.venue.orders import FOK
-from angelx.venue.requests import OrderRequest, Refused, VenueOrder
+from angelx.venue.requests import LIMIT, MARKET, OrderRequest, Refused, VenueOrder
 
 ENDED: Final = ("filled", "canceled", "expired", "rejected")
+KEPT: Final = "combo/"
+"""Begins the name under which one is kept."""
+
+
+class _KeptLeg(msgspec.Struct, frozen=True):
+    instrument: str
+    side: int
+    ratio: int
+    intent: str
+
+
+class _KeptCombo(msgspec.Struct, frozen=True):
+    """As it is written down."""
+
+    id: str
+    client_id: str
+    legs: tuple[_KeptLeg, ...]
+    quantity: int
+    limit: int | None
+    created_at: int
+    updated_at: int
+    status: str
+    net: int
 
 
 class _Combo(msgspec.Struct):
@@ -47,8 +71,10 @@ class Combos:
         Sends an event of the order stream: name, order, and what else it says.
     """
 
-    def __init__(self, exchange: Exchange, views: Views, tell: Callable[[str, Json, Json], None]) -> None:
-        self._exchange, self._views, self._tell = exchange, views, tell
+    def __init__(
+        self, exchange: Exchange, views: Views, tell: Callable[[str, Json, Json], None], keeper: Keeper
+    ) -> None:
+        self._exchange, self._views, self._tell, self._keeper = exchange, views, tell, keeper
         self._combos: dict[str, _Combo] = {}
         self.inside: set[str] = set()
         """The exchange's ids of orders that are legs."""
@@ -72,6 +98,7 @@ class Combos:
         if limit is None and not self._can_trade(combo):
             raise unprocessable("no available quote for a leg")
         self._combos[combo.id] = combo
+        self._keep(combo)
         shown = self._shown(combo) | {"status": "pending_new"}
         self._tell("new", self._shown(combo), {})
         refusal = self._try(combo)
@@ -94,6 +121,7 @@ class Combos:
     def _end(self, combo: _Combo, status: str) -> None:
         if combo.status not in ENDED:
             combo.status, combo.updated_at = status, self._exchange.now
+            self._keep(combo)
             self._tell(status, self._shown(combo), {})
 
     # ------------------------------------------------------------ trading
@@ -118,7 +146,7 @@ class Combos:
         self.is_trading = True
         try:
             for leg in sorted(combo.legs, key=lambda leg: leg.side):  # Sales are refused more often than purchases.
-                made.append(self._exchange.submit(self._leg_request(combo, leg)))  # noqa: PERF401
+                made.append(self._traded(combo, leg) or self._exchange.submit(self._leg_request(combo, leg)))  # noqa: PERF401
         except Refused as refused:
             refusal = of_exchange(refused, self._symbol(combo, len(made)))
         self.is_trading = False
@@ -128,6 +156,7 @@ class Combos:
             return refusal
         combo.orders = tuple(order.id for order in made)
         combo.status, combo.updated_at = "filled", self._exchange.now
+        self._keep(combo)
         paid = {"price": text(combo.net), "qty": str(combo.quantity), "position_qty": "0"}
         self._tell("fill", self._shown(combo), {"execution_id": wire_id("fill", combo.id), **paid})
         return None
@@ -139,7 +168,7 @@ class Combos:
     def _leg_request(self, combo: _Combo, leg: Leg) -> OrderRequest:
         cells = self._exchange.market.of(self._exchange.table.index[leg.instrument.id])
         return OrderRequest(
-            client_id=wire_id("leg", f"{combo.id}:{leg.instrument.id}"),
+            client_id=_leg_id(combo, leg),
             instrument=leg.instrument.id,
             side=leg.side,
             quantity=leg.ratio * combo.quantity * each(leg.instrument),
@@ -148,6 +177,35 @@ class Combos:
             product="mleg",
             tag=leg.intent,
         )
+
+    def _traded(self, combo: _Combo, leg: Leg) -> VenueOrder | None:
+        """The leg's order, if it was sent; an earlier process may have ended between two legs."""
+        return self._exchange.by_client_id(_leg_id(combo, leg))
+
+    # ------------------------------------------------------------ over the end of the process
+    def _keep(self, combo: _Combo) -> None:
+        legs = tuple(_KeptLeg(leg.instrument.id, leg.side, leg.ratio, leg.intent) for leg in combo.legs)
+        kept = _KeptCombo(
+            combo.id, combo.client_id, legs, combo.quantity, combo.limit, combo.created_at, combo.updated_at,
+            combo.status, combo.net,
+        )  # fmt: skip
+        self._keeper.put(KEPT + combo.id, kept)
+
+    def restore(self, value: Any) -> str:
+        """Take up one of an earlier process, and the legs it sent; its client order id."""
+        kept = msgspec.convert(value, _KeptCombo)
+        table = self._exchange.table
+        legs = tuple(Leg(table[table.index[leg.instrument]], leg.side, leg.ratio, leg.intent) for leg in kept.legs)
+        combo = _Combo(
+            kept.id, kept.client_id, legs, kept.quantity, kept.limit, kept.created_at, kept.updated_at, kept.status,
+            kept.net,
+        )  # fmt: skip
+        sent = [order for leg in legs if (order := self._traded(combo, leg)) is not None]
+        self.inside.update(order.id for order in sent)
+        self._combos[combo.id] = combo
+        if len(sent) == len(legs):
+            combo.orders, combo.status = tuple(order.id for order in sent), "filled"
+        return combo.client_id
 
     # ------------------------------------------------------------ looking and cancelling
     def all(self) -> list[tuple[VenueOrder, Json]]:
@@ -213,8 +271,8 @@ class Combos:
             "symbol": "",
             "asset_class": "",
             "side": "",
-            "type": "",
-            "order_type": "",
+            "type": MARKET if combo.limit is None else LIMIT,
+            "order_type": MARKET if combo.limit is None else LIMIT,
             "qty": str(combo.quantity),
             "filled_qty": str(combo.quantity if filled else 0),
             "filled_avg_price": text(combo.net) if filled else None,
@@ -228,10 +286,9 @@ class Combos:
         }
 
     def _leg(self, combo: _Combo, leg: Leg) -> Json:
-        name = wire_id("leg", f"{combo.id}:{leg.instrument.id}")
-        traded = self._exchange.by_client_id(name) if combo.orders else None
+        traded = self._traded(combo, leg) if combo.orders else None
         request = OrderRequest(
-            client_id=name, instrument=leg.instrument.id, side=leg.side, product="mleg", tag=leg.intent,
+            client_id=_leg_id(combo, leg), instrument=leg.instrument.id, side=leg.side, product="mleg", tag=leg.intent,
             quantity=leg.ratio * combo.quantity * each(leg.instrument),
         )  # fmt: skip
         order = traded or VenueOrder(
@@ -239,3 +296,8 @@ class Combos:
         )
         shown = self._views.order(order) | {"ratio_qty": str(leg.ratio)}
         return shown if traded is not None else shown | {"status": combo.status}
+
+
+def _leg_id(combo: _Combo, leg: Leg) -> str:
+    """Client order id of a leg's order."""
+    return wire_id("leg", f"{combo.id}:{leg.instrument.id}")

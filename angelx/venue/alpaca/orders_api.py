@@ -16,13 +16,12 @@ from angelx.venue.alpaca.call import Answer, Call, Routes
 from angelx.venue.alpaca.combos import Combos
 from angelx.venue.alpaca.cover import check_cover
 from angelx.venue.alpaca.names import Symbols, each, text, wire_id
-from angelx.venue.alpaca.order_form import LONGEST_CLIENT_ID, TIFS, legs_of, price, read, request_of
+from angelx.venue.alpaca.order_form import LONGEST_CLIENT_ID, TIFS, OrderForm, legs_of, price, read, request_of
 from angelx.venue.alpaca.order_list import Edge, Found, between, check, filter_of
 from angelx.venue.alpaca.refusals import (
     FORBIDDEN,
     Refusal,
     invalid,
-    malformed,
     not_found,
     of_exchange,
     unprocessable,
@@ -97,10 +96,14 @@ class OrdersApi:
         else:
             waiting.pop(order.id, None)
 
+    def used(self, client_id: str) -> None:
+        """A client order id is good no more."""
+        self._used.add(client_id)
+
     # ------------------------------------------------------------ place
     def place(self, call: Call) -> Answer:
         """POST /orders."""
-        form = read(call.body)
+        form = read(call.body, OrderForm)
         client_id = form.client_order_id or self.new_id()
         self._check_unused(client_id)
         if form.order_class == "mleg":
@@ -292,12 +295,7 @@ class OrdersApi:
     def replace(self, call: Call) -> Answer:
         """PATCH /orders/{id}: a new order with a new id."""
         order = self._order(call.where[0])
-        try:
-            form = msgspec.json.decode(call.body or b"{}", type=ReplaceForm)
-        except msgspec.ValidationError as error:
-            raise invalid(f"invalid value: {error}") from error
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise malformed() from error
+        form = read(call.body or b"{}", ReplaceForm)
         instrument = self._instrument(order.request.instrument)
         client_id = form.client_order_id or self.new_id()
         self._check_unused(client_id)

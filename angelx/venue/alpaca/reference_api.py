@@ -11,6 +11,7 @@ from angelx.domain.ticks import OI
 from angelx.market.sessions import Session, Sessions
 from angelx.venue.alpaca.account_api import day_of
 from angelx.venue.alpaca.call import NEW_YORK, Answer, Call, Routes
+from angelx.venue.alpaca.hours_api import settles, written
 from angelx.venue.alpaca.names import Symbols
 from angelx.venue.alpaca.refusals import invalid, not_found
 from angelx.venue.alpaca.views import Json, Views, exchange_of
@@ -20,8 +21,6 @@ SEGMENT: Final = "US"
 CONTRACTS_PAGE: Final = 100
 MOST_CONTRACTS: Final = 10_000
 MOST_CALENDAR_DAYS: Final = 366 * 3
-SETTLES_AFTER: Final = 1
-"""Sessions between trade and settlement (T+1 since 2024-05-28)."""
 
 
 class ReferenceApi:
@@ -54,10 +53,10 @@ class ReferenceApi:
         """GET /clock."""
         now = self._now()
         return 200, {
-            "timestamp": _local(now),
+            "timestamp": written(now),
             "is_open": self._is_open(),
-            "next_open": _local(self._edge(now, is_open=True)),
-            "next_close": _local(self._edge(now, is_open=False)),
+            "next_open": written(self._edge(now, is_open=True)),
+            "next_close": written(self._edge(now, is_open=False)),
         }
 
     def _is_open(self) -> bool:
@@ -92,18 +91,13 @@ class ReferenceApi:
 
     def _day(self, session: Session) -> Json:
         first = min(span.begins_at for span in session.phases)
-        settles = session.day
-        for _ in range(10):
-            settles += timedelta(days=1)
-            if isinstance(self._sessions.on(SEGMENT, settles), Session):
-                break
         return {
             "date": str(session.day),
             "open": f"{_moment(session.opens_at):%H:%M}",
             "close": f"{_moment(session.closes_at):%H:%M}",
             "session_open": f"{_moment(first):%H%M}",
             "session_close": "2000",
-            "settlement_date": str(settles),
+            "settlement_date": str(settles(self._sessions, session)),
         }
 
     # ------------------------------------------------------------ assets
@@ -196,10 +190,3 @@ def _offset(token: str, most: int) -> int:
 
 def _moment(at: int) -> datetime:
     return datetime.fromtimestamp(at // NS, NEW_YORK)
-
-
-def _local(at: int) -> str:
-    """A time with New York's offset, nanoseconds kept."""
-    text = _moment(at).isoformat()
-    fraction = at % NS
-    return f"{text[:-6]}.{fraction:09d}{text[-6:]}" if fraction else text

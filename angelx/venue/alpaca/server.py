@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from hmac import compare_digest
 from random import Random
-from typing import Final
-from uuid import UUID
+from typing import Any, Final
 
 import msgspec
 
@@ -20,8 +19,10 @@ from angelx.orders.windows import MINUTE, Limit, SlidingWindows
 from angelx.venue.alpaca.account_api import AccountApi
 from angelx.venue.alpaca.call import Call, Routes
 from angelx.venue.alpaca.closing_api import ClosingApi
-from angelx.venue.alpaca.combos import Combos
+from angelx.venue.alpaca.combos import KEPT, Combos
 from angelx.venue.alpaca.data_api import DataApi
+from angelx.venue.alpaca.events import OrderEvents, ulid
+from angelx.venue.alpaca.hours_api import HoursApi
 from angelx.venue.alpaca.market_stream import NEWS, MarketStream
 from angelx.venue.alpaca.names import Symbols, each, text, wire_id
 from angelx.venue.alpaca.orders_api import OrdersApi, events_of
@@ -32,6 +33,7 @@ from angelx.venue.alpaca.tape import Tape
 from angelx.venue.alpaca.updates import OAUTH, OrderUpdates
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange, Report
+from angelx.venue.keeping import Keeper
 
 STOCK_FEEDS: Final = ("iex", "sip", "delayed_sip", "boats", "overnight", "test")
 OPTION_FEEDS: Final = ("opra", "indicative")
@@ -40,7 +42,8 @@ FEEDS: Final = {"/v2": STOCK_FEEDS, "/v1beta1": (*OPTION_FEEDS, NEWS)}
 HALTED: Final = ("H", "Trading Halt", ("T1", "Halt News Pending"))
 RESUMED: Final = ("T", "Trading Resumption", ("", ""))
 """Status code, message, and reason, as the tapes write them."""
-DATA_PREFIXES: Final = ("/v2/stocks", "/v1beta1/", "/v1/")
+DATA_PREFIXES: Final = ("/v2/stocks", "/v1beta1/", "/v1beta2/", "/v1beta3/", "/v1/")
+EVENTS: Final = "/v2/events/trades"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,9 +103,11 @@ class AlpacaServer:
         self.tape = Tape(len(exchange.table))
         self._views = Views(exchange.table, exchange.market, self.symbols, self._closes_at)
         self.updates = OrderUpdates(self._may_enter, is_binary=self.plan.binary_updates)
-        self._combos = Combos(exchange, self._views, self._tell)
+        self._events = OrderEvents()
+        self.kept = Keeper()
+        self._combos = Combos(exchange, self._views, self._tell, self.kept)
         self._orders = OrdersApi(exchange, self.symbols, self._views, self._combos, random)
-        self._account = AccountApi(exchange, self.symbols, self._views, self._orders, account_number, now)
+        self._account = AccountApi(exchange, self.symbols, self._views, self._orders, account_number, now, self.kept)
         self.streams = {feed: self._stream(feed) for feeds in FEEDS.values() for feed in feeds}
         self._routes = Routes()
         for part in (
@@ -110,6 +115,7 @@ class AlpacaServer:
             self._account,
             ClosingApi(exchange, self.symbols, self._orders),
             ReferenceApi(exchange, self.symbols, self._views, self._sessions, now),
+            HoursApi(self._sessions, now),
             DataApi(exchange, self.symbols, self.tape, self.plan.feeds, now),
             ScreenerApi(exchange, self.symbols, self.tape, now),
         ):
@@ -121,6 +127,8 @@ class AlpacaServer:
         self._counts = {"trading": self.plan.trading_per_minute, "data": self.plan.data_per_minute}
         self._done: dict[str, deque[int]] = {"trading": deque(), "data": deque()}
         self._random = random
+        self._told = 0
+        """Events of orders so far."""
         self._are_revoked = False
         self._halted: set[str] = set()
         for order in exchange.orders():
@@ -154,6 +162,8 @@ class AlpacaServer:
         try:
             self._check_key(request)
             headers |= self._count(family)
+            if (call.method, call.path) == ("GET", EVENTS):
+                return self._events.answer(call, headers)
             status, body = self._routes.find(call)(call)
         except Refusal as refusal:
             return refusal.response(headers)
@@ -236,9 +246,12 @@ class AlpacaServer:
         self._tell(event, self._views.order(order), more, report.at)
 
     def _tell(self, event: str, order: Json, more: Json, at: int | None = None) -> None:
-        when = rfc3339(self.exchange.now if at is None else at)
-        event_id = str(UUID(int=self._random.getrandbits(128), version=4))
-        self.updates.tell({"event": event, "order": order, "timestamp": when, "at": when, "event_id": event_id, **more})
+        at = self.exchange.now if at is None else at
+        when, event_id = rfc3339(at), ulid(at, f"{event} {order['id']} {order['filled_qty']} {self._told}")
+        self._told += 1
+        data = {"event": event, "order": order, "timestamp": when, "at": when, "event_id": event_id, **more}
+        self.updates.tell(data)
+        self._events.tell(at, event_id, data)
 
     # ------------------------------------------------------------ faults and halts
     def expire_tokens(self) -> None:
@@ -269,6 +282,14 @@ class AlpacaServer:
         said = HALTED if phase == "halted" else RESUMED
         for stream in self.streams.values():
             stream.status(instrument, *said)
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """As `Keeps`: combinations, settings, watchlists."""
+        for name, value in kept.items():
+            if name.startswith(KEPT):
+                self._orders.used(self._combos.restore(value))
+            else:
+                self._account.restore(name, value)
 
     # ------------------------------------------------------------ time
     def _closes_at(self, segment: str, at: int) -> int:

@@ -9,6 +9,7 @@ from angelx.venue.angelone.limits import GTT, ORDERS
 from angelx.venue.angelone.orders import OrderDesk
 from angelx.venue.angelone.portfolio import Portfolio
 from angelx.venue.angelone.quotes import Quotes
+from angelx.venue.angelone.replies import Refusal
 
 AUTH: Final = "/rest/auth/angelbroking"
 SECURE: Final = "/rest/secure/angelbroking"
@@ -53,6 +54,7 @@ def posts(desk: OrderDesk, quotes: Quotes, portfolio: Portfolio, rules: Rules, c
         "marketData/v1/optionGreek": ("optionGreek", quotes.greeks),
         "marketData/v1/gainersLosers": ("", quotes.movers),
         "marketData/v1/OIBuildup": ("", quotes.build_up),
+        **{f"edis/v1/{name}": ("", _no_edis) for name in ("verifyDis", "generateTPIN", "getTranStatus")},
     }
     gtt: dict[str, Post] = {
         "gtt/v1/createRule": (GTT, rules.create),
@@ -63,3 +65,7 @@ def posts(desk: OrderDesk, quotes: Quotes, portfolio: Portfolio, rules: Rules, c
     }
     answers = {f"{SECURE}/{path}": call for path, call in (calls | gtt).items()}
     return answers | {f"/gtt-service{SECURE}/{path}": call for path, call in gtt.items()}
+
+
+def _no_edis(_: Body) -> Any:
+    raise Refusal("AB2000", "eDIS is not needed here: holdings are sold without it")

@@ -11,6 +11,8 @@ from angelx.venue.angelone.replies import Refusal
 
 EXCHANGE_TYPES: Final = {"NSE": 1, "NFO": 2, "BSE": 3, "BFO": 4}
 """The market stream's number of a segment."""
+SEGMENTS: Final = {"NSE": "nse_cm", "NFO": "nse_fo", "BSE": "bse_cm", "BFO": "bse_fo"}
+"""Its name: in profiles, on the old stream."""
 INDEX_TOKENS: Final = {("NSE", "NIFTY"): 99926000, ("NSE", "BANKNIFTY"): 99926009, ("BSE", "SENSEX"): 99919000}
 _FIRST_INDEX: Final = 99926100
 _FIRST_SHARE: Final = 1001

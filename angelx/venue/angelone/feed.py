@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +14,8 @@ from angelx.venue.angelone.contracts import Contract, Contracts
 from angelx.venue.angelone.packets import DEPTH_20, LTP, packet
 from angelx.venue.angelone.quotes import Quotes
 
+MOST_STREAMS: Final = 3
+"""Connections of one client code, of each kind."""
 MOST_TOKENS: Final = 1000
 """Subscriptions (token and mode) of one connection."""
 MOST_DEPTH: Final = 50
@@ -109,12 +111,7 @@ class MarketStream:
         connection = Connection(stream, client_code)
         self._connections.append(connection)
         try:
-            async with asyncio.TaskGroup() as group:
-                writer = group.create_task(_until_closed(connection.write()))
-                try:
-                    await self._read(connection, is_alive)
-                finally:
-                    writer.cancel()
+            await work(connection, self._read(connection, is_alive))
         finally:
             self._forget(connection)
 
@@ -214,8 +211,18 @@ class MarketStream:
                     connection.push(message)
 
 
-async def _until_closed(writing: Any) -> None:
+async def work(connection: Connection, reading: Awaitable[None]) -> None:
+    """Send what is queued while somebody reads."""
+    async with asyncio.TaskGroup() as group:
+        writer = group.create_task(_until_closed(connection))
+        try:
+            await reading
+        finally:
+            writer.cancel()
+
+
+async def _until_closed(connection: Connection) -> None:
     try:
-        await writing
+        await connection.write()
     except StreamClosed:
         return

@@ -5,19 +5,22 @@ from typing import Any, Final
 
 import msgspec
 
-from angelx.domain.scalars import NS, price_of
+from angelx.domain.scalars import NS, SCALE, price_of
 from angelx.domain.ticks import LAST
+from angelx.venue.angelone import words
 from angelx.venue.angelone.contracts import Contract, Contracts
 from angelx.venue.angelone.day import india_text
 from angelx.venue.angelone.orders import OrderDesk
 from angelx.venue.angelone.replies import Refusal
 from angelx.venue.exchange import Exchange
+from angelx.venue.keeping import Keeper
 
 NEW: Final = "NEW"
 TRIGGERED: Final = "SENTTOEXCHANGE"
 CANCELLED: Final = "CANCELLED"
 INVALID: Final = "INVALID"
-_PRODUCTS: Final = ("DELIVERY", "MARGIN", "CARRYFORWARD", "INTRADAY")
+KEPT: Final = "rule/"
+"""Begins the name under which one is kept."""
 _LIFE: Final = 365 * 86_400 * NS
 _STAMP: Final = "%Y-%m-%dT%H:%M:%S+05:30"
 
@@ -41,12 +44,37 @@ class Rule(msgspec.Struct):
     updated_at: int
 
 
+class _KeptRule(msgspec.Struct, frozen=True):
+    """As it is written down: the contract by its instrument's id."""
+
+    id: int
+    contract: str
+    side: str
+    product: str
+    price: str
+    quantity: str
+    disclosed: str
+    trigger: int
+    is_above: bool
+    status: str
+    created_at: int
+    updated_at: int
+
+
 class Rules:
-    """All rules of an account; kept in this process only."""
+    """All rules of an account."""
 
     def __init__(
-        self, exchange: Exchange, contracts: Contracts, desk: OrderDesk, *, client_code: str, now: Callable[[], int]
+        self,
+        exchange: Exchange,
+        contracts: Contracts,
+        desk: OrderDesk,
+        *,
+        client_code: str,
+        now: Callable[[], int],
+        keeper: Keeper,
     ) -> None:
+        self._keeper = keeper
         self._exchange = exchange
         self._contracts = contracts
         self._desk = desk
@@ -61,17 +89,19 @@ class Rules:
         Raises
         ------
         Refusal
-            AB1009 or AB9001.
+            AB1009, AB1012 or AB9001.
         """
         contract = self._contracts.of(
             _text(body, "exchange"), _text(body, "symboltoken"), _text(body, "tradingsymbol")
         )  # fmt: skip
         side, product = _text(body, "transactiontype"), _text(body, "producttype")
-        if side not in {"BUY", "SELL"} or product not in _PRODUCTS:
-            raise Refusal("AB9001", "Invalid transactiontype or producttype")
+        if side not in {"BUY", "SELL"}:
+            raise Refusal("AB9001", "Invalid transactiontype")
+        if product == "BO" or _carried(product, contract) not in words.products(contract):
+            raise Refusal("AB1012")
         trigger = _positive(body, "triggerprice")
         _positive(body, "price")
-        _positive(body, "qty")
+        _whole(body)
         last, at = int(self._exchange.market.of(contract.place)[LAST]), self._now()
         rule = Rule(
             len(self._rules) + 1, contract, side, product, _text(body, "price"), _text(body, "qty"),
@@ -79,6 +109,7 @@ class Rules:
         )  # fmt: skip
         self._rules[rule.id] = rule
         self._waiting += 1
+        self._keep(rule)
         return {"id": str(rule.id)}
 
     def modify(self, body: Mapping[str, Any]) -> dict[str, str]:
@@ -91,12 +122,15 @@ class Rules:
         """
         rule = self._waiting_rule(body)
         said = {name for name in ("triggerprice", "price", "qty") if _text(body, name) and _positive(body, name)}
+        if "qty" in said:
+            _whole(body)
         if "triggerprice" in said:
             rule.trigger = _positive(body, "triggerprice")
         rule.price = _text(body, "price") if "price" in said else rule.price
         rule.quantity = _text(body, "qty") if "qty" in said else rule.quantity
         rule.updated_at = self._now()
         rule.is_above = rule.trigger >= int(self._exchange.market.of(rule.contract.place)[LAST])
+        self._keep(rule)
         return {"id": str(rule.id)}
 
     def cancel(self, body: Mapping[str, Any]) -> dict[str, str]:
@@ -159,7 +193,7 @@ class Rules:
                     "exchange": contract.exchange,
                     "transactiontype": rule.side,
                     "ordertype": "LIMIT",
-                    "producttype": rule.product,
+                    "producttype": _carried(rule.product, contract),
                     "duration": "DAY",
                     "price": rule.price,
                     "quantity": rule.quantity,
@@ -168,10 +202,24 @@ class Rules:
             )  # fmt: skip
         except Refusal:
             rule.status = INVALID
+            self._keep(rule)
 
     def _end(self, rule: Rule, status: str) -> None:
+        """Written down before its order is sent: after a kill it is not sent twice."""
         rule.status, rule.updated_at = status, self._now()
         self._waiting -= 1
+        self._keep(rule)
+
+    def _keep(self, rule: Rule) -> None:
+        values = {name: getattr(rule, name) for name in rule.__struct_fields__}
+        self._keeper.put(KEPT + str(rule.id), _KeptRule(**values | {"contract": rule.contract.instrument.id}))
+
+    def restore(self, value: Any) -> None:
+        """Take up a rule of an earlier process."""
+        kept = msgspec.convert(value, _KeptRule)
+        values = {name: getattr(kept, name) for name in kept.__struct_fields__}
+        rule = self._rules[kept.id] = Rule(**values | {"contract": self._contracts.by_id[kept.contract]})
+        self._waiting += rule.status == NEW
 
     def _rule(self, body: Mapping[str, Any]) -> Rule:
         text = _text(body, "id")
@@ -201,6 +249,16 @@ class Rules:
 def _text(body: Mapping[str, Any], key: str) -> str:
     value = body.get(key)
     return "" if value is None else str(value)
+
+
+def _carried(product: str, contract: Contract) -> str:
+    """The service of rules knows DELIVERY and MARGIN: an option that is carried is MARGIN there."""
+    return "CARRYFORWARD" if product == "MARGIN" and contract.option_type else product
+
+
+def _whole(body: Mapping[str, Any]) -> None:
+    if _positive(body, "qty") % SCALE:
+        raise Refusal("AB9001", f"Invalid qty: {_text(body, 'qty')!r}")
 
 
 def _is_count(text: str) -> bool:

@@ -144,6 +144,12 @@ class Logins:
         is_good = session is not None and self.is_alive(session, now) and key == self.credentials.api_key
         return session if is_good else None
 
+    def of_token(self, token: str, now: int) -> Session | None:
+        """The session of a token of either kind: all that the old streams ask for."""
+        text = bearer(token)
+        session = next((one for one in self._by_jwt.values() if text and text in (one.jwt, one.feed)), None)
+        return session if session is not None and self.is_alive(session, now) else None
+
     def is_alive(self, session: Session, now: int) -> bool:
         """Whether its tokens are good now."""
         is_known = session.jwt in self._by_jwt

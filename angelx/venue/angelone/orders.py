@@ -109,7 +109,7 @@ class OrderDesk:
         return kind, tif
 
     def modify(self, body: Mapping[str, Any]) -> dict[str, str]:
-        """Change a waiting order; its id stays.
+        """Change a waiting order; its id stays, and its trigger where none is said.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class OrderDesk:
         order = self._waiting(body)
         contract = self._contracts.by_id[order.request.instrument]
         kind, tif = self._form(_text(body, "variety"), body, contract)
-        limit, trigger = _prices(body, kind)
+        limit, trigger = _prices(body, kind, order.stop)
         try:
             self._exchange.replace(
                 order.id, quantity=_whole(body, "quantity"), limit=limit or None, stop=trigger or None, kind=kind,
@@ -266,8 +266,8 @@ def _price(body: Mapping[str, Any], key: str) -> int:
     return price
 
 
-def _prices(body: Mapping[str, Any], kind: str) -> tuple[int, int]:
-    limit, trigger = _price(body, "price"), _price(body, "triggerprice")
+def _prices(body: Mapping[str, Any], kind: str, was: int = 0) -> tuple[int, int]:
+    limit, trigger = _price(body, "price"), _price(body, "triggerprice") or was
     if kind in {"limit", "stop_limit"} and not limit:
         raise Refusal("AB9001", "Invalid price: a limit order needs one")
     if kind in {"stop", "stop_limit"} and not trigger:
@@ -284,7 +284,6 @@ def _side(body: Mapping[str, Any]) -> int:
 
 def _product(body: Mapping[str, Any], contract: Contract) -> str:
     product = _text(body, "producttype")
-    is_option = contract.instrument.kind is Kind.OPTION
-    if product not in (words.DERIVATIVE_PRODUCTS if is_option else words.CASH_PRODUCTS):
+    if product not in words.products(contract):
         raise Refusal("AB1012")
     return product

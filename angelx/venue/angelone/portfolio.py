@@ -16,7 +16,10 @@ from angelx.venue.angelone.logins import india_date
 from angelx.venue.angelone.replies import Refusal
 from angelx.venue.angelone.words import rupee_text, rupees
 from angelx.venue.exchange import Exchange
+from angelx.venue.keeping import Keeper
 
+CONVERSIONS: Final = "conversions"
+"""Name under which they are kept."""
 MOST_POSITIONS: Final = 50
 """In one question for margin."""
 
@@ -54,8 +57,16 @@ class Portfolio:
     """What an account holds."""
 
     def __init__(
-        self, exchange: Exchange, contracts: Contracts, days: DayBook, *, now: Callable[[], int], fees: FeeSchedule
+        self,
+        exchange: Exchange,
+        contracts: Contracts,
+        days: DayBook,
+        *,
+        now: Callable[[], int],
+        fees: FeeSchedule,
+        keeper: Keeper,
     ) -> None:
+        self._keeper = keeper
         self._exchange = exchange
         self._contracts = contracts
         self._days = days
@@ -186,7 +197,7 @@ class Portfolio:
         }  # fmt: skip
 
     def convert(self, body: Mapping[str, Any]) -> None:
-        """Turn units of a position into another product. Kept in this process only: the exchange knows no products.
+        """Turn units of a position into another product; the exchange knows of none.
 
         Raises
         ------
@@ -208,6 +219,13 @@ class Portfolio:
         if not 0 < quantity <= abs(mine[0].net) or old == new:
             raise Refusal("AB1017")
         self._conversions.append((contract, old, new, quantity))
+        rows = [(one.instrument.id, *others) for one, *others in self._conversions]
+        self._keeper.put(CONVERSIONS, rows)
+
+    def restore(self, value: Any) -> None:
+        """Take up the conversions of an earlier process."""
+        rows = msgspec.convert(value, list[tuple[str, str, str, int]])
+        self._conversions = [(self._contracts.by_id[name], old, new, count) for name, old, new, count in rows]
 
     # ------------------------------------------------------------ money
     def funds(self) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Angel One's end of the wire: every REST call, the market stream and the order stream, on one account."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -17,25 +16,25 @@ from angelx.domain.wire import Request, Response, Stream, StreamClosed
 from angelx.orders.fees import FeeSchedule
 from angelx.venue.angelone import words
 from angelx.venue.angelone.calls import AUTH, SECURE, Body, gets, posts
-from angelx.venue.angelone.contracts import Contract, Contracts
+from angelx.venue.angelone.contracts import SEGMENTS, Contract, Contracts
 from angelx.venue.angelone.day import DayBook
-from angelx.venue.angelone.feed import Connection, MarketStream
-from angelx.venue.angelone.gtt import Rules
+from angelx.venue.angelone.feed import MOST_STREAMS, Connection, MarketStream, work
+from angelx.venue.angelone.feed_v1 import NEST, OldStreams
+from angelx.venue.angelone.feed_v1 import ORDERS as OLD_ORDERS
+from angelx.venue.angelone.gtt import KEPT, Rules
 from angelx.venue.angelone.limits import GTT, ORDERS, RateWindows
 from angelx.venue.angelone.logins import INDIA, Credentials, Logins, Session
 from angelx.venue.angelone.orders import OrderDesk, OrderRules
-from angelx.venue.angelone.portfolio import Portfolio
+from angelx.venue.angelone.portfolio import CONVERSIONS, Portfolio
 from angelx.venue.angelone.quotes import Quotes
 from angelx.venue.angelone.replies import JSON, Refusal, failure, not_found, success, too_fast
 from angelx.venue.exchange import Exchange
+from angelx.venue.keeping import Keeper
 
 MARKET_STREAM: Final = "/smart-stream"
 ORDER_STREAM: Final = "/smart-order-update"
 SCRIP_MASTER: Final = "/OpenAPI_File/files/OpenAPIScripMaster.json"
-MOST_STREAMS: Final = 3
-"""Connections of one client code, of each kind."""
 _DETAILS: Final = f"{SECURE}/order/v1/details/"
-_EXCHANGES: Final = {"NSE": "nse_cm", "NFO": "nse_fo", "BSE": "bse_cm", "BFO": "bse_fo"}
 _GATED: Final = frozenset((ORDERS, GTT))
 """What only a registered address may do."""
 
@@ -83,14 +82,18 @@ class AngelOneServer:
         days = DayBook(exchange.table, closes)
         code = credentials.client_code
         self._exchange = exchange
+        self.kept = Keeper()
         self.desk = OrderDesk(exchange, self.contracts, client_code=code, now=now, rules=rules or OrderRules())
         self._quotes = Quotes(exchange, self.contracts, days, now=now, expires_at=_expires_at)
-        self._portfolio = Portfolio(exchange, self.contracts, days, now=now, fees=fees or FeeSchedule.load())
-        self._rules = Rules(exchange, self.contracts, self.desk, client_code=code, now=now)
+        self._portfolio = Portfolio(
+            exchange, self.contracts, days, now=now, fees=fees or FeeSchedule.load(), keeper=self.kept
+        )
+        self._rules = Rules(exchange, self.contracts, self.desk, client_code=code, now=now, keeper=self.kept)
         self.market_stream = MarketStream(self.contracts, self._quotes, now)
+        self.old_streams = OldStreams(self.contracts, self._quotes, self.logins, now)
         self._days = days
         self._order_streams: list[Connection] = []
-        self.desk.on_frame.append(self._on_frame)
+        self.desk.on_frame.extend((self._on_frame, self.old_streams.on_frame))
         exchange.on_rows.append(self._on_rows)
         self._gets = gets(self.desk, self._quotes, self._portfolio)
         self._posts = posts(self.desk, self._quotes, self._portfolio, self._rules, self.contracts)
@@ -99,9 +102,18 @@ class AngelOneServer:
         """Every session token is void from now on, AG8001 (fault menu); refresh tokens are not."""
         self.logins.void_all()
 
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """As `Keeps`: GTT rules, conversions of positions."""
+        for name, value in kept.items():
+            if name == CONVERSIONS:
+                self._portfolio.restore(value)
+            elif name.startswith(KEPT):
+                self._rules.restore(value)
+
     def _on_rows(self, batch: TickBatch, start: int, stop: int) -> None:
         self._days.fold(batch, start, stop)
         self.market_stream.on_rows(batch, start, stop)
+        self.old_streams.on_rows(batch, start, stop)
         self._rules.look()
 
     # ------------------------------------------------------------ REST
@@ -182,7 +194,7 @@ class AngelOneServer:
         exchanges = {contract.exchange for contract in self.contracts.all}
         return {
             "clientcode": session.client_code, "name": self.credentials.name, "email": "", "mobileno": "",
-            "exchanges": [name for exchange, name in _EXCHANGES.items() if exchange in exchanges],
+            "exchanges": [name for exchange, name in SEGMENTS.items() if exchange in exchanges],
             "products": ["DELIVERY", "INTRADAY", "CARRYFORWARD", "MARGIN"],
             "lastlogintime": datetime.fromtimestamp(session.began_at // NS, INDIA).strftime("%d-%b-%Y %H:%M:%S"),
             "brokerid": "B2C",
@@ -194,8 +206,10 @@ class AngelOneServer:
 
     # ------------------------------------------------------------ streams
     def admits(self, request: Request) -> Response | None:
-        """401 without a session, 429 at the fourth connection, 404 for any other path."""
+        """401 without a session, 429 at the fourth connection, 404 for any other path; the old streams ask later."""
         path = urlsplit(request.path).path
+        if path in {NEST, OLD_ORDERS}:
+            return None
         if path not in {MARKET_STREAM, ORDER_STREAM}:
             return not_found(path)
         session = self._stream_session(request)
@@ -217,6 +231,9 @@ class AngelOneServer:
     async def serve(self, request: Request, stream: Stream) -> None:
         """Work one WebSocket until it closes or the day in India ends."""
         path = urlsplit(request.path).path
+        if path in {NEST, OLD_ORDERS}:
+            await self.old_streams.serve(stream, is_packed=path == NEST)
+            return
         session = self._stream_session(request)
         if session is None or self._streams(path, session.client_code) >= MOST_STREAMS:
             await stream.close(1008)
@@ -234,12 +251,7 @@ class AngelOneServer:
         connection.push(words.frame(session.client_code, "AB00", words.EMPTY_ORDER))
         self._order_streams.append(connection)
         try:
-            async with asyncio.TaskGroup() as group:
-                writer = group.create_task(_quietly(connection))
-                try:
-                    await self._hear(connection, session)
-                finally:
-                    writer.cancel()
+            await work(connection, self._hear(connection, session))
         finally:
             self._order_streams.remove(connection)
 
@@ -258,13 +270,6 @@ class AngelOneServer:
     def _on_frame(self, message: str) -> None:
         for connection in self._order_streams:
             connection.push(message)
-
-
-async def _quietly(connection: Connection) -> None:
-    try:
-        await connection.write()
-    except StreamClosed:
-        return
 
 
 def _tokens(session: Session) -> dict[str, str]:

@@ -64,6 +64,11 @@ class Words(msgspec.Struct, frozen=True):
     disclosed: int = 0
 
 
+def products(contract: Contract) -> tuple[str, ...]:
+    """Which a contract can be traded as."""
+    return DERIVATIVE_PRODUCTS if contract.option_type else CASH_PRODUCTS
+
+
 def words_of(order: VenueOrder) -> Words:
     """What the sender said; of an order that did not come through this server, the least that fits."""
     product = order.request.product

@@ -81,7 +81,7 @@ class Rig:
         self.statuses: list[SymbolStatus] = []
         self.feed = AlpacaFeed(
             self.wire, self.wire, credentials, feed=feed, symbol_of=self._symbol, now=now, random=Random(seed),
-            msgpack=msgpack, timeout_s=2.0, **feed_options,
+            msgpack=msgpack, timeout_s=2.0, **{"is_open": lambda: False} | feed_options,
         )  # fmt: skip
         self.feed.on_rows = self.rows.append
         self.feed.on_state = lambda is_up, why: self.feed_states.append((is_up, why))

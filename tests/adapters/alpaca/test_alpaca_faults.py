@@ -366,6 +366,21 @@ def test_a_cancelled_call_leaves_the_order_in_doubt() -> None:
     play(story)
 
 
+def test_an_order_in_doubt_finds_out_soon_that_nothing_answers() -> None:
+    """Its look-ups come before the next idle look at the books, which is up to 30 s away."""
+
+    async def story(rig: Rig) -> None:
+        mute = rig.fault("mute", where="/v2/*")
+        with raises(OrderFateUnknown, ""):
+            await rig.client.place(rig.approve())
+        found_at = asyncio.get_running_loop().time()
+        await rig.until(lambda: not rig.states[-1][0])
+        rig.faults.remove(mute)
+        assert asyncio.get_running_loop().time() - found_at < 20
+
+    play(story)
+
+
 def test_the_budget_lets_exits_go_first_and_keeps_places_for_them() -> None:
     async def story(rig: Rig) -> None:
         for _ in range(200):
@@ -400,5 +415,31 @@ def test_books_that_cannot_be_read_are_no_books(quantity: str) -> None:
         rig.counting.handle = spoilt  # type: ignore[method-assign]
         with raises(BrokerUnreachable, "cannot be read"):
             await rig.client.positions()
+
+    play(story)
+
+
+def test_without_a_stream_the_books_tell_what_happens() -> None:
+    async def story(rig: Rig) -> None:
+        rig.fault("disconnect", where="/stream", for_s=1000.0)
+        await rig.until(lambda: not rig.states[-1][0])
+        order = rig.approve()
+        await rig.client.place(order)
+        await rig.until(lambda: rig.filled(order.order) == 10, within_s=10)
+        assert not rig.states[-1][0]
+
+    play(story)
+
+
+def test_books_that_nobody_answers_take_the_line_down() -> None:
+    async def story(rig: Rig) -> None:
+        number = rig.fault("mute")
+        with raises(OrderFateUnknown):
+            await rig.client.place(rig.approve())
+        await rig.until(lambda: not rig.states[-1][0], within_s=45)
+        assert "the books cannot be read" in rig.states[-1][1]
+        rig.faults.remove(number)
+        await rig.until(lambda: rig.states[-1][0])
+        await rig.until(lambda: rig.filled() == 10)
 
     play(story)

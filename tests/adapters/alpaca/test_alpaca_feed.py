@@ -205,3 +205,19 @@ def test_a_consumer_that_lags_gets_the_last_quote_and_merged_trades() -> None:
         assert at == sorted(at)
 
     play(story, feed_options={"most_rows": 50})
+
+
+def test_symbols_that_are_quiet_cost_fewer_and_fewer_connections() -> None:
+    """Ten seconds without a tick may be a mute socket or a quiet share: who asks again waits twice as long."""
+
+    async def story(rig: Rig) -> None:
+        table = await rig.start_feed(IBM)
+        await asyncio.sleep(600)
+        assert rig.feed.counts["mute"] == 5  # After 10, 20, 40, 80 and 160 s.
+        assert "sent no tick for" in next(why for is_up, why in rig.feed_states if not is_up)
+        rig.quote(300.01, 300.07)
+        await rig.until(lambda: last_row(rig, table.index[IBM])[BID] == 3_000_100)
+        await asyncio.sleep(14)
+        assert rig.feed.counts["mute"] == 6
+
+    play(story, feed_options={"is_open": lambda: True})

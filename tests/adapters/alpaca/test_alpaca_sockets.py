@@ -38,7 +38,7 @@ async def test_a_session_on_sockets_with_the_venue_killed_and_started_again() ->
     await client.connect(table)
     feed = AlpacaFeed(
         wire, wire, credentials, feed="sip", symbol_of=lambda name: name.removeprefix("US:"), now=market.now,
-        random=Random(2),
+        random=Random(2), is_open=lambda: True,
     )  # fmt: skip
     rows: list[TickBatch] = []
     feed_states: list[bool] = []
