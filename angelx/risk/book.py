@@ -66,41 +66,36 @@ class Book:
 
     def readmit(self, order: Order) -> None:
         """Count an order as exposure that nobody counts: a new one, or one that was given up and has arrived."""
-        approved, line = order.approved, order.line
+        approved = order.approved
         self.live[approved.order] = order
-        order.working = units = approved.quantity - order.filled
-        if approved.side > 0:
-            line.buying += units
-        else:
-            line.selling += units
-        self.reserved += units * order.unit
+        self._work(order, approved.quantity - order.filled)
 
     def fill(self, order: Order, units: int) -> int:
         """Units of an order traded: they are held now, and not reserved any more. Answers all that has traded of it."""
         if not order.filled and not order.approved.reduces:
             self.entries += 1
         order.filled = filled = order.filled + units
-        self._release(order, units)
+        working = order.working
+        self._work(order, -units if units < working else -working)
         return filled
 
     def close(self, order: Order, at: int) -> None:
         """An order ended: nothing is reserved for it any more."""
         self.live.pop(order.approved.order, None)
         if order.working:
-            self._release(order, order.working)
+            self._work(order, -order.working)
         if order.state == REJECTED:
             self.rejected.append(at)
 
-    def _release(self, order: Order, units: int) -> None:
-        working, line = order.working, order.line
-        if units > working:  # noqa: PLR1730  (0.1 us)
-            units = working
-        order.working = working - units
+    def _work(self, order: Order, more: int) -> None:
+        """So many units more of an order may fill, or fewer."""
+        order.working += more
+        line = order.line
         if order.approved.side > 0:
-            line.buying -= units
+            line.buying += more
         else:
-            line.selling -= units
-        self.reserved -= units * order.unit
+            line.selling += more
+        self.reserved += more * order.unit
 
     def mark(self, event: EquityMarked) -> None:
         """Take the book's value: caps and floors follow it."""
