@@ -59,13 +59,14 @@ class Book:
         order = self.orders.get(name)
         if order is None:
             line = self.ledger.lines.get(approved.instrument) or self.ledger.line(approved.instrument)
-            order = self.orders[name] = Order(approved, line, 0 if approved.reduces else approved.limit)
+            order = Order(approved, line, 0 if approved.reduces else approved.limit)
+            self.orders[name] = self.live[name] = order
             self.sent.append(approved.at)
-            self.readmit(order)
+            self._work(order, approved.quantity)
         return order
 
     def readmit(self, order: Order) -> None:
-        """Count an order as exposure that nobody counts: a new one, or one that was given up and has arrived."""
+        """Count an order again as exposure that was given up and has arrived."""
         approved = order.approved
         self.live[approved.order] = order
         self._work(order, approved.quantity - order.filled)
