@@ -103,7 +103,8 @@ class PaperBroker:
             self._under_way.add(name)
             bus.at(self._arrival(), partial(self._submit_arrives, sent))
         else:
-            bus.publish_all(_said(sent, venue.submit(sent, bus.now)))
+            events = venue.submit(sent, bus.now)
+            bus.publish_all(events[1:] if sent.filled else events)  # a fill says that it was accepted
 
     def cancel(self, order: str) -> None:
         """Ask for the end of an order. One that has ended by then stays as it is and nothing is reported."""
@@ -133,7 +134,8 @@ class PaperBroker:
 
     def _submit_arrives(self, order: Order) -> None:
         self._under_way.remove(order.id)
-        self._report(_said(order, self._venue.submit(order, self._bus.now)))
+        events = self._venue.submit(order, self._bus.now)
+        self._report(events[1:] if order.filled else events)
 
     def _cancel_arrives(self, order: str) -> None:
         self._report(self._venue.cancel(order, self._bus.now))
@@ -201,8 +203,3 @@ class PaperBroker:
             The settlement price of an underlying that is needed is missing.
         """
         return expiry_values(self._venue.account.positions.values(), day, settlement_prices)
-
-
-def _said(order: Order, events: Sequence[Event]) -> Sequence[Event]:
-    """What is reported of an order that arrived: where it filled at once, the fill says that it was accepted."""
-    return events[1:] if order.filled else events

@@ -13,9 +13,12 @@ exactly, and a book and its mirror image (every side turned) realise opposite am
 """
 
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from angelx.domain.events import OrderFilled, PositionChanged
+
+if TYPE_CHECKING:
+    from angelx.orders.order import Order
 
 REMEMBERED: Final = 1024
 
@@ -23,21 +26,30 @@ REMEMBERED: Final = 1024
 class Line:
     """What one book holds and works of one instrument, all strategies together."""
 
-    __slots__ = ("buying", "net", "positions", "selling")
+    __slots__ = ("net", "positions", "working")
 
     def __init__(self) -> None:
         self.net = 0
         """Signed units held."""
         self.positions: dict[str, Position] = {}
         """By strategy; flat ones stay."""
-        self.buying = 0
-        self.selling = 0
-        """Units of working orders: kept by `angelx.risk.book`."""
+        self.working: dict[str, Order] = {}
+        """Orders that may still fill, by client order id: kept by `angelx.risk.book`."""
 
     @property
     def is_taken(self) -> bool:
         """True while anything is held or works."""
-        return bool(self.net or self.buying or self.selling)
+        return bool(self.net or self.working)
+
+    @property
+    def buying(self) -> int:
+        """Units that working orders may still buy."""
+        return sum(order.left for order in self.working.values() if order.approved.side > 0)
+
+    @property
+    def selling(self) -> int:
+        """Units that working orders may still sell."""
+        return sum(order.left for order in self.working.values() if order.approved.side < 0)
 
     @property
     def cost(self) -> int:

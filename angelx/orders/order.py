@@ -15,9 +15,12 @@ class Order(msgspec.Struct, gc=False):
     """Of its instrument."""
     unit: int
     """Money that each unit reserves: the limit of an entry, nothing for an exit."""
-    working: int = 0
-    """Units that may still fill, as exposure."""
     filled: int = 0
     state: str = State.PLANNED
     answered: bool = False
     """True once the broker said anything of it."""
+
+    @property
+    def left(self) -> int:
+        """Units that are not filled; some may never be."""
+        return max(self.approved.quantity - self.filled, 0)

@@ -59,48 +59,38 @@ class Book:
         order = self.orders.get(name)
         if order is None:
             line = self.ledger.lines.get(approved.instrument) or self.ledger.line(approved.instrument)
-            order = self.orders[name] = Order(approved, line, 0 if approved.reduces else approved.limit)
+            unit = 0 if approved.reduces else approved.limit
+            order = self.orders[name] = self.live[name] = line.working[name] = Order(approved, line, unit)
+            self.reserved += approved.quantity * unit
             self.sent.append(approved.at)
-            self.readmit(order)
         return order
 
     def readmit(self, order: Order) -> None:
-        """Count an order as exposure that nobody counts: a new one, or one that was given up and has arrived."""
-        approved, line = order.approved, order.line
-        self.live[approved.order] = order
-        order.working = units = approved.quantity - order.filled
-        if approved.side > 0:
-            line.buying += units
-        else:
-            line.selling += units
-        self.reserved += units * order.unit
+        """Count an order again as exposure that was given up and has arrived."""
+        name = order.approved.order
+        self.live[name] = order.line.working[name] = order
+        self.reserved += order.left * order.unit
 
     def fill(self, order: Order, units: int) -> int:
         """Units of an order traded: they are held now, and not reserved any more. Answers all that has traded of it."""
-        if not order.filled and not order.approved.reduces:
+        approved, before = order.approved, order.filled
+        order.filled = filled = before + units
+        if not before and not approved.reduces:
             self.entries += 1
-        order.filled = filled = order.filled + units
-        self._release(order, units)
+        if order.unit and approved.order in self.live:
+            left = approved.quantity - before
+            self.reserved -= order.unit * (units if units < left else max(0, left))
         return filled
 
     def close(self, order: Order, at: int) -> None:
         """An order ended: nothing is reserved for it any more."""
-        self.live.pop(order.approved.order, None)
-        if order.working:
-            self._release(order, order.working)
+        name = order.approved.order
+        if self.live.pop(name, None) is not None:
+            del order.line.working[name]
+            if order.filled < order.approved.quantity:
+                self.reserved -= order.left * order.unit
         if order.state == REJECTED:
             self.rejected.append(at)
-
-    def _release(self, order: Order, units: int) -> None:
-        working, line = order.working, order.line
-        if units > working:  # noqa: PLR1730  (0.1 us)
-            units = working
-        order.working = working - units
-        if order.approved.side > 0:
-            line.buying -= units
-        else:
-            line.selling -= units
-        self.reserved -= units * order.unit
 
     def mark(self, event: EquityMarked) -> None:
         """Take the book's value: caps and floors follow it."""
@@ -126,14 +116,11 @@ class Book:
     # ------------------------------------------------------------ questions
     def working_exit(self, strategy: str, line: Line) -> bool:
         """True while an order that reduces this strategy's position works."""
-        return any(
-            order.line is line and order.approved.reduces and order.approved.strategy == strategy
-            for order in self.live.values()
-        )
+        return any(one.approved.reduces and one.approved.strategy == strategy for one in line.working.values())
 
     def reserved_in(self, line: Line) -> int:
         """Money that working entries of one instrument would cost."""
-        return sum(order.working * order.unit for order in self.live.values() if order.line is line)
+        return sum(order.left * order.unit for order in line.working.values())
 
     @property
     def net(self) -> dict[str, int]:

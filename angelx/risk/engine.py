@@ -8,7 +8,7 @@ from angelx.risk.gate import Draft, Stand, objection
 from angelx.risk.sizing import entry_units
 
 
-def decide(  # noqa: C901, PLR0911  (one question, one if)
+def decide(  # noqa: C901, PLR0911, PLR0912  (one question, one if)
     signal: Signal, confidence: float, book: Book, stand: Stand, ids: ClientIds
 ) -> OrderApproved | SignalRefused:
     """Size a signal, pass it through the gate, and approve or refuse it.
@@ -31,7 +31,11 @@ def decide(  # noqa: C901, PLR0911  (one question, one if)
     else:
         side = wanted
     touch = quote[ASK] if side > 0 else quote[BID]
-    limit = max(touch + side * terms.collars[signal.urgency], terms.tick) if touch > 0 else 0
+    limit = touch + side * terms.collars[signal.urgency]
+    if touch <= 0:
+        limit = 0
+    elif limit < terms.tick:
+        limit = terms.tick
     if reduces:
         quantity, bound = abs(held), "position"
         if quantity > terms.largest:

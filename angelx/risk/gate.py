@@ -121,10 +121,13 @@ def objection(draft: Draft, stand: Stand, book: Book) -> Objection | None:  # no
     sent, allowed = book.sent, book.exits_per_s if reduces else book.entries_per_s
     if len(sent) >= allowed and (not allowed or sent[-allowed] > at - SECOND):
         return "order_rate", f"{sum(one > at - SECOND for one in sent)} in 1 s >= {allowed}"
-    if other := line.selling if side > 0 else line.buying:
-        return "wash", f"{other} units work on the other side"
+    working = 0
+    if line.working:
+        working, other = (line.buying, line.selling) if side > 0 else (line.selling, line.buying)
+        if other:
+            return "wash", f"{other} units work on the other side"
     if reduces:  # working exits never exceed the position (SPEC 5.6)
-        net, working = line.net, line.selling if side < 0 else line.buying
+        net = line.net
         if side * net >= 0 or working + quantity > abs(net):
             return "exits_exceed", f"{working} working + {quantity} > position {net}"
         return None
@@ -142,7 +145,7 @@ def objection(draft: Draft, stand: Stand, book: Book) -> Objection | None:  # no
     if terms.entries_end_ns and (left := hours.closes_at - at) <= terms.entries_end_ns:
         return "too_late", f"{left // NS} s before the close <= {terms.entries_end_ns // NS} s"
     if side < 0 and not terms.may_short:  # no option is sold that is not held
-        after = line.net - line.selling - quantity
+        after = line.net - working - quantity
         if after < 0:
             return "naked_short", f"would be short {-after} units"
     if (others := line.net - draft.held) * side < 0:  # the account would hold neither

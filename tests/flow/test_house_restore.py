@@ -59,7 +59,7 @@ def state(play: Play) -> dict[str, Any]:
             if line.is_taken
         },
         "orders": {
-            name: (o.approved.strategy, o.approved.side, o.working, o.unit, o.approved.reduces, o.filled)
+            name: (o.approved.strategy, o.approved.side, o.left, o.unit, o.approved.reduces, o.filled)
             for name, o in book.live.items()
         },
         "sent": [at for at in book.sent if at > now - SECOND],
@@ -135,7 +135,7 @@ def test_restored_from_any_prefix_all_books_say_the_same(latency: int) -> None:
 
         assert net == play.held == house.book.net == house.exchange.held()
         assert cash == house.ledger.cash == house.broker.funds().cash
-        assert {name: o.working for name, o in house.book.live.items()} == {
+        assert {name: o.left for name, o in house.book.live.items()} == {
             name: order.approved.quantity - order.filled for name, order in live.items()
         }
         assert house.book.reserved == sum(
