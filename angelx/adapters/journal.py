@@ -13,7 +13,7 @@ from angelx.domain.errors import JournalBroken, JournalFull
 from angelx.domain.events import RECORDED, Event
 
 BLOCK_RECORDS: Final = 256
-BLOCKS_PER_COMMIT: Final = 16
+BLOCKS_PER_COMMIT: Final = 64
 PRAGMAS: Final = ("journal_mode=wal", "synchronous=full", "wal_autocheckpoint=1000")
 TABLES: Final = """
 create table if not exists meta(key text primary key, value text not null) strict;
@@ -239,6 +239,8 @@ class JournalReader:
     def faults(self, head: Head | None = None, key: bytes = b"") -> Iterator[Fault]:
         """Everything wrong with it; `head` is one kept outside, checked besides its own."""
         own = kept = self.head
+        if head is not None and not head.last:  # Kept before there was a record: it says nothing.
+            head = None
         if kept is None and (head is not None or any(True for _ in self.blocks())):
             yield Fault(0, "the journal's own head is missing")
         elif kept is not None and len(kept.hash) != 2 * HASH_BYTES:

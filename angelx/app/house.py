@@ -35,6 +35,7 @@ from angelx.market.chain import ChainSettings, OptionChains
 from angelx.market.expiry_time import Settlements
 from angelx.market.freshness import Freshness
 from angelx.market.iv_closes import IvCloses
+from angelx.market.reference_price import ReferencePrice
 from angelx.market.sessions import Sessions
 from angelx.market.smile import IvHistory
 from angelx.market.state import MarketState
@@ -153,11 +154,11 @@ class House:
         """What is judged of each underlying's chain rests on this."""
         self.chain_engine = self._chain_engine(parts.chain) if parts.chain is not None else None
         self.host = StrategyHost(bus, self.market, table, parts.strategies, guard, self.chains)
-        self.router = OrderRouter(bus, journal, link or self.broker, bars or LatchedSends(latch))
-        self.book = Book(parts.capital, parts.limits, self.router.orders)
-        self.router.on_adopted = self.book.readmit
+        self.book = Book(self.ledger, parts.limits)
+        self.router = OrderRouter(bus, journal, link or self.broker, bars or LatchedSends(latch), self.book)
         self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
-        self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, self.router.orders, _reference(table))
+        reference = ReferencePrice(self.market, lambda: self.phases.opened_at, self.chains)
+        self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, reference)
         self.safe_exit = SafeExit(
             bus, self.market, table, self.phases, self.host, self.router, self.ledger, parts.flat_before_close_ns
         )
@@ -308,23 +309,11 @@ class House:
             self.book.remember(signal, signal.direction)
 
     def _restore_books(self, event: Event) -> None:
-        book, closed = self.book, None
-        if isinstance(event, OrderFilled):
-            changed = self.keeper.restore(event)
-            if changed is not None:
-                book.move(changed)
-                closed = self.router.restore(changed)
-        elif isinstance(event, OrderApproved):
-            book.reserve(event)
-            self.router.restore(event)
-        else:
-            closed = self.router.restore(event)
+        self.router.restore(event)
         if isinstance(event, EquityMarked):
-            book.mark(event)
+            self.book.mark(event)
         elif isinstance(event, PhaseChanged) and event.phase == "open":
-            book.new_day(event.session)
-        if closed is not None:
-            book.close(closed)
+            self.book.new_day(event.session)
 
 
 def memories_of(table: InstrumentTable) -> dict[str, ChainMemory]:
@@ -353,11 +342,3 @@ def chains_of(
         market, lambda one: settlements.of(one.segment, one.expiry).at, now, settings,
         judge=lambda view: judge(view, memories[view.underlying]), histories=histories, spot_is_open=spot_is_open,
     )  # fmt: skip
-
-
-def _reference(table: InstrumentTable) -> int:
-    """Place of the instrument that charts are drawn on: the first index, else the first of all; -1 where none is."""
-    for place, instrument in enumerate(table):
-        if instrument.kind is Kind.INDEX:
-            return place
-    return 0 if len(table) else -1

@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +25,8 @@ from angelx.app.config import Config, config_hash, differences, frozen_json
 from angelx.app.config_freeze import freeze
 from angelx.app.house import House
 from angelx.app.live import Live, LiveSource
+from angelx.app.loop_lag import LoopLag
+from angelx.app.operator import Operator
 from angelx.app.plugins import plugin_digests
 from angelx.app.session import (
     HEAD,
@@ -46,12 +47,11 @@ from angelx.app.sources import Bounds, open_source
 from angelx.app.supervisor import Supervisor, Task
 from angelx.bus.bus import Bus
 from angelx.bus.clock import PacedClock, SystemClock
-from angelx.domain.errors import AngelxError, ConfigInvalid, InputInvalid, JournalBroken
+from angelx.domain.errors import ConfigInvalid, InputInvalid, JournalBroken
 from angelx.domain.events import IncidentReported, SessionStarted, SourceOpened
 from angelx.domain.ports import TickSource
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, TickBatch
-from angelx.health.latency import LatencyHistogram
 from angelx.market.differential import Differential
 from angelx.market.iv_closes import IvCloses, iv_closes_of
 from angelx.market.sessions import Sessions
@@ -66,8 +66,6 @@ log = structlog.get_logger()
 MOST_ROWS: Final = 4096
 POLL_S: Final = 0.25
 CAPTURE_S: Final = 1.0
-LAG_S: Final = 0.1
-REPORT_S: Final = 60.0
 PART_S: Final = 60.0
 PART_ROWS: Final = 200_000
 LIVE_PART_S: Final = 10.0
@@ -154,7 +152,8 @@ class TradingSession:
         self.feed.on_gap = self.house.phases.skip_until
         self.supervisor = Supervisor(self._restarted)
         self.capture: CaptureWriter | None = None
-        self.loop_lag = LatencyHistogram()
+        self.loop_lag = LoopLag(config.watchdog.loop_lag_ms)
+        self.operator = Operator(self.latch, self.feed, self.house, reload=self._reload, facts=self._facts)
         self._from_row = 0
         self._poll_at = self._head_at = 0.0
         self.on_reload: Callable[[Config], None] = _ignore
@@ -280,7 +279,7 @@ class TradingSession:
                 [
                     Task("admin", self._admin, restart=True),
                     Task("announcer", self.house.announcer.run, restart=True),
-                    *self._watching(),
+                    *self._measuring(),
                     *self._capturing(),
                     *self._linking(),
                 ],
@@ -325,48 +324,29 @@ class TradingSession:
 
     def _halt_on(self, error: BaseException) -> None:
         """Something failed that must not: latch first, then whatever can still be written is written."""
-        self.latch.raise_to(LEVEL_NAMES.index("halt"), f"{type(error).__name__}: {error}", "supervisor", self.now())
+        self.latch.raise_to(
+            LEVEL_NAMES.index("halt"), f"{type(error).__name__}: {error}", "supervisor", self.feed.now()
+        )
         log.error("trading_halted", error=repr(error), action="resume after finding out why")
-
-    def now(self) -> int:
-        """Session time: of the clock where there is one, ns."""
-        return max(self.bus.now, self.feed.clock.now() if self.feed.clock else 0)
 
     def _breathe(self) -> None:
         now = time.monotonic()
         if now >= self._poll_at:
             self._poll_at = now + POLL_S
-            self._poll()
+            self.operator.poll()
         if now >= self._head_at:
             self._head_at = now + self.plan.config.journal.head_every_s
             self._keep_head()
         self.on_breath()
-
-    def _poll(self) -> None:
-        """A file `kill` in the state directory is a kill switch too."""
-        if self.latch.poll(self.now()):
-            self.feed.command(self.latch.name, self.latch.reason, "file")
 
     def _keep_head(self) -> None:
         """The newest record's number and hash go to a second file, so that a cut tail is seen."""
         self.journal.flush()
         durable_write(self.state.path / HEAD, msgspec.json.encode(self.journal.head))
 
-    def _watching(self) -> list[Task]:
+    def _measuring(self) -> list[Task]:
         """Lateness of the loop means something only where its seconds are the host's."""
-        return [Task("loop_lag", self._watch_loop, restart=True)] if self.plan.speed else []
-
-    async def _watch_loop(self) -> None:
-        most_ns = int(self.plan.config.watchdog.loop_lag_ms * 1_000_000)
-        reported = 0.0
-        while True:
-            asked = time.monotonic_ns()
-            await asyncio.sleep(LAG_S)
-            late = time.monotonic_ns() - asked - int(LAG_S * 1e9)
-            self.loop_lag.add(max(late, 0))
-            if late > most_ns and time.monotonic() - reported > REPORT_S:
-                reported = time.monotonic()
-                log.warning("loop_late", late_ms=late // 1_000_000, allowed_ms=most_ns // 1_000_000)
+        return [Task("loop_lag", self.loop_lag.run, restart=True)] if self.plan.speed else []
 
     def _capturing(self) -> list[Task]:
         return [Task("capture", self._write_capture)] if self._captures else []
@@ -399,26 +379,6 @@ class TradingSession:
                     await asyncio.get_running_loop().run_in_executor(writer, capture.flush)
 
     # ------------------------------------------------------------ listeners
-    def command(self, verb: str, reason: str, who: str) -> asyncio.Future[None]:
-        """A person asks: levels are latched at once, then the stream hears of it."""
-        if verb in LEVEL_NAMES[1:]:
-            self.latch.raise_to(LEVEL_NAMES.index(verb), reason, who, self.now())
-        return self.feed.command(verb, reason, who)
-
-    def signalled(self, verb: str, name: str) -> None:
-        """A signal came; its level is latched already."""
-        log.info("signal_received", signal=name, action=verb)
-        if verb == "stop-now":
-            self.feed.stopping, self.feed.at_once = f"stopped at once by {name}", True
-            return
-        if verb == "reload":
-            try:
-                self._reload()
-            except AngelxError as error:
-                log.warning("reload_refused", why=str(error), action="restart to change it")
-                return
-        self.feed.command(verb, name, "signal")
-
     def _reload(self) -> None:
         """Take over what may change while it runs: how it logs and reports, nothing that decides.
 
@@ -440,7 +400,7 @@ class TradingSession:
     async def _admin(self) -> None:
         server = AdminServer(
             self.state,
-            self._answer,
+            self.operator.answer,
             self.plan.config.admin.socket,
             timeout_s=10.0 if self.plan.speed else FOREVER_S,  # at full speed the loop's seconds are virtual
         )
@@ -450,48 +410,15 @@ class TradingSession:
         finally:
             await server.close()
 
-    async def _answer(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        if verb == "status":
-            return self.status()
-        if verb not in ("halt", "flatten", "silent", "resume", "stop", "reload"):
-            raise InputInvalid(f"unknown verb {verb!r}")
-        reason = str(arguments.get("reason", "")).strip()
-        if verb == "resume" and not reason:
-            raise InputInvalid("resume needs a reason")
-        if verb == "reload":
-            self._reload()
-        await self.command(verb, reason or "asked for", "operator")
-        return {"verb": verb, "level": self.latch.name, "at": _text(self.now())}
-
     def _restarted(self, service: str, what: str) -> None:
         self.bus.publish(IncidentReported(self.bus.now, service, what))
 
     # ------------------------------------------------------------ what it shows
-    def status(self) -> dict[str, Any]:
-        """What `angelx status` prints."""
-        house, bus = self.house, self.bus
-        ledger, value = house.ledger, house.keeper.value()
+    def _facts(self) -> dict[str, Any]:
         return {
             "mode": self.plan.mode,
-            "at": _text(bus.now),
-            "rows": bus.row,
-            "seq": bus.seq,
-            "level": self.latch.name,
-            "level_reason": self.latch.reason,
-            "health": house.watchdog.state,
-            "phases": {name: segment.phase for name, segment in house.phases.segments.items()},
-            "signals": house.host.signals,
-            "orders": len(house.router.orders),
-            "working": sorted(house.book.orders),
-            "positions": {f"{p.strategy}/{p.instrument}": p.quantity for p in ledger.positions.values() if p.quantity},
-            "cash": ledger.cash,
-            "equity": ledger.cash + value,
-            "pnl": ledger.cash + value - house.parts.capital,
             "restarts": self.supervisor.restarts,
-            "tick_age_s": round((self.now() - bus.row_at) / 1e9, 3) if bus.row_at else None,
-            "feed": self.feed.figures(),
-            "mailboxes": {house.announcer.name: house.announcer.mailbox.depth},
-            "loop_lag_p99_ms": self.loop_lag.percentile(99.0) / 1e6 if self.loop_lag.count else None,
+            "loop_lag_p99_ms": self.loop_lag.p99_ms,
             "pid_token": self.state.token,
         }
 
@@ -544,7 +471,3 @@ def _chain(first: TickBatch, rest: Iterator[TickBatch]) -> Iterator[TickBatch]:
 
 def _ignore(config: Config) -> None:
     """Nobody asked to hear of it."""
-
-
-def _text(at: int) -> str:
-    return datetime.fromtimestamp(at / 1e9, UTC).isoformat()

@@ -27,6 +27,15 @@ class Deciding(Protocol):
 
 
 @runtime_checkable
+class Waking(Protocol):
+    """A service that some events concern only from a certain moment on: it subscribes these itself, when that comes."""
+
+    def later(self) -> Iterable[tuple[type[Any], Handler]]:
+        """What it consumes from then on, and by which method."""
+        ...
+
+
+@runtime_checkable
 class Handing(Protocol):
     """A service that hands something to another without an event: what, and to whom. Drawn in the graph."""
 
@@ -53,4 +62,5 @@ def wire(bus: Bus, services: Sequence[Service]) -> None:
 
 def consumes(service: Service) -> tuple[type[Any], ...]:
     """What a service consumes, in its order of declaration."""
-    return tuple(kind for kind, _ in service.handlers())
+    later = service.later() if isinstance(service, Waking) else ()
+    return tuple(kind for kind, _ in (*service.handlers(), *later))

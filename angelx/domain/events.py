@@ -186,7 +186,7 @@ class EquityMarked(Event, frozen=True):
     positions: int
     """Value of open positions at the touch they could be closed at."""
     reference: int
-    """Last price of the reference instrument (the chain's underlying), 0 where there is none."""
+    """Price of the reference instrument (`angelx.market.reference_price`), 1/10,000; 0 where there is none."""
 
 
 class CommandReceived(Event, frozen=True):

@@ -441,6 +441,15 @@ class OptionChains:
             units[n, SHORT_COVERING] / lot,
         )  # fmt: skip
 
+    def signed_flow(self, place: int) -> float:
+        """`strike_flow(place).signed`, lots."""
+        n, units = self._lines[place], self.flow.cells
+        if n < 0:
+            return 0.0
+        longs = units[n, LONG_BUILD_UP] + units[n, SHORT_COVERING]
+        lots: float = (longs - units[n, SHORT_BUILD_UP] - units[n, LONG_UNWINDING]) / self._lots[n]
+        return lots
+
     def waited(self) -> Deferral:
         """How long contracts waited so far."""
         self.deferral.served, self.deferral.waited_ns, self.deferral.worst_ns = self._waited.tolist()

@@ -59,6 +59,11 @@ class Flow(msgspec.Struct):
     long_unwinding: float = 0.0
     short_covering: float = 0.0
 
+    @property
+    def signed(self) -> float:
+        """For the contract's own premium: what its buyers did less what its sellers did."""
+        return self.long_build_up + self.short_covering - self.short_build_up - self.long_unwinding
+
 
 class ChainView(msgspec.Struct):
     """One underlying's chain; updated in place, `front` first."""
@@ -125,4 +130,8 @@ class Chains(Protocol):
 
     def strike_flow(self, place: int) -> Flow:
         """The flow of one contract over the window, in lots."""
+        ...
+
+    def signed_flow(self, place: int) -> float:
+        """`strike_flow(place).signed`, lots."""
         ...

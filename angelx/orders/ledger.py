@@ -13,21 +13,59 @@ exactly, and a book and its mirror image (every side turned) realise opposite am
 """
 
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from angelx.domain.events import OrderFilled, PositionChanged
 
+if TYPE_CHECKING:
+    from angelx.orders.order import Order
+
 REMEMBERED: Final = 1024
+
+
+class Line:
+    """What one book holds and works of one instrument, all strategies together."""
+
+    __slots__ = ("net", "positions", "working")
+
+    def __init__(self) -> None:
+        self.net = 0
+        """Signed units held."""
+        self.positions: dict[str, Position] = {}
+        """By strategy; flat ones stay."""
+        self.working: dict[str, Order] = {}
+        """Orders that may still fill, by client order id: kept by `angelx.risk.book`."""
+
+    @property
+    def is_taken(self) -> bool:
+        """True while anything is held or works."""
+        return bool(self.net or self.working)
+
+    @property
+    def buying(self) -> int:
+        """Units that working orders may still buy."""
+        return sum(order.left for order in self.working.values() if order.approved.side > 0)
+
+    @property
+    def selling(self) -> int:
+        """Units that working orders may still sell."""
+        return sum(order.left for order in self.working.values() if order.approved.side < 0)
+
+    @property
+    def cost(self) -> int:
+        """Sum of the |money| each strategy paid for what it holds."""
+        return sum(abs(position.cost) for position in self.positions.values())
 
 
 class Position:
     """What one strategy holds of one instrument."""
 
-    __slots__ = ("cost", "instrument", "quantity", "realised", "strategy")
+    __slots__ = ("cost", "instrument", "line", "quantity", "realised", "strategy")
 
-    def __init__(self, instrument: str, strategy: str) -> None:
+    def __init__(self, instrument: str, strategy: str, line: Line) -> None:
         self.instrument = instrument
         self.strategy = strategy
+        self.line = line
         self.quantity = 0
         """Signed units."""
         self.cost = 0
@@ -79,22 +117,23 @@ class Ledger:
     """
 
     __slots__ = (
-        "_by_instrument", "_executions", "capital", "cash", "fees", "moves", "positions", "realised", "repeated",
+        "_executions", "capital", "cash", "fees", "held_cost", "lines", "moves", "positions", "repeated",
     )  # fmt: skip
 
     def __init__(self, capital: int = 0) -> None:
         self.capital = capital
         self.cash = capital
         self.fees = 0
-        self.realised = 0
-        """Money locked in by all fills, fees taken off."""
         self.positions: dict[tuple[str, str], Position] = {}
         """By (strategy, instrument); flat ones stay, with what they realised."""
+        self.lines: dict[str, Line] = {}
+        """By instrument, all that were ever held or asked for."""
+        self.held_cost = 0
+        """Sum of the |money| paid for what is held."""
         self.repeated = 0
         """Fills that came a second time and moved nothing."""
-        self.moves: deque[tuple[int, str, int]] = deque(maxlen=REMEMBERED)
-        """When, what and how many signed units, of the last fills."""
-        self._by_instrument: dict[str, list[Position]] = {}
+        self.moves: deque[PositionChanged] = deque(maxlen=REMEMBERED)
+        """The last fills, as told."""
         self._executions: set[str] = set()
 
     def apply(self, fill: OrderFilled, strategy: str) -> PositionChanged | None:
@@ -110,25 +149,48 @@ class Ledger:
             self._executions.add(execution)
         instrument, side, quantity, price, fee = fill.instrument, fill.side, fill.quantity, fill.price, fill.fee
         position = self.positions.get((strategy, instrument)) or self._open(strategy, instrument)
-        realised = position.apply_fill(side, quantity, price, fee)
-        at, units = fill.at, side * quantity
+        units, before = side * quantity, position.cost
         paid = units * price + fee
+        realised = position.apply_fill(side, quantity, price, fee)
+        position.line.net += units
+        self.held_cost += abs(position.cost) - abs(before)
         self.cash -= paid
         self.fees += fee
-        self.realised += realised
-        self.moves.append((at, instrument, units))
-        return PositionChanged(
-            at, instrument, strategy, position.quantity, position.cost, realised, fill.order, execution, units, paid
+        changed = PositionChanged(
+            fill.at,
+            instrument,
+            strategy,
+            position.quantity,
+            position.cost,
+            realised,
+            fill.order,
+            execution,
+            units,
+            paid,
         )
+        self.moves.append(changed)
+        return changed
 
     def _open(self, strategy: str, instrument: str) -> Position:
-        position = self.positions[strategy, instrument] = Position(instrument, strategy)
-        self._by_instrument.setdefault(instrument, []).append(position)
+        line = self.line(instrument)
+        position = line.positions[strategy] = self.positions[strategy, instrument] = Position(
+            instrument, strategy, line
+        )
         return position
+
+    def line(self, instrument: str) -> Line:
+        """What is held and works of an instrument; live."""
+        return self.lines.get(instrument) or self.lines.setdefault(instrument, Line())
 
     def net(self, instrument: str) -> int:
         """Signed units of all strategies together: what the broker should show."""
-        return sum([position.quantity for position in self._by_instrument.get(instrument, ())])
+        line = self.lines.get(instrument)
+        return 0 if line is None else line.net
+
+    @property
+    def realised(self) -> int:
+        """Money locked in by all fills, fees taken off."""
+        return sum(position.realised for position in self.positions.values())
 
     @property
     def cost(self) -> int:

@@ -101,9 +101,9 @@ async def _trade(books: Sequence[TradingSession], guard: DeadlineGuard) -> None:
 
     def signalled(verb: str, name: str) -> None:
         for book in books:
-            book.signalled(verb, name)
+            book.operator.signalled(verb, name)
 
-    control = SignalControl(asyncio.get_running_loop(), _Latches(books), books[0].now, signalled)
+    control = SignalControl(asyncio.get_running_loop(), _Latches(books), books[0].feed.now, signalled)
     guard.start()
     control.install()
     try:
@@ -279,7 +279,7 @@ class Watcher:
     def _working(self) -> list[OrderLine]:
         house = self._session.house
         lines = []
-        for name in house.book.orders:
+        for name in house.book.live:
             order = house.router.orders[name]
             approved = order.approved
             lines.append(

@@ -8,6 +8,8 @@ from itertools import pairwise
 from math import floor, log10
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from angelx.domain.scalars import NS, SCALE, side_text
 from angelx.research.report_figures import Figures
 from angelx.research.report_format import Formats, clean
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from angelx.domain.events import OrderFilled
     from angelx.research.session_facts import SessionFacts
 
+DAY_MS: Final = 86_400_000
 CURVE_POINTS: Final = 3_000
 MARKERS: Final = 3_000
 """Fills drawn on the reference price."""
@@ -98,17 +101,27 @@ def _equity(facts: "SessionFacts", formats: Formats, notes: list[str]) -> dict[s
 
 
 def _reference(facts: "SessionFacts", formats: Formats, notes: list[str]) -> dict[str, Any] | None:
-    """The reference instrument's price with a marker for each fill and each order that never filled."""
-    marks = [mark for mark in facts.marks if mark.reference]
+    """The reference price on the days something was ordered, with each fill and each order that never filled."""
+
+    def day(at: int) -> int:
+        return formats.wall_ms(at) // DAY_MS
+
+    empty = [order for order in facts.orders.values() if not order.filled]
+    ordered = {day(fill.at) for fill in facts.fills} | {day(order.approved.at) for order in empty}
+    marks = [mark for mark in facts.marks if mark.reference and (not ordered or day(mark.at) in ordered)]
     if not marks:
         return None
     places = thin([mark.reference for mark in marks], CURVE_POINTS)
-    drawn = [facts.fills[place] for place in every(len(facts.fills), MARKERS)]
-    empty = [order for order in facts.orders.values() if not order.filled]
+    known = {day(mark.at) for mark in marks}
+    fills = [fill for fill in facts.fills if day(fill.at) in known]
+    empty = [order for order in empty if day(order.approved.at) in known]
+    if len(fills) < len(facts.fills):
+        notes.append(f"reference price: {len(fills):,} of {len(facts.fills):,} fills were on days that have one")
+    drawn = [fills[place] for place in every(len(fills), MARKERS)]
     shown = [empty[place] for place in every(len(empty), MARKERS // 10)]
-    if len(drawn) < len(facts.fills) or len(shown) < len(empty):
+    if len(drawn) < len(fills) or len(shown) < len(empty):
         notes.append(
-            f"reference price: {len(drawn):,} of {len(facts.fills):,} fills and "
+            f"reference price: {len(drawn):,} of {len(fills):,} fills and "
             f"{len(shown):,} of {len(empty):,} unfilled orders drawn, evenly spread"
         )
     at = [mark.at for mark in marks]
@@ -119,13 +132,11 @@ def _reference(facts: "SessionFacts", formats: Formats, notes: list[str]) -> dic
         *((order.approved.at, "none", _order_text(order)) for order in shown),
     ]
     points.sort(key=lambda point: point[0])
-    place = 0
-    for when, side, text in points:
-        while place + 1 < len(at) and at[place + 1] <= when:
-            place += 1
+    heights = np.interp([when for when, *_ in points], at, levels)  # On the line as it is drawn.
+    for (when, side, text), height in zip(points, heights.tolist(), strict=True):
         group = sides[side]
         group["t"].append(formats.wall_ms(when))
-        group["y"].append(levels[place] / SCALE)
+        group["y"].append(height / SCALE)
         group["x"].append(text)
     return {
         "t": [formats.wall_ms(marks[place].at) for place in places],

@@ -179,7 +179,7 @@ def _curves(facts: "SessionFacts", charts: Mapping[str, Any]) -> str:
         charts["equity"]["t"],
     )
     if charts["reference"]:
-        legend = "Fills and unfilled orders at the moment they happened, on the price of the reference instrument."
+        legend = "Fills and unfilled orders, on the days that had any; without a spot the price is the forward."
         reference = _chart_section("Orders on the reference price", legend, "reference", charts["reference"]["t"])
     else:
         reference = ""

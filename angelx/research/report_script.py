@@ -11,14 +11,23 @@ const ink = name => getComputedStyle(document.documentElement).getPropertyValue(
 const touch = matchMedia("(pointer: coarse)").matches;
 const options = { responsive: true, displayModeBar: false };
 const clock = list => list.map(t => new Date(t).toISOString().slice(0, -1));
-const dates = { type: "date" };
-if (data.breaks.length) {
-  // Nights and closed days are cut out: each session is named where it begins, as many as fit.
-  const begins = data.equity.t.slice(0, 1).concat(data.breaks.map(gap => gap[1] + 1000));
+// Nights and closed days are cut out: each session is named where it begins, as many as fit.
+function dates(first, last, gaps) {
+  gaps = gaps.filter(gap => gap[0] < last && gap[1] > first);
+  const axis = { type: "date", hoverformat: "%Y-%m-%d %H:%M:%S" };
+  if (!gaps.length) return axis;
+  const begins = [first].concat(gaps.map(gap => gap[1] + 1000));
   const step = Math.ceil(begins.length / (narrow() ? 4 : 9));
   const named = begins.filter((t, place) => place % step === 0);
-  Object.assign(dates, { rangebreaks: data.breaks.map(gap => ({ bounds: clock(gap) })), tickmode: "array",
-    tickvals: clock(named), ticktext: clock(named).map(text => text.slice(0, 10)), hoverformat: "%Y-%m-%d %H:%M:%S" });
+  return Object.assign(axis, { rangebreaks: gaps.map(gap => ({ bounds: clock(gap) })), tickmode: "array",
+    tickvals: clock(named), ticktext: clock(named).map(text => text.slice(0, 10)) });
+}
+const whole = list => dates(list[0], list[list.length - 1], data.breaks);
+function nights(list) {
+  const gaps = [];
+  for (let place = 1; place < list.length; place++)
+    if (list[place] - list[place - 1] > 7200000) gaps.push([list[place - 1] + 1000, list[place] - 1000]);
+  return gaps.length > 300 ? [] : gaps;
 }
 
 function layout(more) {
@@ -51,7 +60,7 @@ function equity() {
       hovertemplate: money + "%{y:,.2f}<extra>below the peak</extra>" },
   ], { height: narrow() ? 320 : 380, yaxis: { domain: [.34, 1], tickformat: ",.0f" },
     yaxis2: { domain: [0, .26], tickformat: ",.0f", nticks: 3, rangemode: "tozero" },
-    xaxis: Object.assign({ anchor: "y2" }, dates) });
+    xaxis: Object.assign({ anchor: "y2" }, whole(data.equity.t)) });
 }
 function marker(side, shape, colour, name, many) {
   return { x: clock(side.t), y: side.y, text: side.x, type: "scatter", mode: "markers", name: name,
@@ -70,8 +79,8 @@ function reference() {
     marker(r.sides.none, "x-thin-open", "warn", "order never filled", many),
     marker(r.sides.buy, "triangle-up", "good", "buy filled", many),
     marker(r.sides.sell, "triangle-down", "bad", "sell filled", many),
-  ], { height: narrow() ? 320 : 400, showlegend: true, hovermode: "closest", xaxis: dates,
-    yaxis: { tickformat: ",.0f" } });
+  ], { height: narrow() ? 320 : 400, showlegend: true, hovermode: "closest",
+    xaxis: dates(r.t[0], r.t[r.t.length - 1], nights(r.t)), yaxis: { tickformat: ",.0f" } });
 }
 function instrument() {
   const choice = document.getElementById("choice");
@@ -92,7 +101,7 @@ function instrument() {
     { x: clock(i.t), y: i.p, type: "scatter", mode: "lines", line: { color: ink("soft"), width: .8, dash: "dot" },
       name: "from fill to fill", hoverinfo: "skip" },
     side(1, "buy", "triangle-up", "good"), side(-1, "sell", "triangle-down", "bad"),
-  ], { height: narrow() ? 300 : 340, showlegend: true, hovermode: "closest", xaxis: dates,
+  ], { height: narrow() ? 300 : 340, showlegend: true, hovermode: "closest", xaxis: whole(i.t),
     yaxis: { tickformat: ",.2f" } });
 }
 function refusals() {

@@ -95,6 +95,7 @@ class OrderFacts:
         limit = self.approved.limit
         if limit and (fill.price - limit) * fill.side > 0:
             self.beyond_limit += fill.quantity
+        self.accepted_at = self.accepted_at or fill.at  # a fill on arrival says it
         self.first_fill_at = self.first_fill_at or fill.at
         self.last_fill_at = fill.at
 

@@ -1,80 +1,45 @@
-"""The book that risk decides on: cash, positions, what works and is reserved, equity, and the day's limits."""
+"""The book that risk decides on: the ledger, what works and is reserved, equity, and the day's limits."""
 
 from collections import deque
-from collections.abc import Container
 
-import msgspec
-
-from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, PositionChanged, Signal
+from angelx.domain.events import EquityMarked, OrderApproved, Signal
+from angelx.orders.ledger import Ledger, Line
+from angelx.orders.order import Order
+from angelx.orders.states import State
 from angelx.risk.limits import PPM, Limits
 
-
-class Line:
-    """What the account holds and works of one instrument, all strategies together."""
-
-    __slots__ = ("buying", "cost", "held", "net", "reserved", "selling")
-
-    def __init__(self) -> None:
-        self.net = 0
-        """Signed units held."""
-        self.cost = 0
-        """Sum of the |money| each strategy paid for what it holds."""
-        self.held: dict[str, PositionChanged] = {}
-        """What each strategy holds, by its last change; flat ones left out."""
-        self.buying = 0
-        self.selling = 0
-        """Units of working orders."""
-        self.reserved = 0
-        """Money that working entries would cost."""
-
-    @property
-    def is_taken(self) -> bool:
-        """True while anything is held or works."""
-        return bool(self.net or self.buying or self.selling)
-
-
-class OpenOrder(msgspec.Struct, gc=False):
-    """An order that may still fill, as exposure."""
-
-    line: Line
-    strategy: str
-    side: int
-    remaining: int
-    reduces: bool
-    unit: int
-    """Money that each unit reserves: the limit of an entry."""
-    filled: bool = False
+REJECTED = State.REJECTED
 
 
 class Book:
-    """A fold of approvals, position changes, ends and marks. Exposure is reserved at approval, at the limit price.
+    """A fold of approvals, fills, ends and marks. Exposure is reserved at approval, at the limit price.
 
-    Money in 1/10,000. Everything here is of one account in one currency.
+    What is held is the ledger's to say: there is one record of it (docs/adr/0006). Money in 1/10,000. Everything here
+    is of one account in one currency.
     """
 
-    def __init__(self, capital: int, limits: Limits, known: Container[str] = ()) -> None:
-        self.limits = limits
+    def __init__(self, ledger: Ledger, limits: Limits) -> None:
+        self.ledger, self.limits = ledger, limits
         most = self.exits_per_s = limits.orders_per_s
         self.entries_per_s = most - (2 if most > 3 else most // 2)
         """Exits have the last two places to themselves."""
-        self._known = known
-        """Orders approved before: the router sends none of them again."""
-        self.cash = capital
-        self.lines: dict[str, Line] = {}
-        """By instrument, everyone that was ever held or ordered."""
-        self.orders: dict[str, OpenOrder] = {}
+        self.orders: dict[str, Order] = {}
+        """Every order that was ever approved, by client order id."""
+        self.live: dict[str, Order] = {}
+        """Approved and not ended."""
         self.reserved = 0
         """Money that working entries would cost."""
-        self.sent: deque[int] = deque()
+        self.sent: deque[int] = deque(maxlen=most)
+        """When the last orders were approved: as many as may be in a second."""
         self.rejected: deque[int] = deque()
         self.fingerprints: dict[tuple[str, str, int], tuple[int, int, int, str]] = {}
-        self.held_cost = 0
-        """Sum of |cost|."""
         self.entries = 0
         """Entries of this session that filled, at least in part."""
-        self.equity = self.day_start = self.peak = capital
+        self.equity = self.day_start = self.peak = ledger.capital
         self.day = ""
         """Exchange date that the day's limits count from."""
+        self.barred = ""
+        """Why health or the kill switch bars entries; empty where they do not."""
         self._caps()
 
     def _caps(self) -> None:
@@ -88,72 +53,44 @@ class Book:
         self.drawdown_floor = self.peak - self.peak * limits.drawdown_ppm // PPM
 
     # ------------------------------------------------------------ folds
-    def reserve(self, order: OrderApproved) -> None:
-        """Count an approved order as exposure from now on."""
-        if order.order not in self._known:
-            self.readmit(order)
-            self.sent.append(order.at)
-
-    def readmit(self, order: OrderApproved) -> None:
-        """Count an order as exposure that nobody counts: a new one, or one that was given up and has arrived."""
-        line = self.lines.get(order.instrument) or self.line(order.instrument)
-        side, quantity, reduces = order.side, order.quantity, order.reduces
-        unit = 0 if reduces else order.limit
-        self.orders[order.order] = OpenOrder(line, order.strategy, side, quantity, reduces, unit)
-        if side > 0:
-            line.buying += quantity
-        else:
-            line.selling += quantity
-        if unit:
-            value = quantity * unit
-            self.reserved += value
-            line.reserved += value
-
-    def move(self, event: PositionChanged) -> None:
-        """A fill moved a position: take it over, and release what was reserved for the filled part."""
-        line = self.lines.get(event.instrument) or self.line(event.instrument)
-        held, strategy, units, more = line.held, event.strategy, event.units, abs(event.cost)
-        before = held.get(strategy)
-        if before is not None:
-            more -= abs(before.cost)
-        if event.quantity:
-            held[strategy] = event
-        elif before is not None:
-            del held[strategy]
-        line.net += units
-        if more:
-            line.cost += more
-            self.held_cost += more
-        self.cash -= event.paid
-        order = self.orders.get(event.order)
+    def reserve(self, approved: OrderApproved) -> Order:
+        """Count an approved order as exposure from now on; one of that id that was approved before stays as it is."""
+        name = approved.order
+        order = self.orders.get(name)
         if order is None:
-            return
-        if not order.filled:
-            order.filled = True
-            self.entries += not order.reduces
-        if order.remaining:
-            units = abs(units)
-            self._release(order, units if units < order.remaining else order.remaining)  # noqa: FURB136  (0.1 us)
+            line = self.ledger.lines.get(approved.instrument) or self.ledger.line(approved.instrument)
+            unit = 0 if approved.reduces else approved.limit
+            order = self.orders[name] = self.live[name] = line.working[name] = Order(approved, line, unit)
+            self.reserved += approved.quantity * unit
+            self.sent.append(approved.at)
+        return order
 
-    def close(self, event: OrderClosed) -> None:
-        """Release what an ended order had reserved."""
-        order = self.orders.pop(event.order, None)
-        if order is not None and order.remaining:
-            self._release(order, order.remaining)
-        if event.outcome == "rejected":
-            self.rejected.append(event.at)
+    def readmit(self, order: Order) -> None:
+        """Count an order again as exposure that was given up and has arrived."""
+        name = order.approved.order
+        self.live[name] = order.line.working[name] = order
+        self.reserved += order.left * order.unit
 
-    def _release(self, order: OpenOrder, units: int) -> None:
-        order.remaining -= units
-        line = order.line
-        if order.side > 0:
-            line.buying -= units
-        else:
-            line.selling -= units
-        if order.unit:
-            value = units * order.unit
-            self.reserved -= value
-            line.reserved -= value
+    def fill(self, order: Order, units: int) -> int:
+        """Units of an order traded: they are held now, and not reserved any more. Answers all that has traded of it."""
+        approved, before = order.approved, order.filled
+        order.filled = filled = before + units
+        if not before and not approved.reduces:
+            self.entries += 1
+        if order.unit and approved.order in self.live:
+            left = approved.quantity - before
+            self.reserved -= order.unit * (units if units < left else max(0, left))
+        return filled
+
+    def close(self, order: Order, at: int) -> None:
+        """An order ended: nothing is reserved for it any more."""
+        name = order.approved.order
+        if self.live.pop(name, None) is not None:
+            del order.line.working[name]
+            if order.filled < order.approved.quantity:
+                self.reserved -= order.left * order.unit
+        if order.state == REJECTED:
+            self.rejected.append(at)
 
     def mark(self, event: EquityMarked) -> None:
         """Take the book's value: caps and floors follow it."""
@@ -177,31 +114,25 @@ class Book:
             self.fingerprints[signal.strategy, signal.instrument, side] = mark
 
     # ------------------------------------------------------------ questions
-    def line(self, instrument: str) -> Line:
-        """What is held and works of an instrument; live."""
-        return self.lines.setdefault(instrument, Line())
-
     def working_exit(self, strategy: str, line: Line) -> bool:
         """True while an order that reduces this strategy's position works."""
-        return any(
-            order.reduces and order.line is line and order.strategy == strategy for order in self.orders.values()
-        )
+        return any(one.approved.reduces and one.approved.strategy == strategy for one in line.working.values())
+
+    def reserved_in(self, line: Line) -> int:
+        """Money that working entries of one instrument would cost."""
+        return sum(order.left * order.unit for order in line.working.values())
 
     @property
     def net(self) -> dict[str, int]:
         """Signed units held, by instrument; flat ones left out."""
-        return {name: line.net for name, line in self.lines.items() if line.net}
+        return {name: line.net for name, line in self.ledger.lines.items() if line.net}
 
     @property
     def held(self) -> dict[tuple[str, str], int]:
         """Signed units held, by (strategy, instrument); flat ones left out."""
-        return {
-            (strategy, name): position.quantity
-            for name, line in self.lines.items()
-            for strategy, position in line.held.items()
-        }
+        return {key: position.quantity for key, position in self.ledger.positions.items() if position.quantity}
 
     @property
     def gross(self) -> int:
         """Money paid for what is held, both sides added, and reserved by what works."""
-        return self.held_cost + self.reserved
+        return self.ledger.held_cost + self.reserved

@@ -2,73 +2,62 @@
 
 from angelx.domain.client_ids import ClientIds
 from angelx.domain.events import OrderApproved, Signal, SignalRefused
+from angelx.domain.ticks import ASK, BID
 from angelx.risk.book import Book
-from angelx.risk.gate import Draft, objection
+from angelx.risk.gate import Draft, Stand, objection
 from angelx.risk.sizing import entry_units
 
 
-class Refused(Exception):
-    """The plan cannot be made: stable code and the numbers."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(code, detail)
-        self.code, self.detail = code, detail
-
-
-def decide(
-    signal: Signal, confidence: float, book: Book, draft: Draft, ids: ClientIds
+def decide(  # noqa: C901, PLR0911, PLR0912  (one question, one if)
+    signal: Signal, confidence: float, book: Book, stand: Stand, ids: ClientIds
 ) -> OrderApproved | SignalRefused:
     """Size a signal, pass it through the gate, and approve or refuse it.
 
-    `draft` comes with the signal, the quote and what bars entries filled in; the rest is filled in here.
+    `stand` is that of the signal's instrument.
     """
-    try:
-        bound = _plan(signal, book, draft)
-    except Refused as refused:
-        return _refusal(signal, "sizing", refused.code, refused.detail)
-    against = objection(draft, book)
+    terms, line, quote, wanted = stand.terms, stand.line, stand.quote, signal.direction
+    position = line.positions.get(signal.strategy)
+    held = 0 if position is None else position.quantity
+    turns = held * wanted
+    if turns > 0:
+        return _refusal(signal, "sizing", "already_in_position", f"holds {held}")
+    reduces = wanted == 0 or (turns < 0 and not terms.may_cross)
+    if reduces:
+        if not held:
+            return _refusal(signal, "sizing", "nothing_to_close", "no position")
+        if book.working_exit(signal.strategy, line):
+            return _refusal(signal, "sizing", "exit_working", "an exit of this position works already")
+        side = -1 if held > 0 else 1
+    else:
+        side = wanted
+    touch = quote[ASK] if side > 0 else quote[BID]
+    limit = touch + side * terms.collars[signal.urgency]
+    if touch <= 0:
+        limit = 0
+    elif limit < terms.tick:
+        limit = terms.tick
+    if reduces:
+        quantity, bound = abs(held), "position"
+        if quantity > terms.largest:
+            quantity, bound = terms.largest, "freeze"
+    elif not limit:
+        return _refusal(signal, "sizing", "no_touch", f"bid {quote[BID]}, ask {quote[ASK]}")
+    else:
+        quantity, bound = entry_units(book, line, terms, limit, signal.stop_distance)
+        if not quantity:
+            detail = f"less than one lot of {terms.lot} at {limit}, bound by {bound}"
+            return _refusal(signal, "sizing", "too_small", detail)
+        if turns:
+            quantity += abs(held)
+    against = objection(Draft(signal, held, side, quantity, limit, touch, reduces), stand, book)
     if against is not None:
         return _refusal(signal, "gate", *against)
+    strategy, number = signal.strategy, signal.signal
     return OrderApproved(
-        signal.at, ids.of(signal.strategy, signal.signal), signal.signal, signal.strategy, signal.instrument,
-        draft.side, draft.quantity, draft.limit, draft.reduces, draft.touch, bound, confidence,
+        signal.at, ids.of(strategy, number), number, strategy, signal.instrument, side, quantity, limit, reduces,
+        touch, bound, confidence,
     )  # fmt: skip
 
 
 def _refusal(signal: Signal, by: str, code: str, detail: str) -> SignalRefused:
     return SignalRefused(signal.at, signal.signal, signal.strategy, signal.instrument, by, code, detail)
-
-
-def _plan(signal: Signal, book: Book, draft: Draft) -> str:
-    """Fill in side, quantity and limit; answers what bound the quantity."""
-    terms, line, wanted = draft.terms, draft.line, signal.direction
-    position = line.held.get(signal.strategy)
-    draft.held = held = 0 if position is None else position.quantity
-    opposite = held * wanted < 0
-    draft.reduces = reduces = wanted == 0 or (opposite and not book.limits.allow_cross)
-    if reduces:
-        if not held:
-            raise Refused("nothing_to_close", "no position")
-        if book.working_exit(signal.strategy, line):
-            raise Refused("exit_working", "an exit of this position works already")
-        side = -1 if held > 0 else 1
-    else:
-        if held * wanted > 0:
-            raise Refused("already_in_position", f"holds {held}")
-        side = wanted
-    touch = draft.ask if side > 0 else draft.bid
-    limit = max(touch + side * terms.collars[signal.urgency], terms.tick) if touch > 0 else 0
-    draft.side, draft.touch, draft.limit = side, touch, limit
-    if reduces:
-        draft.quantity = units = abs(held)
-        if units > terms.largest:
-            draft.quantity = terms.largest
-            return "freeze"
-        return "position"
-    if not limit:
-        raise Refused("no_touch", f"bid {draft.bid}, ask {draft.ask}")
-    units, bound = entry_units(book, line, terms, limit, signal.stop_distance)
-    if not units:
-        raise Refused("too_small", f"less than one lot of {terms.lot} at {limit}, bound by {bound}")
-    draft.quantity = units + abs(held) if opposite else units
-    return bound

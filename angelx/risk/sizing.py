@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from angelx.risk.book import Book, Line
+from angelx.orders.ledger import Line
+from angelx.risk.book import Book
 from angelx.risk.gate import Terms
 from angelx.risk.limits import PPM
 
@@ -26,12 +27,12 @@ def entry_units(book: Book, line: Line, terms: Terms, price: int, stop_distance:
         return limits.fixed_units, "fixed_units"
     stop = stop_distance or max(price * limits.stop_ppm // PPM, 1)
     units, bound = book.risk_per_trade // stop, "risk_per_trade"
-    caps = [(book.max_order // price, "max_order"), ((book.cash - book.reserved) // price, "cash")]
+    caps = [(book.max_order // price, "max_order"), ((book.ledger.cash - book.reserved) // price, "cash")]
     if terms.is_option:
         caps.append(((book.max_premium - book.gross) // price, "premium_at_risk"))
     else:
         caps.append(((book.max_gross - book.gross) // price, "gross"))
-        caps.append(((book.max_name - line.cost - line.reserved) // price, "name"))
+        caps.append(((book.max_name - line.cost - book.reserved_in(line)) // price, "name"))
     for cap, name in caps:
         if cap < units:
             units, bound = cap, name

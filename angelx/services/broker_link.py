@@ -33,8 +33,9 @@ from angelx.domain.events import (
 )
 from angelx.domain.ports import BrokerClient
 from angelx.domain.reports import held_in
+from angelx.orders.order import Order
 from angelx.orders.states import LIVE
-from angelx.services.order_router import Order, SendLatch
+from angelx.services.order_router import SendLatch
 
 log = structlog.get_logger()
 

@@ -77,6 +77,10 @@ class DataFeed:
         """Nothing: it drives."""
         return ()
 
+    def now(self) -> int:
+        """Session time: of the clock where there is one, ns."""
+        return max(self._bus.now, self.clock.now() if self.clock else 0)
+
     def command(self, verb: str, reason: str, who: str) -> asyncio.Future[None]:
         """Bring a command in at the next moment between two inputs; done when what follows from it has settled."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalRefused
-from angelx.domain.instruments import Instrument, InstrumentTable, Right
+from angelx.domain.instruments import InstrumentTable, Right
 from angelx.market.chain_view import Chains, ChainView
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.services.guard import Guard, Unguarded
 from angelx.services.session_phases import Segment, SessionPhases
-from angelx.signals.filters.base import NOT_APPLICABLE, Filter, Refusal, Scene, outlook
+from angelx.signals.filters.base import NOT_APPLICABLE, Filter, Refusal, Scene
 from angelx.signals.filters.time_of_day import TimeOfDayFilter, window_ends
 
-_Stage = tuple[int, Instrument, int, Segment]
-"""Place, instrument, the other right's place, and segment."""
+_Stage = tuple[Scene, Segment]
+"""What of a scene does not change from signal to signal, and the instrument's segment."""
 
 
 class FilterChain:
@@ -49,13 +49,10 @@ class FilterChain:
     ) -> None:
         self._bus, self._instruments, self._phases, self.passed = bus, instruments, phases, passed
         unguarded = type(guard) is Unguarded
-        self._checks = tuple((one.name, one.__call__ if unguarded else partial(guard.call, one)) for one in filters)
+        self._names = tuple(one.name for one in filters)
+        self._checks = tuple(one.__call__ if unguarded else partial(guard.call, one) for one in filters)
         self._freshness = freshness
-        self._scene = Scene()
-        self._scene.opens_at = self._scene.closes_at = self._window_ends = 0
-        self._scene.chain, self._scene.chains = None, chains
-        self._scene.market = market
-        self._chains = chains
+        self._market, self._chains = market, chains
         self._windows = next((one for one in filters if isinstance(one, TimeOfDayFilter)), TimeOfDayFilter())
         self._twins = _twins(instruments)
         self._stages: dict[str, _Stage] = {}
@@ -71,37 +68,46 @@ class FilterChain:
         if not signal.direction:
             self.passed(signal, 1.0)
             return
-        scene = self._set(signal)
-        margins: list[tuple[str, float]] = []
-        confidence, chain = 1.0, scene.chain
-        for name, check in self._checks:
+        scene, segment = self._stages.get(signal.instrument) or self._stage(signal.instrument)
+        scene.now = at = signal.at
+        scene.phase, scene.snapshot_age_ns = segment.phase, self._freshness.snapshot_age_ns
+        if at >= scene.window_ends or scene.closes_at != segment.closes_at:
+            self._enter(scene, segment)
+        names = self._names
+        margins: list[float] = []
+        for check in self._checks:
             try:
                 answer = check(signal, scene)
             except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
-                answer = self._failed(name, f"{type(error).__name__}: {error}")
+                answer = self._failed(names[len(margins)], f"{type(error).__name__}: {error}")
             if type(answer) is float and 0.0 <= answer <= 1.0:
-                if answer < confidence:  # noqa: PLR1730  (0.1 us)
-                    confidence = answer
-                if chain is not None:
-                    margins.append((name, answer))
+                margins.append(answer)
             elif answer is NOT_APPLICABLE:
-                self.not_applicable[name] = self.not_applicable.get(name, 0) + 1
+                names = self._without(names, len(margins))
             else:
-                self._refuse(signal, scene, margins, name, answer)
+                self._refuse(signal, scene, names, margins, answer)
                 return
-        if chain is not None:
-            self._judged(signal, scene, chain, margins, "")
-        self.passed(signal, confidence)
+        if scene.chain is not None:
+            self._judged(signal, scene, scene.chain, zip(names, margins, strict=True), "")
+        self.passed(signal, min(margins) if margins else 1.0)
+
+    def _without(self, names: tuple[str, ...], number: int) -> tuple[str, ...]:
+        """The filters without one that has nothing to look at."""
+        name = names[number]
+        self.not_applicable[name] = self.not_applicable.get(name, 0) + 1
+        return names[:number] + names[number + 1 :]
 
     def _refuse(
-        self, signal: Signal, scene: Scene, margins: list[tuple[str, float]], name: str, answer: object
+        self, signal: Signal, scene: Scene, names: tuple[str, ...], margins: list[float], answer: object
     ) -> None:
+        """Filter number len(margins) of those asked did not let it through."""
+        name = names[len(margins)]
         if type(answer) is not Refusal:
             answer = self._failed(
                 name, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
             )
         if scene.chain is not None:
-            self._judged(signal, scene, scene.chain, margins, name)
+            self._judged(signal, scene, scene.chain, zip(names, margins, strict=False), name)
         self._bus.publish(
             SignalRefused(
                 signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code, answer.detail
@@ -109,14 +115,14 @@ class FilterChain:
         )
 
     def _judged(
-        self, signal: Signal, scene: Scene, chain: ChainView, margins: list[tuple[str, float]], refused_by: str
+        self, signal: Signal, scene: Scene, chain: ChainView, margins: Iterable[tuple[str, float]], refused_by: str
     ) -> None:
         """Keep what the filters found: there is a chain to learn from."""
-        window = scene.window.name if scene.window is not None else ""
+        window, outlook = scene.window.name if scene.window is not None else "", signal.direction * scene.sign
         self._bus.publish(
             SignalJudged(
-                signal.at, signal.signal, signal.strategy, chain.underlying, outlook(signal, scene.instrument),
-                chain.regime, window, tuple(margins), refused_by,
+                signal.at, signal.signal, signal.strategy, chain.underlying, outlook, chain.regime, window,
+                tuple(margins), refused_by,
             )
         )  # fmt: skip
 
@@ -126,26 +132,25 @@ class FilterChain:
         self._bus.publish(CommandReceived(self._bus.now, "halt", reason, self.name))
         return Refusal("filter_failed", reason)
 
-    def _set(self, signal: Signal) -> Scene:
-        scene = self._scene
-        stage = self._stages.get(signal.instrument) or self._stage(signal.instrument)
-        scene.place, scene.instrument, scene.twin, segment = stage
-        scene.now, scene.phase, scene.snapshot_age_ns = signal.at, segment.phase, self._freshness.snapshot_age_ns
-        opens_at, closes_at = segment.opens_at, segment.closes_at
-        if signal.at >= self._window_ends or scene.opens_at != opens_at or scene.closes_at != closes_at:
-            scene.opens_at, scene.closes_at = opens_at, closes_at
-            scene.window = self._windows.window(signal.at, opens_at, closes_at)
-            self._window_ends = window_ends(signal.at, opens_at, closes_at)
-        if self._chains is not None:
-            scene.chain = self._chains.views.get(scene.instrument.underlying or scene.instrument.id)
-        return scene
-
     def _stage(self, instrument_id: str) -> "_Stage":
-        """What does not change of an instrument, looked up once."""
+        """An instrument's own scene, set up once."""
         place = self._instruments.index[instrument_id]
-        twin, segment = self._twins.get(place, -1), self._phases.by_place[place]
-        stage = self._stages[instrument_id] = place, self._instruments.all[place], twin, segment
-        return stage
+        scene, segment, instrument = Scene(), self._phases.by_place[place], self._instruments.all[place]
+        scene.place, scene.instrument, scene.twin = place, instrument, self._twins.get(place, -1)
+        scene.sign = -1 if instrument.right is Right.PUT else 1
+        scene.market, scene.chains, scene.chain = self._market, self._chains, None
+        if self._chains is not None:
+            scene.chain = self._chains.views.get(instrument.underlying or instrument.id)
+        scene.opens_at = scene.closes_at = scene.window_ends = 0
+        self._stages[instrument_id] = scene, segment
+        return scene, segment
+
+    def _enter(self, scene: Scene, segment: Segment) -> None:
+        """Another session, or another part of it, begins for an instrument."""
+        now, opens_at, closes_at = scene.now, segment.opens_at, segment.closes_at
+        scene.opens_at, scene.closes_at = opens_at, closes_at
+        scene.window = self._windows.window(now, opens_at, closes_at)
+        scene.window_ends = window_ends(now, opens_at, closes_at)
 
 
 def _twins(table: InstrumentTable) -> dict[int, int]:

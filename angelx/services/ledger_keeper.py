@@ -1,27 +1,25 @@
-"""Ledger keeper: turns fills into positions and values the book once a minute."""
+"""Ledger keeper: values the book once a minute."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from angelx.bus.bus import Bus, Handler
-from angelx.domain.events import EquityMarked, Event, OrderFilled, PhaseChanged, PositionChanged
+from angelx.domain.events import EquityMarked, Event, PhaseChanged
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, AT, BID, LAST
+from angelx.market.reference_price import ReferencePrice
 from angelx.market.state import MarketState
 from angelx.orders.ledger import Ledger, Position
-from angelx.services.order_router import Order
 
 MARK_EVERY: Final = 60 * NS
-UNOWNED: Final = ""
-"""Strategy of fills whose order nobody here approved."""
 
 
 class LedgerKeeper:
-    """The live ledger: publishes `PositionChanged` for every fill and `EquityMarked` every minute of a session."""
+    """Publishes what the ledger is worth as `EquityMarked` every minute of a session."""
 
     name: ClassVar[str] = "ledger_keeper"
-    emits: ClassVar[tuple[type[Event], ...]] = (PositionChanged, EquityMarked)
+    emits: ClassVar[tuple[type[Event], ...]] = (EquityMarked,)
 
     def __init__(
         self,
@@ -29,32 +27,17 @@ class LedgerKeeper:
         market: MarketState,
         instruments: InstrumentTable,
         ledger: Ledger,
-        orders: Mapping[str, Order],
-        reference: int,
+        reference: ReferencePrice,
     ) -> None:
         self._bus, self._market, self._instruments = bus, market, instruments
         self.ledger = ledger
         self._reference = reference
-        self._orders = orders
         self._open: set[str] = set()
         self._marking = False
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """What filled, and when sessions run."""
-        yield OrderFilled, self.on_filled
+        """When sessions run."""
         yield PhaseChanged, self.on_phase
-
-    def on_filled(self, event: OrderFilled) -> None:
-        """Move the position."""
-        order = self._orders.get(event.order)
-        changed = self.ledger.apply(event, UNOWNED if order is None else order.approved.strategy)
-        if changed is not None:
-            self._bus.emit(changed)
-
-    def restore(self, fill: OrderFilled) -> PositionChanged | None:
-        """Fold one fill, publishing nothing."""
-        order = self._orders.get(fill.order)
-        return self.ledger.apply(fill, UNOWNED if order is None else order.approved.strategy)
 
     # ------------------------------------------------------------ value
     def on_phase(self, event: PhaseChanged) -> None:
@@ -81,8 +64,7 @@ class LedgerKeeper:
     def mark(self) -> None:
         """Value the book and publish it."""
         cash, value = self.ledger.cash, self.value()
-        reference = self._market.view[LAST, self._reference] if self._reference >= 0 else 0
-        self._bus.publish(EquityMarked(self._bus.now, cash + value, cash, value, reference))
+        self._bus.publish(EquityMarked(self._bus.now, cash + value, cash, value, self._reference.level()))
 
     def value(self) -> int:
         """Money that the open positions are worth."""

@@ -1,10 +1,11 @@
-"""Order router: makes the intent durable, looks at the kill switch, sends once, and keeps every order's state."""
+"""Order router: makes the intent durable, looks at the kill switch, sends once, and keeps every order's state.
 
-from collections.abc import Callable, Iterable
+Each fill goes through here once: into the ledger, off what is reserved, onto the order's state.
+"""
+
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, ClassVar, Protocol
-
-import msgspec
+from typing import Any, ClassVar, Final, Protocol
 
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import (
@@ -16,13 +17,19 @@ from angelx.domain.events import (
     OrderApproved,
     OrderClosed,
     OrderEnded,
+    OrderFilled,
     PositionChanged,
     SignalRefused,
 )
 from angelx.domain.ports import Broker, Journal
+from angelx.orders.order import Order
 from angelx.orders.states import ENDED, LIVE, IllegalMove, State, after, after_fill
+from angelx.risk.book import Book
 
-SENDING, WORKING, FILLED = State.SENDING, State.WORKING, State.FILLED
+PLANNED, SENDING, WORKING, FILLED = State.PLANNED, State.SENDING, State.WORKING, State.FILLED
+CANCEL_PENDING: Final = State.CANCEL_PENDING
+UNOWNED: Final = ""
+"""Strategy of fills whose order nobody here approved."""
 
 
 class SendLatch(Protocol):
@@ -33,22 +40,13 @@ class SendLatch(Protocol):
         ...
 
 
-class Order(msgspec.Struct, gc=False):
-    """An approved order and where it stands."""
-
-    approved: OrderApproved
-    state: str = State.PLANNED
-    filled: int = 0
-    answered: bool = False
-    """True once the broker said anything of it."""
-
-
 class OrderRouter:
-    """Sends each approved order at most once; publishes `OrderClosed` when nothing of it works any more."""
+    """Sends each approved order at most once; tells of each fill (`PositionChanged`) and each end (`OrderClosed`)."""
 
     name: ClassVar[str] = "order_router"
     hands_to: ClassVar[tuple[str, str]] = ("order", "paper_broker")
     emits: ClassVar[tuple[type[Event], ...]] = (
+        PositionChanged,
         OrderClosed,
         OrderEnded,
         SignalRefused,
@@ -56,41 +54,37 @@ class OrderRouter:
         CancelRequested,
     )
 
-    def __init__(self, bus: Bus, journal: Journal, broker: Broker, latch: SendLatch) -> None:
+    def __init__(self, bus: Bus, journal: Journal, broker: Broker, latch: SendLatch, book: Book) -> None:
         self._bus, self._journal, self._broker, self._latch = bus, journal, broker, latch
-        self.orders: dict[str, Order] = {}
-        self.live: dict[str, Order] = {}
-        """Approved and not ended."""
+        self._book, self._ledger = book, book.ledger
+        self.orders, self.live = book.orders, book.live
         self._stopping = ""
         """Why nothing is sent any more; empty while it is."""
-        self.on_adopted: Callable[[OrderApproved], None] = _nothing
-        """Called with an order that was given up for absent and has arrived: it is exposure again."""
 
     @property
     def unanswered(self) -> dict[str, Order]:
         """Sent, and no report yet."""
-        return {name: order for name, order in self.live.items() if not order.answered and order.state != State.PLANNED}
+        return {name: order for name, order in self.live.items() if not order.answered and order.state != PLANNED}
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Approvals, cancels, the broker's reports, and fills as the ledger took them."""
+        """Approvals, cancels, and the broker's reports."""
         yield OrderApproved, self.on_approved
         yield CommandReceived, self.on_command
         yield CancelRequested, self.on_cancel
         yield OrderAccepted, self.on_accepted
-        yield PositionChanged, self.on_filled
+        yield OrderFilled, self.on_filled
         yield OrderEnded, self.on_ended
 
     def on_approved(self, event: OrderApproved) -> None:
         """Durable first, then the latch, then the send."""
-        name, orders = event.order, self.orders
-        if name in orders:  # the same intent is never sent twice
+        order = self.orders[event.order]
+        if order.state != PLANNED:  # the same intent is never sent twice
             self._bus.publish(
                 SignalRefused(
                     event.at, event.signal, event.strategy, event.instrument, "router", "intent_exists", event.order
                 )
             )
             return
-        order = orders[name] = self.live[name] = Order(event)
         self._journal.intent(event)
         barred = self._stopping or self._latch.bars(event)
         if barred:
@@ -111,7 +105,7 @@ class OrderRouter:
     def on_cancel(self, event: CancelRequested) -> None:
         """Ask the broker; a cancel is never barred."""
         order = self.orders.get(event.order)
-        if order is not None and order.state in LIVE and order.state != State.PLANNED:
+        if order is not None and order.state in LIVE and order.state != PLANNED:
             order.state = after(order.state, "request_cancel")
             self._broker.cancel(event.order)
 
@@ -122,7 +116,9 @@ class OrderRouter:
             self._report(event.at, f"accepted order {event.order} is not ours")
             return
         if not order.answered:
-            self._answered(order)
+            order.answered = True
+            if order.state == CANCEL_PENDING:  # where it was not there yet, the cancel found nothing: it is asked again
+                self._broker.cancel(event.order)
         if order.state == SENDING:
             order.state = WORKING
             return
@@ -130,34 +126,35 @@ class OrderRouter:
         if self._move(event.at, order, "accept") and was_absent:
             self._adopt(event.at, order)
 
-    def _answered(self, order: Order) -> None:
-        """The broker has it. A cancel that was asked for before may have found nothing there: it is asked again."""
-        order.answered = True
-        if order.state == State.CANCEL_PENDING:
-            self._broker.cancel(order.approved.order)
-
     def _adopt(self, at: int, order: Order) -> None:
         """An order that was given up for absent has arrived: it is ours, and an entry is taken back (SPEC 6.2)."""
         name = order.approved.order
-        self.live[name] = order
-        self.on_adopted(order.approved)
+        self._book.readmit(order)
         self._report(at, f"order {name} arrived after it was absent")
         if not order.approved.reduces:
             self._bus.publish(CancelRequested(at, name, "arrived after it was absent"))
 
-    def on_filled(self, event: PositionChanged) -> None:
-        """A fill moves the state, whatever it was; the ledger saw to it that it is a new one."""
+    def on_filled(self, event: OrderFilled) -> None:
+        """A fill moves the position first and corrects the state, whatever that was; one that came before does not."""
         order = self.orders.get(event.order)
+        changed = self._ledger.apply(event, UNOWNED if order is None else order.approved.strategy)
+        if changed is None:
+            return
+        self._bus.emit(changed)
         if order is None:
             self._report(event.at, f"fill {event.execution} of order {event.order}, which is not ours")
             return
-        if not order.answered:
-            self._answered(order)
         state, quantity = order.state, order.approved.quantity
-        order.filled = filled = order.filled + abs(event.units)
+        if not order.answered:
+            order.answered = True
+            if state == CANCEL_PENDING:
+                self._broker.cancel(event.order)
+        filled = self._book.fill(order, event.quantity)
         order.state = FILLED if filled >= quantity else after_fill(state, quantity, filled)
         if state not in LIVE:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
+            if state == State.ABSENT and order.state in LIVE:
+                self._adopt(event.at, order)
         elif order.state == FILLED:
             self._bus.emit(self._closed(event.at, order))
 
@@ -185,44 +182,38 @@ class OrderRouter:
         """Nothing of it works any more."""
         approved, filled = order.approved, order.filled
         name, quantity = approved.order, approved.quantity
-        self.live.pop(name, None)
+        self._book.close(order, at)
         return OrderClosed(
             at, name, approved.signal, approved.strategy, approved.instrument, approved.side, order.state, filled,
             quantity - filled if quantity > filled else 0,
         )  # fmt: skip
 
-    def restore(self, event: Event) -> OrderClosed | None:
-        """Fold one record of the journal, in order, sending and publishing nothing; the close that followed from it.
-
-        A fill comes as what the ledger made of it.
-        """
+    def restore(self, event: Event) -> None:
+        """Fold one record of the journal, in order, sending and publishing nothing."""
         if isinstance(event, OrderApproved):
-            order = self.orders[event.order] = self.live[event.order] = Order(event)
-            order.state = State.SENDING
-            return None
-        if not isinstance(event, OrderAccepted | PositionChanged | OrderEnded | CancelRequested):
-            return None
-        if event.order not in self.orders:  # not ours: reported when it came
-            return None
-        order = self.orders[event.order]
-        was_live = order.state in LIVE
+            self._book.reserve(event).state = SENDING
+        elif isinstance(event, OrderAccepted | OrderFilled | OrderEnded | CancelRequested):
+            order = self.orders.get(event.order)
+            if isinstance(event, OrderFilled):
+                changed = self._ledger.apply(event, UNOWNED if order is None else order.approved.strategy)
+                if changed is None:
+                    return
+            if order is not None:  # else reported when it came
+                self._refold(order, event)
+
+    def _refold(self, order: Order, event: OrderAccepted | OrderFilled | OrderEnded | CancelRequested) -> None:
+        before = order.state
         if isinstance(event, CancelRequested):
-            if was_live:
-                order.state = after(order.state, "request_cancel")
-            return None
+            if before in LIVE:
+                order.state = after(before, "request_cancel")
+            return
         order.answered = True
-        if isinstance(event, OrderAccepted) and order.state == State.ABSENT:
-            self.on_adopted(order.approved)
-        if isinstance(event, PositionChanged):
-            order.filled += abs(event.units)
-            order.state = after_fill(order.state, order.approved.quantity, order.filled)
+        if isinstance(event, OrderFilled):
+            order.state = after_fill(before, order.approved.quantity, self._book.fill(order, event.quantity))
         else:
             with suppress(IllegalMove):  # reported when it came, and acted on neither then nor now
-                order.state = after(order.state, "accept" if isinstance(event, OrderAccepted) else event.outcome)
-        if order.state in LIVE:
-            self.live[event.order] = order
-        return self._closed(event.at, order) if was_live and order.state in ENDED else None
-
-
-def _nothing(order: OrderApproved) -> None:
-    """Nobody counts exposure."""
+                order.state = after(before, "accept" if isinstance(event, OrderAccepted) else event.outcome)
+        if before == State.ABSENT and order.state in LIVE:
+            self._book.readmit(order)
+        elif before in LIVE and order.state in ENDED:
+            self._book.close(order, event.at)

@@ -137,11 +137,11 @@ class Reconciler:
         """What was held before each move since the broker's books may have been right."""
         since, units = self._books.asked_at - GRACE, self._ledger.net(instrument)
         held = set()
-        for at, moved, change in reversed(self._ledger.moves):
-            if at < since:
+        for moved in reversed(self._ledger.moves):
+            if moved.at < since:
                 break
-            if moved == instrument:
-                units -= change
+            if moved.instrument == instrument:
+                units -= moved.units
                 held.add(units)
         return held
 

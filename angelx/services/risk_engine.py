@@ -12,19 +12,16 @@ from angelx.domain.events import (
     HealthChanged,
     LevelChanged,
     OrderApproved,
-    OrderClosed,
     PhaseChanged,
-    PositionChanged,
     Signal,
     SignalRefused,
 )
 from angelx.domain.instruments import InstrumentTable
-from angelx.domain.ticks import ASK, BID, EXCHANGE_AT
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.risk.book import Book
 from angelx.risk.engine import decide
-from angelx.risk.gate import HALTING, Draft, Terms
+from angelx.risk.gate import HALTING, Stand, Terms
 from angelx.services.session_phases import OPEN, SessionPhases
 
 ENTRIES_ALLOWED: Final = frozenset({"healthy", "degraded"})
@@ -49,16 +46,14 @@ class RiskEngine:
     ) -> None:
         self._bus, self._market, self._instruments, self._phases = bus, market, instruments, phases
         self.book, self._ids, self._freshness = book, ids, freshness
-        self._drafts: dict[str, Draft] = {}
+        self._stands: dict[str, Stand] = {}
         """By instrument."""
         self._level = self._health = ""
         self._unhealthy: dict[str, str] = {}
         self._halting = False
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """Everything that moves the book; signals are handed over by the filter chain."""
-        yield PositionChanged, self.book.move
-        yield OrderClosed, self.book.close
+        """What moves limits; signals are handed over by the filter chain, and the router keeps the book's orders."""
         yield EquityMarked, self.on_marked
         yield PhaseChanged, self.on_phase
         yield LevelChanged, self.on_level
@@ -66,25 +61,22 @@ class RiskEngine:
 
     def answer(self, signal: Signal, confidence: float) -> None:
         """Decide, and halt where the refusal says that nothing more should be tried."""
-        draft = self._drafts.get(signal.instrument) or self._draft(signal.instrument)
-        quote = draft.quote
-        draft.signal, draft.bid, draft.ask = signal, quote[BID], quote[ASK]
-        draft.age, draft.max_age = signal.at - quote[EXCHANGE_AT], self._freshness.max_age_ns
-        draft.barred = self._level or self._health
-        answer = decide(signal, confidence, self.book, draft, self._ids)
-        if type(answer) is OrderApproved:
-            self.book.reserve(answer)
+        book, stand = self.book, self._stands.get(signal.instrument) or self._stand(signal.instrument)
+        answer = decide(signal, confidence, book, stand, self._ids)
         self._bus.emit(answer)
-        if type(answer) is SignalRefused and answer.code in HALTING:
+        if type(answer) is OrderApproved:
+            book.reserve(answer)
+        elif type(answer) is SignalRefused and answer.code in HALTING:
             self._halt(f"{answer.code}: {answer.detail}")
 
-    def _draft(self, instrument_id: str) -> Draft:
+    def _stand(self, instrument_id: str) -> Stand:
         """What is asked of an instrument before each order, looked up once."""
         place = self._instruments.index[instrument_id]
-        terms, line = Terms(self._instruments[place], self.book.limits), self.book.line(instrument_id)
-        draft = Draft(terms, line, self._market.of(place), self._phases.by_place[place])
-        self._drafts[instrument_id] = draft
-        return draft
+        stand = self._stands[instrument_id] = Stand(
+            Terms(self._instruments[place], self.book.limits), self.book.ledger.line(instrument_id),
+            self._market.of(place), self._phases.by_place[place], self._freshness,
+        )  # fmt: skip
+        return stand
 
     def on_marked(self, event: EquityMarked) -> None:
         """Take the mark; a loss beyond the day's or the drawdown's limit halts."""
@@ -110,6 +102,7 @@ class RiskEngine:
         running = event.level == "running"
         self._level = "" if running else f"kill switch at {event.level}: {event.reason}"
         self._halting = not running
+        self._bar()
 
     def on_health(self, event: HealthChanged) -> None:
         """Entries are barred while any service sees a state that bars them."""
@@ -117,3 +110,7 @@ class RiskEngine:
         if event.state not in ENTRIES_ALLOWED:
             self._unhealthy[event.service] = f"{event.state}: {event.reason}"
         self._health = next(iter(self._unhealthy.values()), "")
+        self._bar()
+
+    def _bar(self) -> None:
+        self.book.barred = self._level or self._health

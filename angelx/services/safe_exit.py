@@ -68,15 +68,26 @@ class SafeExit:
         self._ending: set[str] = set()
         """Segments in their last minutes: intraday positions are closed."""
         self._failed: set[str] = set()
+        self._awake = False
+        """True from the first reason to close on: until then no fill and no end concerns it."""
         self._stuck: set[Key] = set()
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
-        """What changes, and the reasons to close."""
-        yield OrderClosed, self.on_closed
-        yield PositionChanged, self.on_position
+        """The reasons to close."""
         yield PhaseChanged, self.on_phase
         yield LevelChanged, self.on_level
         yield StrategyFailed, self.on_failed
+
+    def later(self) -> Iterable[tuple[type[Any], Handler]]:
+        """What changes: from the first reason to close on."""
+        yield OrderClosed, self.on_closed
+        yield PositionChanged, self.on_position
+
+    def _wake(self) -> None:
+        if not self._awake:
+            self._awake = True
+            for kind, handler in self.later():
+                self._bus.subscribe(kind, handler)
 
     # ------------------------------------------------------------ what changes
     def on_closed(self, event: OrderClosed) -> None:
@@ -93,6 +104,8 @@ class SafeExit:
     def restore(self, failed: Iterable[str]) -> None:
         """Go on from a journal: strategies that failed in this session still cannot close their positions."""
         self._failed = set(failed)
+        if self._failed:
+            self._wake()
 
     # ------------------------------------------------------------ reasons to close
     def on_phase(self, event: PhaseChanged) -> None:
@@ -139,6 +152,7 @@ class SafeExit:
 
     # ------------------------------------------------------------ closing
     def _consider_all(self) -> None:
+        self._wake()
         for name, order in self._router.live.items():
             reason = self._reason(order.approved.strategy, order.approved.instrument)
             if reason:

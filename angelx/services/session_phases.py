@@ -42,6 +42,11 @@ class SessionPhases:
         self.segments = {name: Segment() for name in sorted(set(places))}
         self.by_place = tuple(self.segments[name] for name in places)
 
+    @property
+    def opened_at(self) -> int:
+        """When the latest session of any segment began, ns; 0 before the first."""
+        return max((segment.opens_at for segment in self.segments.values()), default=0)
+
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Nothing: it lives on timers."""
         return ()

@@ -310,8 +310,9 @@ class StrategyHost:
         if seat is None:
             return None
         place = self.instruments.index[event.instrument]
-        if seat.desk.busy.get(place) == event.signal:
-            del seat.desk.busy[place]
+        busy = seat.desk.busy
+        if busy.get(place) == event.signal:
+            del busy[place]
         seat.scanned = -1
         return seat if seat.alive else None
 

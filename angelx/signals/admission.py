@@ -77,6 +77,9 @@ class _OneChain:
     def strike_flow(self, place: int) -> Flow:
         return self.flow if place == PLACE else Flow()
 
+    def signed_flow(self, place: int) -> float:
+        return self.strike_flow(place).signed
+
 
 def admission(
     filters: Sequence[Filter], model: TrapModel | None = None, *, draws: int = DRAWS, seed: int = 1
@@ -142,6 +145,7 @@ def _draws(
     scene = Scene()
     scene.chain, scene.chains, scene.market = view, chain, market
     scene.instrument, scene.place, scene.twin = table[PLACE], PLACE, PLACE + 1
+    scene.sign = 1
     scene.phase, scene.opens_at, scene.closes_at = "open", OPENS_AT, OPENS_AT + MINUTES * MINUTE
     scene.snapshot_age_ns = 0
     for number in range(1, draws + 1):

@@ -93,15 +93,16 @@ class Account:
 
     def fill(self, position: Position, side: int, quantity: int, notional: int, fee: int) -> None:
         """Book a fill: it closes first (at average cost, rounded down), then opens."""
-        self.cash -= side * notional + fee
-        against = -position.quantity * side
+        paid, held = side * notional, position.quantity
+        self.cash -= paid + fee
+        against = -held * side
         if against <= 0:
-            position.cost += side * notional
+            position.cost += paid
         elif quantity <= against:
             position.cost -= position.cost * quantity // against
         else:
             position.cost = side * (notional - notional * against // quantity)
-        held = position.quantity = position.quantity + side * quantity
+        position.quantity = held = held + side * quantity
         if held < 0:
             self.shorts[position.place] = position
         elif self.shorts:

@@ -20,7 +20,7 @@ from angelx.domain.ticks import AT, INSTRUMENT, Rows, TickBatch
 from angelx.market.state import MarketState
 from angelx.venue.account import Account, Margin
 from angelx.venue.admission import Admission, Bands, Fee, IsOpen
-from angelx.venue.orders import DAY, FOK, Book, Order, Queue, reaches
+from angelx.venue.orders import BROKER_PREFIX, DAY, FOK, Book, Order, Queue, reaches
 from angelx.venue.recovery import Recovered
 from angelx.venue.search import NEVER, Search
 
@@ -95,17 +95,13 @@ class MatchingEngine:
             return [self._end(order, "rejected", *objection, at)]
         if self._reject_rate and self._random.random() < self._reject_rate:
             return [self._end(order, "rejected", "injected", f"drawn at rate {self._reject_rate}", at)]
-        return self._work(book, order, at)
-
-    def _work(self, book: Book, order: Order, at: int) -> list[Event]:
-        """Accept an order and fill what the quote allows."""
-        side, quantity = order.side, order.quantity
+        side, quantity, limit = order.side, order.quantity, order.limit
         order.number = self._accepted = self._accepted + 1
-        order.broker_order = name = "V" + order.id
+        order.broker_order = name = BROKER_PREFIX + order.id
         events: list[Event] = [OrderAccepted(at, order.id, name)]
         queue = book.buys if side > 0 else book.sells
         touch, left = queue.liquidity(book.quote, book.lot)
-        reached = touch <= order.limit if side > 0 else touch >= order.limit
+        reached = touch <= limit if side > 0 else touch >= limit
         if left and reached and (left >= quantity or order.tif != FOK):
             part = quantity if left > quantity else left  # noqa: FURB136  (the call costs 0.1 us)
             events.append(self._fill(book, queue, order, part, touch, at))

@@ -27,6 +27,10 @@ REJECT_CODES: Final = (
 """Why an order is refused, in the order in which it is asked; stable."""
 
 
+BROKER_PREFIX: Final = "V"
+"""The venue's id of an order is its sender's behind this."""
+
+
 class Order(msgspec.Struct, gc=False):
     """One order. The first six fields are its sender's, who answers for side and time in force; the rest is kept by
     the engine.

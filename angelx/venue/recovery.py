@@ -6,7 +6,7 @@ import msgspec
 
 from angelx.domain.errors import JournalBroken
 from angelx.domain.events import CancelRequested, Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
-from angelx.venue.orders import Order
+from angelx.venue.orders import BROKER_PREFIX, Order
 
 
 class Recovered(msgspec.Struct):
@@ -55,15 +55,19 @@ class _Reader:
             case OrderApproved():
                 self._approved[event.order] = event
             case OrderAccepted():
-                self._reported(event).broker_order = event.broker_order
+                self._accepted(event)
             case OrderFilled():
-                self._reported(event)
+                self._accepted(event)
                 self._fills.setdefault(event.execution, event)
             case OrderEnded() if event.outcome != "absent":
                 order = self._reported(event)
                 order.state, order.code = event.outcome, event.code
             case CancelRequested():
                 self._cancels[event.order] = None
+
+    def _accepted(self, event: OrderAccepted | OrderFilled) -> None:
+        """A fill on arrival says so itself."""
+        self._reported(event).broker_order = BROKER_PREFIX + event.order
 
     def _reported(self, event: OrderAccepted | OrderFilled | OrderEnded) -> Order:
         order = self._orders.get(event.order)

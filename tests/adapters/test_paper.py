@@ -35,7 +35,6 @@ def test_without_latency_reports_come_within_the_cascade() -> None:
     bus.publish(order("a", 1, 100, 101))
     assert recorder.events == [
         order("a", 1, 100, 101),
-        OrderAccepted(100, "a", "Va"),
         OrderFilled(100, "a", EQUITY, 1, 100, 101 * TICK, 0, "P1"),
     ]
 
@@ -54,7 +53,6 @@ def test_an_order_meets_the_quote_of_its_arrival_and_its_report_takes_as_long_ba
     assert report.state == "filled"
     feed(bus, [105], at=131)
     assert recorder.reports == [
-        OrderAccepted(130, "a", "Va"),
         OrderFilled(130, "a", EQUITY, 1, 100, 102 * TICK, 0, "P1"),
     ]
 

@@ -47,12 +47,13 @@ def test_no_fill_beyond_the_order_its_limit_or_the_displayed_size(day: Day) -> N
         if isinstance(event, OrderApproved):
             intents[event.order] = event
         elif isinstance(event, OrderAccepted):
+            assert event.order not in alive, "said once, and not after a fill"
             alive[event.order] = intents[event.order].quantity
         elif isinstance(event, OrderEnded):
             alive.pop(event.order, None)
         elif isinstance(event, OrderFilled):
             intent, place = intents[event.order], TABLE.index[event.instrument]
-            alive[event.order] -= event.quantity
+            alive[event.order] = alive.get(event.order, intent.quantity) - event.quantity
             assert alive[event.order] >= 0
             assert (intent.limit - event.price) * intent.side >= 0
             price_field, size_field = (ASK, ASK_SIZE) if event.side > 0 else (BID, BID_SIZE)

@@ -14,7 +14,7 @@ from tests.venue.venue_oracle import Oracle
 
 
 def expected(day: Day, latency: int) -> Oracle:
-    oracle = Oracle(TABLE, latency, fee)
+    oracle = Oracle(TABLE, latency, fee, fills_accept=True)
     acts = list(enumerate(day.acts))
     for row in range(day.rows):
         place, at, bid, ask, bid_size, ask_size = (

@@ -37,7 +37,7 @@ def test_wherever_the_journal_was_cut_the_broker_is_what_it_says(day: Day, laten
     assert broker.funds().cash == MONEY - sum(f.side * f.quantity * f.price + f.fee for f in fills)
     assert broker.trade_book() == tuple(fills)
     intents = {event.order: event for event in events if isinstance(event, OrderApproved)}
-    accepted = {event.order for event in events if isinstance(event, OrderAccepted)}
+    accepted = {event.order for event in events if isinstance(event, OrderAccepted | OrderFilled)}
     ended = {event.order: event.outcome for event in events if isinstance(event, OrderEnded)}
     ended = {order: outcome for order, outcome in ended.items() if outcome != "absent"}
     states = {report.order: report.state for report in broker.order_book()}

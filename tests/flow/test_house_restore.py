@@ -46,7 +46,7 @@ def state(play: Play) -> dict[str, Any]:
     house, now = play.house, play.bus.now
     book = house.book
     return {
-        "cash": (house.ledger.cash, house.ledger.realised, house.ledger.fees, book.cash),
+        "cash": (house.ledger.cash, house.ledger.realised, house.ledger.fees),
         "positions": {
             key: (p.quantity, p.cost, p.realised)
             for key, p in house.ledger.positions.items()
@@ -54,13 +54,13 @@ def state(play: Play) -> dict[str, Any]:
         },
         "net": book.net, "held": book.held, "gross": book.gross, "reserved": book.reserved,
         "lines": {
-            name: (line.cost, line.buying, line.selling, line.reserved)
-            for name, line in book.lines.items()
+            name: (line.cost, line.buying, line.selling, book.reserved_in(line))
+            for name, line in book.ledger.lines.items()
             if line.is_taken
         },
         "orders": {
-            name: (o.strategy, o.side, o.remaining, o.unit, o.reduces, o.filled)
-            for name, o in book.orders.items()
+            name: (o.approved.strategy, o.approved.side, o.left, o.unit, o.approved.reduces, o.filled)
+            for name, o in book.live.items()
         },
         "sent": [at for at in book.sent if at > now - SECOND],
         "rejected": [at for at in book.rejected if at > now - MINUTE],
@@ -134,8 +134,8 @@ def test_restored_from_any_prefix_all_books_say_the_same(latency: int) -> None:
         live = {name: order for name, order in house.router.orders.items() if order.state in LIVE}
 
         assert net == play.held == house.book.net == house.exchange.held()
-        assert cash == house.ledger.cash == house.book.cash == house.broker.funds().cash
-        assert {name: o.remaining for name, o in house.book.orders.items()} == {
+        assert cash == house.ledger.cash == house.broker.funds().cash
+        assert {name: o.left for name, o in house.book.live.items()} == {
             name: order.approved.quantity - order.filled for name, order in live.items()
         }
         assert house.book.reserved == sum(
@@ -173,7 +173,7 @@ def test_after_a_crash_anywhere_no_intent_is_sent_twice_and_no_fill_is_lost(late
         answers = Counter(e.signal for e in play.of(OrderApproved, SignalRefused))
         assert answers == Counter(e.signal for e in play.of(Signal))
         assert play.held == play.house.exchange.held() == play.house.book.net
-        assert play.house.ledger.cash == play.house.book.cash == play.house.broker.funds().cash
+        assert play.house.ledger.cash == play.house.broker.funds().cash
         stuck = [name for name in old if play.house.router.orders[name].state in LIVE]
         assert not set(stuck).intersection(play.house.router.unanswered), "every order in doubt was settled"
 

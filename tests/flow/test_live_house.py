@@ -52,7 +52,7 @@ def check(play: LivePlay) -> None:
         assert order.filled == (report.filled if report else 0)
     assert not house.router.live
     assert house.book.reserved == 0
-    assert all(line.buying == line.selling == 0 for line in house.book.lines.values())
+    assert all(line.buying == line.selling == 0 for line in house.book.ledger.lines.values())
 
 
 @settings(max_examples=12, deadline=None)

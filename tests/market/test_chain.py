@@ -292,6 +292,7 @@ def test_flows_of_the_front_are_in_lots() -> None:
     assert view.put_flow == Flow(short_build_up=6.0)
     assert desk.chains.strike_flow(call) == Flow(long_build_up=4.0)
     assert desk.chains.strike_flow(0) == Flow()
+    assert (desk.chains.signed_flow(call), desk.chains.signed_flow(0)) == (4.0, 0.0)
     assert view.flow_since == OPENS_AT + 60_000 * 1_000_000 - 300 * NS
     assert view.open_interest == 10 * 100 + 10
     assert view.pcr_oi == pytest.approx(506 / 504)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from angelx.domain.events import OrderFilled
-from angelx.orders.ledger import Ledger, Position
+from angelx.orders.ledger import Ledger, Line, Position
 
 Fill = tuple[int, int, int, int]  # side, quantity, price, fee
 
@@ -22,7 +22,7 @@ fills = st.lists(
 
 
 def position_after(moves: list[Fill]) -> Position:
-    position = Position("NFO:X", "bias")
+    position = Position("NFO:X", "bias", Line())
     for move in moves:
         position.apply_fill(*move)
     return position
@@ -35,7 +35,7 @@ def fill(order: str, move: Fill, *, instrument: str = "NFO:X", execution: str = 
 
 @given(fills)
 def test_cash_flow_is_what_was_realised_less_what_is_tied_up(moves: list[Fill]) -> None:
-    position, cash = Position("NFO:X", "bias"), 0
+    position, cash = Position("NFO:X", "bias", Line()), 0
     for side, quantity, price, fee in moves:
         before = position.realised
         realised = position.apply_fill(side, quantity, price, fee)
@@ -49,7 +49,7 @@ def test_cash_flow_is_what_was_realised_less_what_is_tied_up(moves: list[Fill]) 
 @given(fills)
 def test_agrees_with_average_cost_in_exact_fractions(moves: list[Fill]) -> None:
     """The oracle holds an average price; each reduction may round by less than 1/10,000 of a currency unit."""
-    position = Position("NFO:X", "bias")
+    position = Position("NFO:X", "bias", Line())
     quantity, average, realised, reductions = 0, Fraction(0), Fraction(0), 0
     for side, units, price, fee in moves:
         position.apply_fill(side, units, price, fee)
@@ -128,7 +128,7 @@ def test_a_fill_without_identity_always_counts() -> None:
 
 
 def test_what_rounding_left_is_taken_by_the_last_unit() -> None:
-    position = Position("NFO:X", "bias")
+    position = Position("NFO:X", "bias", Line())
     position.apply_fill(1, 2, 5, 0)
     position.apply_fill(1, 1, 6, 0)  # 3 units cost 16
     assert [position.apply_fill(-1, 1, 0, 0) for _ in range(3)] == [-5, -5, -6]

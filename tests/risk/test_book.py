@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, PositionChanged
+from angelx.domain.events import EquityMarked, OrderApproved, OrderFilled
+from angelx.orders.ledger import Ledger
+from angelx.orders.order import Order
+from angelx.orders.states import State
 from angelx.risk.book import Book
-from angelx.risk.limits import BENCH, PPM
+from angelx.risk.limits import BENCH, PPM, Limits
 
 CAPITAL = 1_000_000_0000
 LIMITS = replace(BENCH, daily_loss_ppm=30_000, drawdown_ppm=100_000, premium_at_risk_ppm=100_000)
@@ -20,22 +23,30 @@ def approved(number: int, name: str, side: int, quantity: int, limit: int, *, re
     return OrderApproved(number, f"o{number}", number, "s", name, side, quantity, limit, reduces, limit, "lot", 1.0)
 
 
-def filled(book: Book, order: OrderApproved, units: int, held: Counter[str], cost: Counter[str]) -> PositionChanged:
-    """A fill at the limit, as the ledger would tell it; costs are signed money paid for what is held."""
-    name = order.instrument
-    held[name] += order.side * units
-    cost[name] = held[name] * 100
-    return PositionChanged(
-        order.at, name, "s", held[name], cost[name], 0, order.order, f"x{order.at}", order.side * units,
-        order.side * units * order.limit,
-    )  # fmt: skip
+def made(limits: Limits = LIMITS) -> Book:
+    return Book(Ledger(CAPITAL), limits)
+
+
+def fill(book: Book, order: Order, units: int, price: int) -> None:
+    """As the router does it: into the ledger, then off what is reserved."""
+    approved = order.approved
+    execution = f"{approved.order}/{order.filled + units}"
+    book.ledger.apply(
+        OrderFilled(1, approved.order, approved.instrument, approved.side, units, price, 0, execution), "s"
+    )
+    book.fill(order, units)
+
+
+def close(book: Book, order: Order, state: str) -> None:
+    order.state = state
+    book.close(order, 1)
 
 
 @given(st.data())
 def test_what_is_reserved_is_what_works(data: st.DataObject) -> None:
-    book = Book(CAPITAL, LIMITS)
+    book = made()
     working: dict[str, tuple[OrderApproved, int]] = {}
-    held, cost, paid = Counter[str](), Counter[str](), 0
+    held, paid = Counter[str](), 0
     rejected = entries = 0
     seen: set[str] = set()
     for number in range(1, data.draw(st.integers(1, 25), label="events") + 1):
@@ -54,69 +65,79 @@ def test_what_is_reserved_is_what_works(data: st.DataObject) -> None:
             units = data.draw(st.integers(1, left), label="units")
             entries += name not in seen and not order.reduces
             seen.add(name)
-            book.move(filled(book, order, units, held, cost))
+            fill(book, book.orders[name], units, order.limit)
+            held[order.instrument] += order.side * units
             paid += order.side * units * order.limit
             working[name] = order, left - units
         else:
-            outcome = data.draw(st.sampled_from(["filled", "cancelled", "rejected"]), label="outcome")
-            rejected += outcome == "rejected"
-            book.close(OrderClosed(number, name, order.signal, "s", order.instrument, order.side, outcome, 0, left))
+            outcome = data.draw(st.sampled_from([State.FILLED, State.CANCELLED, State.REJECTED]), label="outcome")
+            rejected += outcome == State.REJECTED
+            close(book, book.orders[name], outcome)
             del working[name]
     for name in NAMES:
-        line = book.line(name)
+        line = book.ledger.line(name)
         mine = [(order, left) for order, left in working.values() if order.instrument == name]
         assert line.buying == sum(left for order, left in mine if order.side > 0)
         assert line.selling == sum(left for order, left in mine if order.side < 0)
-        assert line.reserved == sum(left * order.limit for order, left in mine if not order.reduces)
+        assert book.reserved_in(line) == sum(left * order.limit for order, left in mine if not order.reduces)
         assert line.net == held[name]
         assert line.is_taken == bool(held[name] or any(left for _, left in mine))
-    assert book.reserved == sum(book.line(name).reserved for name in NAMES)
-    assert book.held_cost == sum(abs(cost[name]) for name in NAMES)
+    assert book.reserved == sum(book.reserved_in(book.ledger.line(name)) for name in NAMES)
+    assert book.ledger.held_cost == sum(abs(one.cost) for one in book.ledger.positions.values())
     assert book.held == {("s", name): held[name] for name in NAMES if held[name]}
-    assert book.gross == book.held_cost + book.reserved
-    assert book.cash == CAPITAL - paid
+    assert book.gross == book.ledger.held_cost + book.reserved
+    assert book.ledger.cash == CAPITAL - paid
     assert (len(book.rejected), book.entries) == (rejected, entries)
+    assert list(book.live) == [name for name in book.orders if name in working]
 
 
 def test_an_order_is_counted_once_and_an_adopted_one_again() -> None:
-    known: set[str] = set()
-    book = Book(CAPITAL, LIMITS, known)
-    order = approved(1, "A", 1, 5, 100, reduces=False)
-    book.reserve(order)
-    known.add(order.order)
-    book.reserve(order)
+    book = made()
+    order = book.reserve(approved(1, "A", 1, 5, 100, reduces=False))
+    assert book.reserve(order.approved) is order
     assert (book.reserved, len(book.sent)) == (500, 1)
-    book.close(OrderClosed(2, order.order, 1, "s", "A", 1, "absent", 0, 5))
-    assert book.reserved == 0
+    close(book, order, State.ABSENT)
+    assert (book.reserved, book.live) == (0, {})
+    book.reserve(order.approved)
+    assert book.reserved == 0, "the router sends it no more"
     book.readmit(order)
-    assert (book.reserved, book.line("A").buying, len(book.sent)) == (500, 5, 1)
+    assert (book.reserved, book.ledger.line("A").buying, len(book.sent)) == (500, 5, 1)
+
+
+def test_an_order_that_arrives_by_a_fill_is_exposure_for_the_rest() -> None:
+    book = made()
+    order = book.reserve(approved(1, "A", 1, 5, 100, reduces=False))
+    close(book, order, State.ABSENT)
+    fill(book, order, 2, 100)
+    book.readmit(order)
+    assert (book.reserved, book.ledger.line("A").buying, book.entries) == (300, 3, 1)
 
 
 def test_a_fill_beyond_the_order_and_one_after_its_end_release_nothing_twice() -> None:
-    book, held, cost = Book(CAPITAL, LIMITS), Counter[str](), Counter[str]()
-    order = approved(1, "A", 1, 5, 100, reduces=False)
-    book.reserve(order)
-    book.move(filled(book, order, 7, held, cost))
-    assert (book.reserved, book.line("A").buying, book.line("A").net) == (0, 0, 7)
-    book.close(OrderClosed(2, order.order, 1, "s", "A", 1, "filled", 7, 0))
-    book.move(filled(book, order, 1, held, cost))
-    assert (book.reserved, book.line("A").buying, book.line("A").net, book.entries) == (0, 0, 8, 1)
+    book = made()
+    order, line = book.reserve(approved(1, "A", 1, 5, 100, reduces=False)), book.ledger.line("A")
+    fill(book, order, 7, 100)
+    assert (book.reserved, line.buying, line.net) == (0, 0, 7)
+    close(book, order, State.FILLED)
+    fill(book, order, 1, 100)
+    assert (book.reserved, line.buying, line.net, book.entries) == (0, 0, 8, 1)
 
 
 def test_only_working_exits_of_the_same_strategy_and_instrument_count() -> None:
-    book = Book(CAPITAL, LIMITS)
-    book.reserve(approved(1, "A", -1, 5, 100, reduces=True))
+    book = made()
+    exit_ = book.reserve(approved(1, "A", -1, 5, 100, reduces=True))
     book.reserve(approved(2, "B", 1, 5, 100, reduces=False))
-    assert book.working_exit("s", book.line("A"))
-    assert not book.working_exit("other", book.line("A"))
-    assert not book.working_exit("s", book.line("B"))
-    book.close(OrderClosed(3, "o1", 1, "s", "A", -1, "filled", 5, 0))
-    assert not book.working_exit("s", book.line("A"))
+    line = book.ledger.line
+    assert book.working_exit("s", line("A"))
+    assert not book.working_exit("other", line("A"))
+    assert not book.working_exit("s", line("B"))
+    close(book, exit_, State.FILLED)
+    assert not book.working_exit("s", line("A"))
 
 
 @pytest.mark.parametrize("again", [False, True])
 def test_the_days_floor_counts_from_the_days_first_opening_and_the_peak_never_sinks(again: bool) -> None:
-    book = Book(CAPITAL, LIMITS)
+    book = made()
     book.mark(EquityMarked(1, CAPITAL * 11 // 10, 0, 0, 0))
     book.new_day("2026-01-05")
     start = CAPITAL * 11 // 10
@@ -134,5 +155,5 @@ def test_the_days_floor_counts_from_the_days_first_opening_and_the_peak_never_si
 
 @pytest.mark.parametrize(("most", "entries"), [(1, 1), (2, 1), (3, 2), (4, 2), (8, 6)])
 def test_the_last_places_in_a_second_are_for_exits(most: int, entries: int) -> None:
-    book = Book(CAPITAL, replace(LIMITS, orders_per_s=most))
+    book = made(replace(LIMITS, orders_per_s=most))
     assert (book.exits_per_s, book.entries_per_s) == (most, entries)

@@ -4,16 +4,22 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from angelx.domain.events import EquityMarked, OrderApproved, OrderClosed, PositionChanged, Signal
+from angelx.domain.events import EquityMarked, OrderApproved, OrderFilled, Signal
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS
+from angelx.domain.ticks import ASK, BID, EXCHANGE_AT, FIELDS
+from angelx.market.freshness import Freshness
+from angelx.orders.ledger import Ledger
+from angelx.orders.order import Order
+from angelx.orders.states import State
 from angelx.risk.book import Book
-from angelx.risk.gate import Draft, Terms
+from angelx.risk.gate import Draft, Stand, Terms
 from angelx.risk.gate import objection as asked
 from angelx.risk.limits import Limits
 from angelx.risk.sizing import entry_units
@@ -30,41 +36,42 @@ LIMITS = Limits()
 
 
 def book(**limits: Any) -> Book:
-    return Book(CAPITAL, replace(LIMITS, **limits))
+    return Book(Ledger(CAPITAL), replace(LIMITS, **limits))
 
 
-class Made(Draft):
-    """A draft that knows its instrument."""
+class Made:
+    """A draft, and what it is measured by."""
 
-    instrument: Instrument
-
-    def __init__(self) -> None:
-        """Everything is filled in by the test."""
+    def __init__(self, changes: dict[str, Any]) -> None:
+        of_signal = {name: changes.pop(name) for name in ("at", "strategy", "urgency") if name in changes}
+        fields: dict[str, Any] = {"side": 1, "quantity": 75, "limit": 1_001_000, "touch": 1_000_000, "reduces": False}
+        fields |= {name: changes.pop(name) for name in fields if name in changes}
+        self.instrument: Instrument = changes.pop("instrument", OPTION)
+        signal = replace(Signal(NOW, 1, "s", self.instrument.id, 1, 0, 0, why="w"), **of_signal)
+        self.draft = Draft(signal, 0, **fields)
+        self.hours = Segment()
+        self.hours.phase, self.hours.closes_at = changes.pop("phase", "open"), changes.pop("closes_at", NOW + 10**13)
+        quote = np.zeros(FIELDS, np.int64)
+        quote[BID], quote[ASK] = changes.pop("bid", 999_500), changes.pop("ask", 1_000_000)
+        quote[EXCHANGE_AT] = signal.at - changes.pop("age", 0)
+        self.quote = quote.data
+        self.barred = changes.pop("barred", "")
+        self.freshness = Freshness("stream", NS)
+        self.freshness.max_age_ns = NS
+        assert not changes
 
 
 def draft(**changes: Any) -> Made:
     """An entry that nothing speaks against."""
-    found = Made()
-    of_signal = {name: changes.pop(name) for name in ("at", "strategy", "urgency") if name in changes}
-    found.hours = Segment()
-    found.hours.phase, found.hours.closes_at = changes.pop("phase", "open"), changes.pop("closes_at", NOW + 10**13)
-    found.signal = replace(Signal(NOW, 1, "s", "O", 1, 0, 0, why="w"), **of_signal)
-    fields: dict[str, Any] = {
-        "instrument": OPTION, "side": 1, "quantity": 75, "limit": 1_001_000, "bid": 999_500, "ask": 1_000_000,
-        "touch": 1_000_000, "reduces": False, "age": 0, "max_age": NS,
-        "barred": "",
-    }  # fmt: skip
-    for name, value in (fields | changes).items():
-        setattr(found, name, value)
-    return found
+    return Made(changes)
 
 
-def objection(draft: Made, book: Book) -> tuple[str, str] | None:
-    draft.terms = Terms(draft.instrument, book.limits)
-    draft.line = book.line(draft.instrument.id)
-    position = draft.line.held.get(draft.signal.strategy)
-    draft.held = position.quantity if position else 0
-    return asked(draft, book)
+def objection(made: Made, book: Book) -> tuple[str, str] | None:
+    terms, line = Terms(made.instrument, book.limits), book.ledger.line(made.instrument.id)
+    position = line.positions.get(made.draft.signal.strategy)
+    stand = Stand(terms, line, made.quote, made.hours, made.freshness)
+    book.barred = made.barred
+    return asked(replace(made.draft, held=position.quantity if position else 0), stand, book)
 
 
 def approved(order: str = "a", **changes: Any) -> OrderApproved:
@@ -73,18 +80,33 @@ def approved(order: str = "a", **changes: Any) -> OrderApproved:
 
 
 def reserved(**changes: Any) -> Callable[[Book], None]:
-    return lambda book: book.reserve(approved(**changes))
+    return lambda book: (book.reserve(approved(**changes)), None)[1]
+
+
+def filled(book: Book, order: Order, units: int, price: int) -> None:
+    """As the router does it: into the ledger, then off what is reserved."""
+    one = order.approved
+    execution = f"{one.order}/{order.filled}"
+    book.ledger.apply(OrderFilled(0, one.order, one.instrument, one.side, units, price, 0, execution), one.strategy)
+    book.fill(order, units)
+
+
+def closed(book: Book, order: Order, state: str) -> None:
+    order.state = state
+    book.close(order, NOW)
 
 
 def holding(units: int, strategy: str = "s", instrument: str = "O") -> Callable[[Book], None]:
     def hold(book: Book) -> None:
-        side = 1 if units > 0 else -1
         name = f"h{strategy}{instrument}"
-        book.reserve(
-            approved(name, side=side, quantity=abs(units), strategy=strategy, instrument=instrument, limit=10, at=0)
-        )
-        book.move(PositionChanged(0, instrument, strategy, units, units * 10, 0, name, name, units, units * 10))
-        book.close(OrderClosed(0, name, 1, strategy, instrument, side, "filled", abs(units), 0))
+        order = book.reserve(
+            approved(
+                name, side=1 if units > 0 else -1, quantity=abs(units), strategy=strategy, instrument=instrument,
+                limit=10, at=0,
+            )
+        )  # fmt: skip
+        filled(book, order, abs(units), 10)
+        closed(book, order, State.FILLED)
 
     return hold
 
@@ -205,8 +227,8 @@ def test_no_rule_of_entries_bars_a_reduction(lots: int, data: st.DataObject) -> 
     kind=st.sampled_from((OPTION, EQUITY)),
 )
 def test_sizes_are_whole_lots_within_every_cap(price: int, stop: int, cash: int, kind: Instrument) -> None:
-    full = Book(cash, LIMITS)
-    units, bound = entry_units(full, full.line(kind.id), Terms(kind, LIMITS), price, stop)
+    full = Book(Ledger(cash), LIMITS)
+    units, bound = entry_units(full, full.ledger.line(kind.id), Terms(kind, LIMITS), price, stop)
     assert units >= 0
     assert units % kind.lot_size == 0
     assert units * price <= min(full.max_order, cash)
@@ -224,13 +246,12 @@ def test_sizes_are_whole_lots_within_every_cap(price: int, stop: int, cash: int,
 
 def test_an_order_that_was_given_up_and_arrives_is_exposure_again() -> None:
     full = book()
-    order = approved("late", quantity=150, limit=1_000_000)
-    full.reserve(order)
-    full.close(OrderClosed(NOW, "late", 1, "s", "O", 1, "absent", 0, 150))
-    assert (full.reserved, full.line("O").buying) == (0, 0)
+    order, line = full.reserve(approved("late", quantity=150, limit=1_000_000)), full.ledger.line("O")
+    closed(full, order, State.ABSENT)
+    assert (full.reserved, line.buying) == (0, 0)
     full.readmit(order)
-    assert (full.reserved, full.line("O").buying) == (150 * 1_000_000, 150)
-    full.move(PositionChanged(NOW, "O", "s", 75, 75_000_000, 0, "late", "x", 75, 75_000_000))
-    assert (full.reserved, full.line("O").buying, full.entries) == (75 * 1_000_000, 75, 1)
-    full.close(OrderClosed(NOW, "late", 1, "s", "O", 1, "cancelled", 75, 75))
-    assert (full.reserved, full.line("O").buying, full.line("O").net) == (0, 0, 75)
+    assert (full.reserved, line.buying) == (150 * 1_000_000, 150)
+    filled(full, order, 75, 1_000_000)
+    assert (full.reserved, line.buying, full.entries) == (75 * 1_000_000, 75, 1)
+    closed(full, order, State.CANCELLED)
+    assert (full.reserved, line.buying, line.net) == (0, 0, 75)

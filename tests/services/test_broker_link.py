@@ -25,9 +25,10 @@ from angelx.domain.events import (
     OrderEnded,
 )
 from angelx.domain.reports import OrderReport, PositionReport
+from angelx.orders.ledger import Line
+from angelx.orders.order import Order
 from angelx.services.broker_link import BARRED_LATE, WAITING, BrokerLink
 from angelx.services.kill_switch import LatchedSends, MemoryLatch
-from angelx.services.order_router import Order
 from angelx.sim.loop import simulate
 from tests.flow.live_house import FickleBroker
 
@@ -145,7 +146,7 @@ def test_an_order_in_doubt_does_not_end_is_told_and_the_books_are_read_twice() -
 def test_a_cancel_that_is_refused_is_asked_again_while_the_order_works(state: str, asked: int) -> None:
     stub = Stub(OrderRejected("order_not_found: no order a"))
     link = link_of(stub)
-    order = Order(ENTRY)
+    order = Order(ENTRY, Line(), 0)
     order.state = state
     link.orders = {"a": order}
     link.cancel("a")

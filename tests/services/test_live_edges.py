@@ -13,10 +13,11 @@ from angelx.bus.clock import PacedClock
 from angelx.domain.events import BooksRead, Event, IncidentReported, OrderApproved, OrderFilled
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import FIELDS, INSTRUMENT, LAST
+from angelx.orders.ledger import Line
+from angelx.orders.order import Order
 from angelx.orders.windows import SECOND, Limit, SlidingWindows
 from angelx.services.broker_link import RecordedLink
 from angelx.services.live_feed import _newest
-from angelx.services.order_router import Order
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=200))
@@ -85,7 +86,7 @@ def test_what_was_held_before_the_first_order_is_not_ours_and_stays_so_after_a_r
     link, heard = link_of({})
     link.on_books(first)
     assert len(heard) == 1
-    order = Order(approved("ax1", 3))
+    order = Order(approved("ax1", 3), Line(), 0)
     order.filled = 3
     again, heard = link_of({"ax1": order})
     again.restore([first, OrderFilled(1, "ax1", "US:IBM", 1, 3, 100, 0, "x/3"), BooksRead(2, 2, (), (("US:IBM", 10),))])

@@ -13,8 +13,12 @@ from angelx.domain.events import (
     OrderAccepted,
     OrderApproved,
     OrderEnded,
+    OrderFilled,
 )
+from angelx.orders.ledger import Ledger
 from angelx.orders.states import State
+from angelx.risk.book import Book
+from angelx.risk.limits import BENCH
 from angelx.services.kill_switch import LatchedSends, MemoryLatch
 from angelx.services.order_router import OrderRouter
 
@@ -35,38 +39,49 @@ class Deaf:
         self.cancelled.append(order)
 
 
+def house() -> tuple[Bus, Deaf, OrderRouter, Book]:
+    bus, broker, book = Bus(), Deaf(), Book(Ledger(10**9), BENCH)
+    router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()), book)
+
+    def reserve(order: OrderApproved) -> None:
+        """The risk engine does it as it approves."""
+        book.reserve(order)
+
+    bus.subscribe(OrderApproved, reserve)
+    wire(bus, [router])
+    return bus, broker, router, book
+
+
 def approved(*, reduces: bool) -> OrderApproved:
     return OrderApproved(1, "a", 1, "s", "X", 1, 75, 500, reduces, 500, "lot", 1.0)
 
 
 @pytest.mark.parametrize("reduces", [False, True])
-def test_an_absent_order_that_arrives_is_adopted_and_an_entry_is_taken_back(reduces: bool) -> None:
-    bus, broker = Bus(), Deaf()
-    router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()))
-    wire(bus, [router])
+@pytest.mark.parametrize("fills", [False, True])
+def test_an_absent_order_that_arrives_is_adopted_and_an_entry_is_taken_back(reduces: bool, fills: bool) -> None:
+    bus, broker, router, book = house()
     incidents: list[IncidentReported] = []
     bus.subscribe(IncidentReported, incidents.append)
 
     bus.publish(approved(reduces=reduces))
     bus.publish(OrderEnded(2, "a", State.ABSENT, "absent", "not at the broker twice"))
     assert not router.live
-    adopted: list[OrderApproved] = []
-    router.on_adopted = adopted.append
-    bus.publish(OrderAccepted(3, "a", "B1"))
+    assert book.reserved == 0
+    bus.publish(OrderFilled(3, "a", "X", 1, 25, 500, 0, "x") if fills else OrderAccepted(3, "a", "B1"))
 
-    assert list(router.live) == [one.order for one in adopted] == ["a"]
-    assert len(incidents) == 1
+    assert list(router.live) == ["a"]
+    assert (book.reserved, book.ledger.net("X")) == (0 if reduces else (75 - 25 * fills) * 500, 25 * fills)
+    assert len(incidents) == 1 + fills
     assert broker.sent == ["a"], "never sent again"
     assert broker.cancelled == ([] if reduces else ["a"])
-    assert router.orders["a"].state == (State.WORKING if reduces else State.CANCEL_PENDING)
+    arrived = State.PARTIALLY_FILLED if fills else State.WORKING
+    assert router.orders["a"].state == (arrived if reduces else State.CANCEL_PENDING)
     bus.publish(OrderEnded(4, "a", State.CANCELLED, "cancelled", ""))
     assert not router.live
 
 
 def test_a_cancel_of_what_has_ended_is_not_sent() -> None:
-    bus, broker = Bus(), Deaf()
-    router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()))
-    wire(bus, [router])
+    bus, broker, *_ = house()
     bus.publish(approved(reduces=False))
     bus.publish(OrderEnded(2, "a", State.REJECTED, "price_band", ""))
     bus.publish(CancelRequested(3, "a", "late"))
@@ -75,9 +90,7 @@ def test_a_cancel_of_what_has_ended_is_not_sent() -> None:
 
 @pytest.mark.parametrize("verb", ["stop", "halt"])
 def test_a_cancel_that_came_before_the_order_was_there_is_asked_again_once_it_is(verb: str) -> None:
-    bus, broker = Bus(), Deaf()
-    router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()))
-    wire(bus, [router])
+    bus, broker, *_ = house()
     bus.publish(approved(reduces=False))
     bus.publish(CommandReceived(2, "stop", "test", "operator") if verb == "stop" else CancelRequested(2, "a", "halt"))
     assert broker.cancelled == ["a"]
@@ -87,9 +100,7 @@ def test_a_cancel_that_came_before_the_order_was_there_is_asked_again_once_it_is
 
 
 def test_after_a_stop_exits_stay_and_nothing_new_leaves() -> None:
-    bus, broker = Bus(), Deaf()
-    router = OrderRouter(bus, MemoryJournal(bus), broker, LatchedSends(MemoryLatch()))
-    wire(bus, [router])
+    bus, broker, router, _ = house()
     bus.publish(approved(reduces=True))
     bus.publish(OrderAccepted(2, "a", "B1"))
     bus.publish(CommandReceived(3, "stop", "test", "operator"))

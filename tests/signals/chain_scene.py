@@ -57,6 +57,9 @@ class FixedChains:
     def strike_flow(self, place: int) -> Flow:
         return self.flows.get(place, Flow())
 
+    def signed_flow(self, place: int) -> float:
+        return self.strike_flow(place).signed
+
 
 def view(**fields: Any) -> ChainView:
     """A view with a front expiry, all defined, and what a test says."""
@@ -89,6 +92,7 @@ def scene(chain: ChainView | None, instrument: Instrument = CALL, **fields: Any)
     made.chains = FixedChains(chain)
     made.market = market()
     made.instrument, made.place = instrument, TABLE.index[instrument.id]
+    made.sign = -1 if instrument.right is Right.PUT else 1
     made.twin = {1: 2, 2: 1}.get(made.place, -1)
     made.now, made.opens_at, made.closes_at = OPENS_AT + 3600 * NS, OPENS_AT, CLOSES_AT
     made.phase, made.snapshot_age_ns = "open", 0

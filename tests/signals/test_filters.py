@@ -13,7 +13,7 @@ from angelx.market.chain_view import Flow
 from angelx.market.sessions import Session, Sessions
 from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Refusal, Window
 from angelx.signals.filters.bias_strength import BiasStrengthFilter
-from angelx.signals.filters.oi_confirmation import OiConfirmationFilter, bought
+from angelx.signals.filters.oi_confirmation import OiConfirmationFilter
 from angelx.signals.filters.standard import SpreadFilter
 from angelx.signals.filters.time_of_day import TimeOfDayFilter, window_ends, window_name
 from angelx.signals.filters.trap import TrapFilter
@@ -259,7 +259,7 @@ def test_flow_for_the_call_is_flow_against_the_put(own: Any, twin: Any) -> None:
     assert not (isinstance(call, float) and isinstance(put, float))
     if isinstance(call, float):
         assert code(put) == "oi_against"
-    assert bought(Flow(*own)) == own[0] + own[3] - own[1] - own[2]
+    assert Flow(*own).signed == own[0] + own[3] - own[1] - own[2]
 
 
 def test_where_open_interest_is_daily_or_absent_nothing_is_asked() -> None:

@@ -28,6 +28,8 @@ class Oracle:
     table: InstrumentTable
     latency: int
     fee: Callable[[Instrument, int, int, int, int], int]
+    fills_accept: bool = False
+    """An order that fills on arrival is not reported as accepted besides."""
     reports: list[Event] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)
     orders: list[Resting] = field(default_factory=list)
@@ -86,9 +88,11 @@ class Oracle:
             self.say(at, lambda t: OrderEnded(t, approved.order, "rejected", code, ""))
             return
         order = Resting(approved, tif, approved.quantity)
-        said: list[Callable[[int], Event]] = [lambda t: OrderAccepted(t, approved.order, "V" + approved.order)]
+        said: list[Callable[[int], Event]] = []
         if tif != "FOK" or self.fillable(order) == approved.quantity:
             said += self.take(order)
+        if not (said and self.fills_accept):
+            said.insert(0, lambda t: OrderAccepted(t, approved.order, "V" + approved.order))
         if order.left and tif != "DAY":
             order.done = True
             said.append(lambda t: OrderEnded(t, approved.order, "cancelled", tif.lower(), ""))

@@ -11,7 +11,7 @@ from typing import Final, Protocol, runtime_checkable
 import msgspec
 
 from angelx.domain.events import Signal
-from angelx.domain.instruments import Instrument, Right
+from angelx.domain.instruments import Instrument
 from angelx.market.chain_view import Chains, ChainView
 from angelx.market.state import MarketState
 
@@ -25,11 +25,11 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Scene:
-    """What a filter may look at besides the signal; one object, updated for each signal."""
+    """What a filter may look at besides the signal; one object an instrument, updated for each signal."""
 
     __slots__ = (
-        "chain", "chains", "closes_at", "instrument", "market", "now", "opens_at", "phase", "place", "snapshot_age_ns",
-        "twin", "window",
+        "chain", "chains", "closes_at", "instrument", "market", "now", "opens_at", "phase", "place", "sign",
+        "snapshot_age_ns", "twin", "window", "window_ends",
     )  # fmt: skip
 
     chain: ChainView | None
@@ -46,12 +46,18 @@ class Scene:
     opens_at: int
     closes_at: int
     """Of the instrument's session, ns; 0 while closed."""
+    sign: int
+    """-1 of puts, else +1: times a signal's direction it is what the signal says of the underlying, that it rises or
+    falls.
+    """
     snapshot_age_ns: int
     """Oldest exchange time that a source of snapshots can show, as measured; 0 = the source is a stream."""
     twin: int
     """Place of the put at a call's strike and expiry, or of the call at a put's; -1 where there is none."""
     window: Window | None
     """Of the instrument's session; `None` outside."""
+    window_ends: int
+    """When another one may begin, ns."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -87,11 +93,6 @@ class Tunable(Protocol):
     name: str
     tuned: float
     """Added to the threshold: positive is stricter."""
-
-
-def outlook(signal: Signal, instrument: Instrument) -> int:
-    """What a signal says of the underlying: +1 it rises, -1 it falls."""
-    return -signal.direction if instrument.right is Right.PUT else signal.direction
 
 
 def within(where: str, key: str, value: object, least: float, most: float) -> float:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from angelx.domain.events import Signal
-from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Refusal, Scene, outlook, within
+from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Refusal, Scene, within
 
 TUNED_MOST: Final = 0.1
 
@@ -66,7 +66,7 @@ class BiasStrengthFilter:
             return Refusal("bias_unknown", f"no bias of {chain.underlying} yet")
         if scene.window is None:
             return Refusal("outside_session", "no window, no threshold")
-        wanted = outlook(signal, scene.instrument)
+        wanted = signal.direction * scene.sign
         if bias * wanted <= 0:
             return Refusal("bias_against", f"bias {bias:+.3f}, signal {wanted:+d}")
         least = self.threshold(chain.regime, scene.window.multiplier, chain.iv_noise)

@@ -4,16 +4,10 @@ from typing import Final
 
 from angelx.domain.events import Signal
 from angelx.domain.ticks import OI
-from angelx.market.chain_view import Flow
-from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Refusal, Scene, outlook, within
+from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Refusal, Scene, within
 
 DAILY_OI: Final = frozenset({"OPRA"})
 """Segments whose open interest is published once a day: there is no flow within one."""
-
-
-def bought(flow: Flow) -> float:
-    """Signed flow of one contract for its own premium, lots: what buyers did less what sellers did."""
-    return flow.long_build_up + flow.short_covering - flow.short_build_up - flow.long_unwinding
 
 
 class OiConfirmationFilter:
@@ -64,17 +58,18 @@ class OiConfirmationFilter:
             return NOT_APPLICABLE
         if not chain.flow_since:
             return Refusal("oi_unknown", f"no update of open interest of {chain.underlying} yet")
-        flow, units = bought(chains.strike_flow(scene.place)), scene.market.view[OI, scene.place]
-        if scene.twin >= 0:
-            flow -= bought(chains.strike_flow(scene.twin))
-            units += scene.market.view[OI, scene.twin]
+        place, twin, cells = scene.place, scene.twin, scene.market.view
+        flow, units = chains.signed_flow(place), cells[OI, place]
+        if twin >= 0:
+            flow -= chains.signed_flow(twin)
+            units += cells[OI, twin]
         wanted = signal.direction  # of the contract: what its buyers do speaks for holding it
         flow *= wanted
         lots = units / instrument.lot_size
         least = self.least(chain.regime, uncertain=chain.trend_is_uncertain, open_interest=lots)
         if flow >= least and flow > 0:
             return 1.0 - least / flow
-        numbers = f"flow {flow:+,.0f} lots of {lots:,.0f} open, {outlook(signal, instrument):+d}, {chain.regime}"
+        numbers = f"flow {flow:+,.0f} lots of {lots:,.0f} open, {wanted * scene.sign:+d}, {chain.regime}"
         if flow < 0:
             return Refusal("oi_against", numbers)
         return Refusal("insufficient_oi", f"{numbers}; needs {least:,.0f}")

@@ -39,13 +39,12 @@ class FreshnessFilter:
 
     def __call__(self, signal: Signal, scene: Scene) -> Answer:
         stamped = scene.market.quotes[scene.place][EXCHANGE_AT]
-        age = scene.now - stamped
-        most = scene.snapshot_age_ns or self._most
+        age, most = scene.now - stamped, scene.snapshot_age_ns or self._most
         if stamped < scene.opens_at:
             return Refusal("stale_session", f"quote is of an earlier session, {age // NS} s old")
         if age > most:
             return Refusal("stale_quote", f"{age / NS:.1f} s old > {most / NS:.1f} s")
-        return 1.0 - max(age, 0) / most
+        return 1.0 - age / most if age > 0 else 1.0
 
 
 class SpreadFilter:

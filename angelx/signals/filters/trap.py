@@ -3,7 +3,7 @@
 from typing import Final
 
 from angelx.domain.events import Signal
-from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Refusal, Scene, outlook, within
+from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Refusal, Scene, within
 
 EDGES: Final = frozenset({"opening", "closing"})
 
@@ -53,7 +53,7 @@ class TrapFilter:
         chain = scene.chain
         if chain is None:
             return NOT_APPLICABLE
-        up = outlook(signal, scene.instrument) > 0
+        up = signal.direction * scene.sign > 0
         probability = chain.trap_up if up else chain.trap_down
         if probability is None:
             return Refusal("trap_unknown", f"no trap probability of {chain.underlying} yet")
