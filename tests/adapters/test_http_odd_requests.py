@@ -77,8 +77,9 @@ async def test_thousands_of_symbols_fit_into_a_query() -> None:
         (post(b"no gzip", "Content-Encoding: gzip"), 400),
         (post(b"x" * (LARGEST_BODY + 1)), 413),
         (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", 200),
     ],
-    ids=["gzip", "bad gzip", "huge", "head"],
+    ids=["gzip", "bad gzip", "huge", "head", "chunks"],
 )
 async def test_bodies_are_read_or_refused(request_: bytes, status: int) -> None:
     async with served() as server:
