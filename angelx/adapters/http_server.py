@@ -2,14 +2,15 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 from aiohttp import WSMsgType, web
 
 from angelx.domain.errors import InputInvalid
-from angelx.domain.wire import NoAnswer, Request, Response, StreamClosed, WireServer
+from angelx.domain.wire import NoAnswer, Request, Response, Stream, StreamClosed, WireServer
 
 log = structlog.get_logger()
 
@@ -168,17 +169,45 @@ class ServerStream:
             self._http.transport.abort()
 
 
-async def _events(http: web.Request, response: Response, more: AsyncIterator[bytes]) -> web.StreamResponse:
+class PartStream:
+    """An answer that goes on, as a stream that only sends."""
+
+    def __init__(self, answer: web.StreamResponse, http: web.Request) -> None:
+        self._answer, self._http = answer, http
+
+    async def send(self, message: str | bytes) -> None:
+        """As `Stream`."""
+        try:
+            await self._answer.write(message.encode() if isinstance(message, str) else message)
+        except ConnectionError as error:
+            raise StreamClosed(LOST, str(error)) from error
+
+    async def receive(self) -> str | bytes:
+        """As `Stream`: nothing ever comes."""
+        raise StreamClosed(LOST)
+
+    async def close(self, code: int = 1000) -> None:
+        """As `Stream`."""
+        if code == LOST:
+            self.lose()
+
+    def lose(self) -> None:
+        """Break the connection."""
+        if self._http.transport is not None:
+            self._http.transport.abort()
+
+
+async def _events(
+    http: web.Request, response: Response, more: Callable[[Stream], Awaitable[None]]
+) -> web.StreamResponse:
     """An answer that goes on until it ends or nobody reads it any more."""
     answer = web.StreamResponse(status=response.status, headers=response.headers)
     await answer.prepare(http)
-    try:
-        await answer.write(response.body)
-        async for part in more:
-            await answer.write(part)
+    stream = PartStream(answer, http)
+    with suppress(StreamClosed, ConnectionError):
+        await stream.send(response.body)
+        await more(stream)
         await answer.write_eof()
-    except ConnectionError:
-        pass
     return answer
 
 

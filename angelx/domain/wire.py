@@ -4,7 +4,7 @@ A client is given a `Transport`; a server is a `WireServer`. Adapters of sockets
 join the two; neither side knows which.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -42,8 +42,8 @@ class Response(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
-    more: AsyncIterator[bytes] | None = None
-    """What comes after the body, part by part, as it happens (server-sent events); ends with the connection."""
+    more: "Callable[[Stream], Awaitable[None]] | None" = None
+    """Sends what comes after the body, part by part, as it happens (server-sent events), until the stream is closed."""
 
 
 class Stream(Protocol):

@@ -5,13 +5,14 @@ from the control address (docs/venue.md); the same plan, seed and requests give 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random
 from typing import Final, Literal, Protocol, runtime_checkable
 
 import msgspec
+from msgspec.structs import replace
 
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import NS
@@ -263,7 +264,7 @@ class FaultyServer:
         self._count(path, request.method)
         active = self._hits(path, request.method, OF_REQUESTS)
         if active is None:
-            return await self.inner.handle(request)
+            return self._going_on(path, await self.inner.handle(request))
         fault = active.fault
         if fault.what == "lost_request":
             raise NoAnswer("lost on the way in")
@@ -278,7 +279,12 @@ class FaultyServer:
             await asyncio.sleep(fault.delay_s)
         else:
             await self._until_over(active)
-        return response
+        return self._going_on(path, response)
+
+    def _going_on(self, path: str, response: Response) -> Response:
+        """An answer that goes on is a stream from its body on."""
+        more = response.more
+        return response if more is None else replace(response, more=lambda stream: self._through(path, stream, more))
 
     async def _until_over(self, active: _Active) -> None:
         """As long as a mute lasts the answer does not come, and then the connection breaks."""
@@ -301,19 +307,23 @@ class FaultyServer:
     async def serve(self, request: Request, stream: Stream) -> None:
         """As `WireServer`."""
         path = request.path.partition("?")[0]
+        await self._through(path, stream, lambda faulty: self.inner.serve(request, faulty))
+
+    async def _through(self, path: str, stream: Stream, work: Callable[[Stream], Awaitable[None]]) -> None:
         faulty = FaultyStream(stream, lambda kinds: self._of(path, kinds))
         if any(one.is_on and one.fault.for_s and self._breaks(one.fault, path) for one in self._active):
             await stream.close(1006)
             return
         self._streams[faulty] = path
         try:
-            await asyncio.gather(self._serve(request, faulty), faulty.send_late())
+            await asyncio.gather(self._work(work, faulty), faulty.send_late())
         finally:
             del self._streams[faulty]
 
-    async def _serve(self, request: Request, stream: "FaultyStream") -> None:
+    @staticmethod
+    async def _work(work: Callable[[Stream], Awaitable[None]], stream: "FaultyStream") -> None:
         try:
-            await self.inner.serve(request, stream)
+            await work(stream)
         finally:
             stream.end()
 

@@ -5,13 +5,13 @@ Alpaca's client for Go has no other way to hear of its orders.
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
-from angelx.domain.wire import Response
+from angelx.domain.wire import Response, Stream
 from angelx.venue.alpaca.call import Call
 
 HEARTBEAT_S: Final = 10.0
@@ -62,15 +62,17 @@ class OrderEvents:
         elif since >= 0:
             begin = bisect_left(self._told, since, key=lambda told: told.at)
         kinds = {"content-type": "text/event-stream", "cache-control": "no-cache"}
-        more = self._parts(begin, until, self._place(until_id) if until_id else FOREVER)
-        return Response(200, {**headers, **kinds}, b": connected\n\n", more)
+        last = self._place(until_id) if until_id else FOREVER
+        return Response(
+            200, {**headers, **kinds}, b": connected\n\n", lambda stream: self._send(stream, begin, until, last)
+        )
 
     def _place(self, event_id: str) -> int:
         """Of the event, or of the first one that was told after it."""
         place = next((place for place, told in enumerate(self._told) if told.id == event_id), None)
         return bisect_left(self._told, event_id[:10], key=lambda told: told.id[:10]) if place is None else place
 
-    async def _parts(self, begin: int, until: int, last: int) -> AsyncIterator[bytes]:
+    async def _send(self, stream: Stream, begin: int, until: int, last: int) -> None:
         queue: asyncio.Queue[Told] = asyncio.Queue()
         self._listeners.add(queue)
         try:
@@ -78,18 +80,18 @@ class OrderEvents:
             for told in past:
                 if told.at > until:
                     return
-                yield told.part
+                await stream.send(told.part)
             if last < len(self._told):
                 return
             while True:
                 try:
                     told = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
                 except TimeoutError:
-                    yield b": heartbeat\n\n"
+                    await stream.send(b": heartbeat\n\n")
                     continue
                 if told.at > until:
                     return
-                yield told.part
+                await stream.send(told.part)
         finally:
             self._listeners.discard(queue)
 

@@ -5,9 +5,11 @@ answer that lacks a field they require or has a word they do not know; here thei
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
+from random import Random
 from typing import Any, Literal
 from uuid import UUID
 
@@ -16,10 +18,11 @@ import msgspec
 import pytest
 
 from angelx.adapters.http_server import HttpServer
-from angelx.domain.wire import Request
+from angelx.domain.wire import Request, Response, Stream, StreamClosed
 from angelx.sim.loop import simulate
 from angelx.venue.alpaca import events
 from angelx.venue.alpaca.events import ulid
+from angelx.venue.faults import Fault, FaultyServer
 from tests.venue.alpaca.alpaca_market import CALL_300, CALL_305, KEY, OPEN, SECRET, Market
 from tests.venue.alpaca.test_alpaca_clients import KEYS, Caller, _spread
 
@@ -423,16 +426,47 @@ def test_what_this_venue_has_not_is_not_found_by_name(caller: Caller, path: str)
 
 
 # ---------------------------------------------------------------- server-sent events
-async def _told(more: AsyncIterator[bytes] | None, count: int) -> list[Update]:
-    """So many events, read as the client for Go reads them: lines that begin with `data: `."""
+class Reader:
+    """Reads an answer that goes on, as the client for Go does: lines that begin with `data: `, so many of them."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.most = most
+        self.parts: list[bytes] = []
+        self.is_lost = False
+
+    @property
+    def found(self) -> list[Update]:
+        lines = [line for part in self.parts for line in part.split(b"\n") if line.startswith(b"data: ")]
+        return [msgspec.json.decode(line.removeprefix(b"data: "), type=Update) for line in lines]
+
+    async def send(self, message: str | bytes) -> None:
+        assert isinstance(message, bytes)
+        if self.is_lost:
+            raise StreamClosed(1006)
+        self.parts.append(message)
+        if len(self.found) >= self.most:
+            raise StreamClosed(1006)
+
+    async def receive(self) -> str | bytes:
+        raise StreamClosed(1006)
+
+    async def close(self, code: int = 1000) -> None:
+        self.is_lost = code == 1006
+
+    def lose(self) -> None:
+        self.is_lost = True
+
+
+More = Callable[[Stream], Awaitable[None]]
+
+
+async def _told(more: More | None, count: int) -> list[Update]:
+    """So many events."""
     assert more is not None
-    found: list[Update] = []
-    async for part in more:
-        lines = [line for line in part.split(b"\n") if line.startswith(b"data: ")]
-        found += [msgspec.json.decode(line.removeprefix(b"data: "), type=Update) for line in lines]
-        if len(found) >= count:
-            break
-    return found
+    reader = Reader(count)
+    with suppress(StreamClosed):
+        await more(reader)
+    return reader.found
 
 
 def test_orders_are_told_over_http_from_when_one_asks() -> None:
@@ -440,7 +474,7 @@ def test_orders_are_told_over_http_from_when_one_asks() -> None:
         market = Market()
         market.open_for_business()
 
-        async def ask(query: str = "") -> AsyncIterator[bytes] | None:
+        async def ask(query: str = "") -> More | None:
             path = f"/v2/events/trades{query}"
             response = await market.server.handle(Request("GET", path, KEYS))
             assert (response.status, response.headers["content-type"]) == (200, "text/event-stream")
@@ -465,13 +499,77 @@ def test_orders_are_told_over_http_from_when_one_asks() -> None:
         assert await _told(await ask(f"?since_id={ids[0]}&until_id={ids[0]}"), 9) == first[:1]
         await buy("b")
         assert {one.order.client_order_id for one in await _told(await ask(f"?since_id={ids[-1]}"), 2)} >= {"b"}
-        quiet = await ask()
+        quiet, reader = await ask(), Reader()
         assert quiet is not None
-        assert await anext(quiet) == b": heartbeat\n\n"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(25):
+                await quiet(reader)
+        assert reader.parts == [b": heartbeat\n\n"] * 2
         assert (await market.server.handle(Request("GET", "/v2/events/trades?since=x", KEYS))).status == 422
         assert (await market.server.handle(Request("GET", "/v2/events/trades", {}))).status == 403
 
     simulate(story)
+
+
+class Spelling:
+    """A server whose only answer goes on with three parts."""
+
+    async def handle(self, request: Request) -> Response:
+        return Response(200, {}, b"", self.spell)
+
+    async def spell(self, stream: Stream) -> None:
+        for letter in (b"a", b"b", b"c"):
+            await stream.send(letter)
+
+    def admits(self, request: Request) -> Response | None:
+        return None
+
+    async def serve(self, request: Request, stream: Stream) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("fault", "heard"),
+    [(Fault(what="duplicate"), b"aabbcc"), (Fault(what="lost_event", after=1, times=1), b"ac"),
+     (Fault(what="mute", after=1), b""), (Fault(what="reorder", times=1), b"bac"), (Fault(what="slow_event"), b"abc")],
+)  # fmt: skip
+def test_what_happens_to_messages_of_streams_happens_to_events_too(fault: Fault, heard: bytes) -> None:
+    async def story() -> None:
+        server, reader = FaultyServer(Spelling(), random=Random(1)), Reader()
+        server.add(fault)
+        response = await server.handle(Request("GET", "/events", {}))
+        assert response.more is not None
+        await response.more(reader)
+        assert b"".join(reader.parts) == heard
+
+    simulate(story)
+
+
+async def test_a_line_that_breaks_is_taken_up_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.02)
+    market = Market()
+    market.open_for_business()
+    faulty = FaultyServer(market.server, random=Random(1))
+    server = HttpServer(faulty)
+    await server.start()
+    keys = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+    url = f"{server.url}/v2/events/trades"
+    async with aiohttp.ClientSession(headers=keys) as session, asyncio.timeout(10):
+        async with session.get(url) as answer:
+            assert await answer.content.readline() == b": connected\n"
+            faulty.add(Fault(what="disconnect", for_s=0.3))
+            with pytest.raises(aiohttp.ClientError):
+                await answer.content.read()
+        with pytest.raises(aiohttp.ClientError):
+            async with session.get(url) as answer:
+                await answer.content.read()
+        async with session.post(f"{server.url}/v2/orders", json=GO) as made:
+            order = (await made.json())["id"]
+        await asyncio.sleep(0.4)
+        async with session.get(f"{url}?since=2026-01-01T00:00:00Z") as answer:
+            seen = b""
+            while order.encode() not in seen:
+                seen = await answer.content.readline()
+    await server.stop()
 
 
 async def test_events_go_over_a_socket_as_they_happen(monkeypatch: pytest.MonkeyPatch) -> None:
