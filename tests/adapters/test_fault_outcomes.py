@@ -5,6 +5,7 @@ The house behind them has its own turn in tests/flow/test_venue_house.py.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +24,8 @@ Play = Callable[[Callable[["Desk"], Coroutine[Any, Any, None]]], None]
 
 class Client(Protocol):
     async def place(self, order: OrderApproved) -> OrderAccepted: ...
+
+    async def cancel(self, order: str) -> None: ...
 
 
 class Desk:
@@ -154,6 +157,31 @@ def test_an_order_is_found_soon_though_neither_answer_nor_message_came(play: Pla
         assert error is OrderFateUnknown
         await desk.until(lambda: desk.filled(order) == order.quantity, 5)
         assert desk.arrived() == 1
+
+    play(story)
+
+
+@of("lost_reply")
+def test_who_asks_for_its_end_again_and_again_puts_no_look_up_off(play: Play) -> None:
+    """A flatten cancels what works every other second, and venues may run at thirty times that."""
+
+    async def story(desk: Desk) -> None:
+        desk.fault("lost_reply", "PLACE", method="POST", times=1)
+        desk.fault("lost_event", "ORDERS")
+        order, error = await desk.send()
+        assert error is OrderFateUnknown
+        found_by = asyncio.get_running_loop().time() + 5
+
+        async def insist() -> None:
+            while asyncio.get_running_loop().time() < found_by:
+                with suppress(OrderRejected, OrderFateUnknown):
+                    await desk.client.cancel(order.order)
+                await asyncio.sleep(0.05)
+
+        async with asyncio.TaskGroup() as tasks:
+            insisting = tasks.create_task(insist())
+            await desk.until(lambda: desk.filled(order) == order.quantity, 5)
+            insisting.cancel()
 
     play(story)
 

@@ -163,3 +163,22 @@ def test_everything_goes_wrong(rig: Rig) -> None:
     rig.end_daemon(code=HALTED)
     agree(rig)
     proven(rig)
+
+
+def test_flatten_ends_flat_while_everything_goes_wrong(rig: Rig) -> None:
+    rig.start_venue()
+    rig.start_daemon()
+    rig.trade(6)
+    for broker in BROKERS:
+        rig.fault(what="lost_reply", server=broker, where=PLACES[broker], method="POST", times=2)
+        rig.fault(what="duplicate", server=broker, rate=0.3)
+    rig.fault(what="disconnect", for_s=1)
+    rig.signal(signal.SIGUSR2)
+    until(lambda: all(rig.level(broker) == "flatten" and rig.is_flat(broker) for broker in BROKERS), 90)
+    assert {"lost_reply", "disconnect"} <= set(+rig.happened())
+    rig.end_faults()
+    rig.end_daemon(code=HALTED)
+    agree(rig)
+    for broker in BROKERS:
+        assert rig.at_venue(broker)[1] == {}
+    proven(rig)

@@ -348,6 +348,8 @@ class AlpacaClient:
         wire = await self._follower.by_client_id(order)
         if wire is None:
             raise OrderRejected(f"order_not_found: no order {order}")
+        events, _ = self._tracker.read([wire], {}, self._now())
+        self._follower.emit(events)
         return wire.id
 
     # ------------------------------------------------------------ the books

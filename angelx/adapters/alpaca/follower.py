@@ -98,8 +98,10 @@ class OrderFollower:
             self._report(event)
 
     def doubt(self, order: str) -> None:
-        """The broker is asked about an order soon, and again until it is found."""
-        self._doubts[order] = _Doubt(asyncio.get_running_loop().time() + DOUBT_PAUSES_S[0])
+        """The broker is asked about an order soon, and again until it is found; who doubts again puts nothing off."""
+        due_s = asyncio.get_running_loop().time() + DOUBT_PAUSES_S[0]
+        known = self._doubts.get(order)
+        self._doubts[order] = _Doubt(due_s if known is None else min(known.due_s, due_s))
         self._wake.set()
 
     def is_in_doubt(self, order: str) -> bool:
@@ -273,16 +275,17 @@ class OrderFollower:
             doubt.due_s = now_s + DOUBT_PAUSES_S[min(doubt.looked, len(DOUBT_PAUSES_S) - 1)]
             try:
                 wire = await self.by_client_id(name)
+                if wire is not None:
+                    async with self._books:
+                        gaps = await self._merge([wire])
+                    if not gaps:
+                        self._doubts.pop(name, None)
             except (RateLimited, AuthExpired):
                 continue
             except BrokerUnreachable:
                 self._look_at_once = True  # Whether it answers anything at all.
                 continue
-            if wire is not None:
-                self._doubts.pop(name, None)
-                async with self._books:
-                    await self._merge([wire])
-            elif doubt.looked >= len(DOUBT_PAUSES_S):
+            if doubt.looked >= len(DOUBT_PAUSES_S):
                 self._doubts.pop(name, None)
 
     async def _poll(self) -> None:
