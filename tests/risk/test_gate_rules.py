@@ -116,6 +116,12 @@ def holding_while_buying(book: Book) -> None:
     book.reserve(approved(side=1))
 
 
+def holding_while_exiting(book: Book) -> None:
+    """150 units, of which another strategy sells 75."""
+    holding(150)(book)
+    book.reserve(approved("out", side=-1, strategy="t", reduces=True))
+
+
 def sent(count: int, ago: int) -> Callable[[Book], None]:
     return lambda book: book.sent.extend([NOW - ago] * count)
 
@@ -140,6 +146,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Callable[
     ("order_rate", {}, {}, {}, sent(6, NS - 1)),
     ("wash", {**EXIT}, {**EXIT}, {}, holding_while_buying),
     ("exits_exceed", {**EXIT, "quantity": 75}, {**EXIT, "quantity": 150}, {}, holding(75)),
+    ("exits_exceed", {**EXIT, "quantity": 75}, {**EXIT, "quantity": 150}, {}, holding_while_exiting),
     ("barred", {}, {"barred": "halt"}, {}, None),
     ("stale", {"age": NS}, {"age": NS + 1}, {}, None),
     ("spread", {"bid": 985_500}, {"bid": 985_000}, {}, None),
@@ -148,6 +155,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Callable[
     ("too_late", {"closes_at": NOW + 1_800 * NS + 1}, {"closes_at": NOW + 1_800 * NS}, {}, None),
     ("max_order", {"limit": 1_000_000}, {}, {"max_order_ppm": 750}, None),
     ("naked_short", {**EXIT, "reduces": False, "quantity": 75}, {**EXIT, "reduces": False, "quantity": 150}, {}, holding(75)),  # noqa: E501
+    ("naked_short", {**EXIT, "reduces": False, "quantity": 75}, {**EXIT, "reduces": False, "quantity": 150}, {}, holding_while_exiting),  # noqa: E501
     ("opposes_other", {**EXIT, "reduces": False, "strategy": "s"}, {**EXIT, "reduces": False, "strategy": "t"}, {}, holding(75)),  # noqa: E501
     ("daily_loss", {}, {}, {}, marked(CAPITAL - CAPITAL * 3 // 100)),
     ("drawdown", {}, {}, {"daily_loss_ppm": 900_000}, marked(CAPITAL - CAPITAL // 5)),
