@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from angelx.domain.events import EquityMarked, OrderApproved, OrderFilled, Signal
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import ASK, BID, EXCHANGE_AT, FIELDS
+from angelx.domain.ticks import EXCHANGE_AT, FIELDS
 from angelx.market.freshness import Freshness
 from angelx.orders.ledger import Ledger
 from angelx.orders.order import Order
@@ -48,11 +48,11 @@ class Made:
         fields |= {name: changes.pop(name) for name in fields if name in changes}
         self.instrument: Instrument = changes.pop("instrument", OPTION)
         signal = replace(Signal(NOW, 1, "s", self.instrument.id, 1, 0, 0, why="w"), **of_signal)
+        fields |= {"bid": changes.pop("bid", 999_500), "ask": changes.pop("ask", 1_000_000)}
         self.draft = Draft(signal, 0, **fields)
         self.hours = Segment()
         self.hours.phase, self.hours.closes_at = changes.pop("phase", "open"), changes.pop("closes_at", NOW + 10**13)
         quote = np.zeros(FIELDS, np.int64)
-        quote[BID], quote[ASK] = changes.pop("bid", 999_500), changes.pop("ask", 1_000_000)
         quote[EXCHANGE_AT] = signal.at - changes.pop("age", 0)
         self.quote = quote.data
         self.barred = changes.pop("barred", "")
