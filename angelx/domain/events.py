@@ -137,7 +137,7 @@ class CancelRequested(Event, frozen=True):
 
 # ---------------------------------------------------------------- broker reports: recorded
 class OrderAccepted(Event, frozen=True):
-    """The broker has the order and works it."""
+    """The broker has the order and works it; where it fills on arrival, the fill may say so alone."""
 
     order: str
     broker_order: str

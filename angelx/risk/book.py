@@ -77,9 +77,13 @@ class Book:
         order.filled = filled = before + units
         if not before and not approved.reduces:
             self.entries += 1
-        if order.unit and approved.order in self.live:
+        unit = order.unit
+        if unit and approved.order in self.live:
             left = approved.quantity - before
-            self.reserved -= order.unit * (units if units < left else max(0, left))
+            if units <= left:
+                self.reserved -= units * unit
+            elif left > 0:  # more than was ordered: only that was reserved
+                self.reserved -= left * unit
         return filled
 
     def close(self, order: Order, at: int) -> None:

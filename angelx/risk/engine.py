@@ -16,6 +16,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912  (one question, one if)
     `stand` is that of the signal's instrument.
     """
     terms, line, quote, wanted = stand.terms, stand.line, stand.quote, signal.direction
+    bid, ask = quote[BID], quote[ASK]
     position = line.positions.get(signal.strategy)
     held = 0 if position is None else position.quantity
     turns = held * wanted
@@ -30,7 +31,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912  (one question, one if)
         side = -1 if held > 0 else 1
     else:
         side = wanted
-    touch = quote[ASK] if side > 0 else quote[BID]
+    touch = ask if side > 0 else bid
     limit = touch + side * terms.collars[signal.urgency]
     if touch <= 0:
         limit = 0
@@ -41,7 +42,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912  (one question, one if)
         if quantity > terms.largest:
             quantity, bound = terms.largest, "freeze"
     elif not limit:
-        return _refusal(signal, "sizing", "no_touch", f"bid {quote[BID]}, ask {quote[ASK]}")
+        return _refusal(signal, "sizing", "no_touch", f"bid {bid}, ask {ask}")
     else:
         quantity, bound = entry_units(book, line, terms, limit, signal.stop_distance)
         if not quantity:
@@ -49,7 +50,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912  (one question, one if)
             return _refusal(signal, "sizing", "too_small", detail)
         if turns:
             quantity += abs(held)
-    against = objection(Draft(signal, held, side, quantity, limit, touch, reduces), stand, book)
+    against = objection(Draft(signal, held, side, quantity, limit, bid, ask, touch, reduces), stand, book)
     if against is not None:
         return _refusal(signal, "gate", *against)
     strategy, number = signal.strategy, signal.signal

@@ -13,7 +13,7 @@ import msgspec
 from angelx.domain.events import Signal
 from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import ASK, BID, EXCHANGE_AT
+from angelx.domain.ticks import EXCHANGE_AT
 from angelx.market.state import Cells
 from angelx.orders.ledger import Line
 from angelx.risk.book import Book
@@ -92,6 +92,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     side: int
     quantity: int
     limit: int
+    bid: int
+    ask: int
     touch: int
     """The price it would fill at now; 0 = nobody quotes that side."""
     reduces: bool
@@ -99,9 +101,9 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
 
 def objection(draft: Draft, stand: Stand, book: Book) -> Objection | None:  # noqa: C901, PLR0911, PLR0912  (see above)
     """The first rule against the draft; `None` where all agree."""
-    terms, line, quote, hours = stand.terms, stand.line, stand.quote, stand.hours
+    terms, line, hours = stand.terms, stand.line, stand.hours
     signal, side, quantity, limit, touch = draft.signal, draft.side, draft.quantity, draft.limit, draft.touch
-    bid, ask, at, reduces = quote[BID], quote[ASK], signal.at, draft.reduces
+    bid, ask, at, reduces = draft.bid, draft.ask, signal.at, draft.reduces
     if hours.phase != OPEN:
         return "market_closed", f"{terms.segment} is {hours.phase}"
     if not terms.tradable:  # indices are watched
@@ -135,7 +137,7 @@ def objection(draft: Draft, stand: Stand, book: Book) -> Objection | None:  # no
     # ------------------------------------------------------------ whether risk may be added now, here, this way
     if book.barred:
         return "barred", book.barred
-    if (age := at - quote[EXCHANGE_AT]) > (oldest := stand.freshness.max_age_ns):
+    if (age := at - stand.quote[EXCHANGE_AT]) > (oldest := stand.freshness.max_age_ns):
         return "stale", f"quote {age / NS:.1f} s old > {oldest / NS:.1f} s"
     if bid <= 0:
         return "spread", "nobody bids"

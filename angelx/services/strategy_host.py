@@ -244,7 +244,8 @@ class StrategyHost:
 
     def _look(self, seat: _Seat, batch: TickBatch, start: int, stop: int) -> None:
         """Find the next row in [start, stop) that concerns the strategy and remember how far was looked."""
-        stop = min(stop, start + LOOK_AHEAD)
+        if stop - start > LOOK_AHEAD:
+            stop = start + LOOK_AHEAD
         row = stop
         if seat.scanning is None:
             row = next_watched(batch.table, seat.watched, start, stop)

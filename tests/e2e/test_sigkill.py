@@ -1,6 +1,6 @@
 """SIGKILL at random moments: whoever runs the same command again goes on where the dead process stopped.
 
-Twenty moments over four sessions, from the first millisecond of start-up to the last of the report.
+Twenty moments over four sessions.
 """
 
 import random
@@ -17,8 +17,8 @@ import pytest
 from tests.e2e.program import QUICK, UNREPORTED, Forked, angelx, records, start
 
 KILLS = 5
-ALL_RECORDS = 10_000
-"""About as many as the session comes to."""
+MOST_RECORDS = 7_000
+"""Of the ten thousand that a session comes to: on a busy machine it must not end before the kill is there."""
 EAGER = '''
 from angelx.signals.strategy import Strategy
 
@@ -82,7 +82,7 @@ def test_a_killed_session_goes_on(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     with start(*words, cwd=tmp_path) as starting:  # Little is printed: no pipe fills up while nobody reads.
         killed = int(kill_at(starting, state / "journal.db", rng.uniform(0.1, 1.5)))
-    for at in sorted(rng.randrange(0, ALL_RECORDS) for _ in range(KILLS - 1)):
+    for at in sorted(rng.randrange(0, MOST_RECORDS) for _ in range(KILLS - 1)):
         killed += int(kill_at(Forked(*words, cwd=tmp_path), state / "journal.db", at))
     answer = angelx(*words, cwd=tmp_path).succeeded().answer
     assert killed >= KILLS - 1

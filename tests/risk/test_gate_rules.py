@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from angelx.domain.events import EquityMarked, OrderApproved, OrderFilled, Signal
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import ASK, BID, EXCHANGE_AT, FIELDS
+from angelx.domain.ticks import EXCHANGE_AT, FIELDS
 from angelx.market.freshness import Freshness
 from angelx.orders.ledger import Ledger
 from angelx.orders.order import Order
@@ -48,11 +48,11 @@ class Made:
         fields |= {name: changes.pop(name) for name in fields if name in changes}
         self.instrument: Instrument = changes.pop("instrument", OPTION)
         signal = replace(Signal(NOW, 1, "s", self.instrument.id, 1, 0, 0, why="w"), **of_signal)
+        fields |= {"bid": changes.pop("bid", 999_500), "ask": changes.pop("ask", 1_000_000)}
         self.draft = Draft(signal, 0, **fields)
         self.hours = Segment()
         self.hours.phase, self.hours.closes_at = changes.pop("phase", "open"), changes.pop("closes_at", NOW + 10**13)
         quote = np.zeros(FIELDS, np.int64)
-        quote[BID], quote[ASK] = changes.pop("bid", 999_500), changes.pop("ask", 1_000_000)
         quote[EXCHANGE_AT] = signal.at - changes.pop("age", 0)
         self.quote = quote.data
         self.barred = changes.pop("barred", "")
@@ -116,6 +116,12 @@ def holding_while_buying(book: Book) -> None:
     book.reserve(approved(side=1))
 
 
+def holding_while_exiting(book: Book) -> None:
+    """150 units, of which another strategy sells 75."""
+    holding(150)(book)
+    book.reserve(approved("out", side=-1, strategy="t", reduces=True))
+
+
 def sent(count: int, ago: int) -> Callable[[Book], None]:
     return lambda book: book.sent.extend([NOW - ago] * count)
 
@@ -140,6 +146,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Callable[
     ("order_rate", {}, {}, {}, sent(6, NS - 1)),
     ("wash", {**EXIT}, {**EXIT}, {}, holding_while_buying),
     ("exits_exceed", {**EXIT, "quantity": 75}, {**EXIT, "quantity": 150}, {}, holding(75)),
+    ("exits_exceed", {**EXIT, "quantity": 75}, {**EXIT, "quantity": 150}, {}, holding_while_exiting),
     ("barred", {}, {"barred": "halt"}, {}, None),
     ("stale", {"age": NS}, {"age": NS + 1}, {}, None),
     ("spread", {"bid": 985_500}, {"bid": 985_000}, {}, None),
@@ -148,6 +155,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Callable[
     ("too_late", {"closes_at": NOW + 1_800 * NS + 1}, {"closes_at": NOW + 1_800 * NS}, {}, None),
     ("max_order", {"limit": 1_000_000}, {}, {"max_order_ppm": 750}, None),
     ("naked_short", {**EXIT, "reduces": False, "quantity": 75}, {**EXIT, "reduces": False, "quantity": 150}, {}, holding(75)),  # noqa: E501
+    ("naked_short", {**EXIT, "reduces": False, "quantity": 75}, {**EXIT, "reduces": False, "quantity": 150}, {}, holding_while_exiting),  # noqa: E501
     ("opposes_other", {**EXIT, "reduces": False, "strategy": "s"}, {**EXIT, "reduces": False, "strategy": "t"}, {}, holding(75)),  # noqa: E501
     ("daily_loss", {}, {}, {}, marked(CAPITAL - CAPITAL * 3 // 100)),
     ("drawdown", {}, {}, {"daily_loss_ppm": 900_000}, marked(CAPITAL - CAPITAL // 5)),

@@ -51,13 +51,13 @@ class Passed(NamedTuple):
 class Asked:
     """A filter chain on a bus an hour into a session."""
 
-    def __init__(self, *filters: Filter, chains: FixedChains | None = None) -> None:
+    def __init__(self, *filters: Filter, chains: FixedChains | None = None, before_the_open: bool = False) -> None:
         self.bus = Bus()
         self.heard: list[Event | Passed] = []
         phases = SessionPhases(self.bus, SESSIONS, ["NFO" if one.segment == "OPRA" else one.segment for one in TABLE])
         known = zip(TABLE, phases.by_place, strict=True)
         phases.by_place = tuple(Segment() if one.segment == "OPRA" else segment for one, segment in known)
-        self.bus.advance(AT - NS)
+        self.bus.advance(OPENS_AT - NS if before_the_open else AT - NS)
         phases.start(self.bus.now)
         self.chain = FilterChain(
             self.bus, market(), TABLE, phases, filters, Freshness("stream", 5 * NS), Unguarded(), self.pass_on, chains
@@ -66,7 +66,8 @@ class Asked:
             self.bus.subscribe(kind, handler)
         for kind in (SignalRefused, SignalJudged, CommandReceived):
             self.bus.subscribe(kind, self.heard.append)
-        self.bus.advance(AT)
+        if not before_the_open:
+            self.bus.advance(AT)
 
     def pass_on(self, signal: Signal, confidence: float) -> None:
         self.heard.append(Passed(signal, confidence))
@@ -136,6 +137,26 @@ def test_the_scene_has_twin_window_and_chain() -> None:
     assert equity[1] == -1
     assert (call[2].name, call[2].multiplier) == ("opening", 2.0)
     assert (call[3], equity[3], call[4]) == (chains.views[UNDERLYING], None, chains)
+
+
+def test_the_scene_follows_the_session() -> None:
+    """Windows of one session, and the first of the next, though nothing was asked between."""
+    fixed = Fixed(1.0)
+    asked = Asked(fixed)
+    for hours in (0, 1, 3, 4, 5, 22, 24):
+        asked.bus.advance(AT + hours * 3600 * NS)
+        asked.ask()
+    windows = [seen[2] and seen[2].name for seen in fixed.seen]
+    assert windows == ["opening", "morning", "midday", "afternoon", "closing", None, "opening"]
+
+
+def test_a_session_that_opens_after_the_first_question_is_seen() -> None:
+    fixed = Fixed(1.0)
+    asked = Asked(fixed, before_the_open=True)
+    asked.ask()
+    asked.bus.advance(AT)
+    asked.ask()
+    assert [seen[2] and seen[2].name for seen in fixed.seen] == [None, "opening"]
 
 
 @pytest.mark.parametrize("answer", [ZeroDivisionError("x"), float("nan"), 1.5, -0.1, True, None, 1, "yes"])

@@ -9,11 +9,13 @@ from angelx.bus.service import wire
 from angelx.domain.events import (
     CancelRequested,
     CommandReceived,
+    Event,
     IncidentReported,
     OrderAccepted,
     OrderApproved,
     OrderEnded,
     OrderFilled,
+    SignalRefused,
 )
 from angelx.orders.ledger import Ledger
 from angelx.orders.states import State
@@ -108,3 +110,29 @@ def test_after_a_stop_exits_stay_and_nothing_new_leaves() -> None:
     assert broker.cancelled == []
     assert broker.sent == list(router.live) == ["a"]
     assert router.orders["b"].state == State.BARRED
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_the_same_intent_is_never_sent_twice(restored: bool) -> None:
+    bus, broker, router, book = house()
+    refused: list[SignalRefused] = []
+    bus.subscribe(SignalRefused, refused.append)
+    if restored:
+        router.restore(approved(reduces=False))
+    else:
+        bus.publish(approved(reduces=False))
+    bus.publish(approved(reduces=False))
+    assert broker.sent == ([] if restored else ["a"])
+    assert [(one.by, one.code) for one in refused] == [("router", "intent_exists")]
+    assert (book.reserved, len(book.sent)) == (75 * 500, 1)
+
+
+@pytest.mark.parametrize("event", [OrderAccepted(3, "a", "B1"), OrderFilled(3, "a", "X", 1, 25, 500, 0, "x")])
+def test_a_restored_order_that_arrived_after_it_was_absent_is_exposure(event: Event) -> None:
+    _, broker, router, book = house()
+    for record in (approved(reduces=False), OrderEnded(2, "a", State.ABSENT, "absent", ""), event, event):
+        router.restore(record)
+    filled = book.ledger.net("X")
+    assert filled == (25 if isinstance(event, OrderFilled) else 0)
+    assert (list(router.live), book.reserved, book.ledger.line("X").buying) == (["a"], (75 - filled) * 500, 75 - filled)
+    assert broker.sent == []
