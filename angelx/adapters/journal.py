@@ -13,7 +13,7 @@ from angelx.domain.errors import JournalBroken, JournalFull
 from angelx.domain.events import RECORDED, Event
 
 BLOCK_RECORDS: Final = 256
-BLOCKS_PER_COMMIT: Final = 64
+BLOCKS_PER_COMMIT: Final = 16
 PRAGMAS: Final = ("journal_mode=wal", "synchronous=full", "wal_autocheckpoint=1000")
 TABLES: Final = """
 create table if not exists meta(key text primary key, value text not null) strict;

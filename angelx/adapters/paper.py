@@ -78,6 +78,7 @@ class PaperBroker:
             state, cash=cash, fee=fee, is_open=is_open, random=self._random, reject_rate=reject_rate, bands=bands,
             margin=margin, closes=closes, currency=currency,
         )  # fmt: skip
+        self._waiting = self._venue.waiting
         self.probe = self._venue.probe
         """For `Bus.probe`."""
 
@@ -115,9 +116,8 @@ class PaperBroker:
 
     def fold(self, rows: Rows) -> None:
         """Report what the last row of the run filled."""
-        events = self._venue.fold(rows)
-        if events:
-            self._report(events)
+        if self._waiting:
+            self._report(self._venue.fold(rows))
 
     def end_of_session(self, segment: str) -> None:
         """The session of a segment is over: its working orders expire."""

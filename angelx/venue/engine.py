@@ -166,7 +166,7 @@ class ExchangeEngine(MatchingEngine):
     # ------------------------------------------------------------ rows, with a queue
     def look(self, place: int, at: int) -> list[Event]:
         """What the last row of an instrument fills, with `queue_position`."""
-        book = self._waiting.get(place)
+        book = self.waiting.get(place)
         if book is None:
             return []
         volume = book.quote[VOLUME]
@@ -231,5 +231,5 @@ class ExchangeEngine(MatchingEngine):
     # ------------------------------------------------------------ the end of a session
     def cross(self, place: int, at: int) -> list[Event]:
         """Match what waits in an instrument with the touch as it stands: the end of an auction."""
-        book = self._waiting.get(place)
+        book = self.waiting.get(place)
         return [] if book is None else self._match(book, at)

@@ -74,7 +74,7 @@ class MatchingEngine:
         self._admission = Admission(state, self.account, bands or Bands(), is_open, fee, closes or {})
         self._search = Search(len(state.table))
         self._books: dict[str, Book] = {}
-        self._waiting: dict[int, Book] = {}
+        self.waiting: dict[int, Book] = {}
         """By place: the books in which orders wait."""
         self._accepted = 0
         self._executions = 0
@@ -135,7 +135,7 @@ class MatchingEngine:
         """The session of a segment ends: its waiting orders expire, oldest first; last prices become closes."""
         orders = [
             order
-            for book in self._waiting.values()
+            for book in self.waiting.values()
             if book.instrument.segment == segment
             for queue in (book.buys, book.sells)
             for _, _, order in queue.orders
@@ -156,16 +156,16 @@ class MatchingEngine:
 
         The answer may come short of that row, where nothing fills before it either.
         """
-        return self._search.next_row(batch, start, stop) if self._waiting else stop
+        return self._search.next_row(batch, start, stop) if self.waiting else stop
 
     def fold(self, rows: Rows) -> Sequence[Event]:
         """Fill what the last row of the run fills; by `probe`, the rows before it fill nothing."""
-        if not self._waiting:
+        if not self.waiting:
             return ()
         batch, row = rows.batch, rows.stop - 1
         if not self._search.stirs(batch, row):
             return ()
-        return self._match(self._waiting[batch.view[INSTRUMENT, row]], batch.view[AT, row])
+        return self._match(self.waiting[batch.view[INSTRUMENT, row]], batch.view[AT, row])
 
     def _match(self, book: Book, at: int) -> list[Event]:
         events: list[Event] = []
@@ -216,13 +216,13 @@ class MatchingEngine:
     def _rest(self, book: Book, queue: Queue, order: Order) -> None:
         self._hold(book, order, order.quantity - order.filled)
         queue.add(order)
-        self._waiting[book.place] = book
+        self.waiting[book.place] = book
         self._watch(book)
 
     def _leave(self, book: Book, order: Order) -> None:
         (book.buys if order.side > 0 else book.sells).remove(order)
         if not book.buys.orders and not book.sells.orders:
-            del self._waiting[book.place]
+            del self.waiting[book.place]
         self._watch(book)
 
     def _hold(self, book: Book, order: Order, units: int) -> None:
