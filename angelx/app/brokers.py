@@ -105,17 +105,24 @@ async def _venue_time(config: Config, transport: Transport) -> VenueTime:
 
 
 def _keeper(config: Config, transport: Transport, clock: PacingClock) -> Callable[[], Coroutine[Any, Any, None]] | None:
-    """Asks a venue for its time once a second: it stands still while the venue is down."""
+    """Asks a venue for its time once a second: it stands still while the venue is down.
+
+    What it says is of some moment since it was asked: ours is wrong where it was later then, or is earlier now.
+    """
     if not isinstance(clock, PacedClock):
         return None
 
     async def keep_time() -> None:
         while True:
             await asyncio.sleep(1.0)
+            asked_at = clock.now()
             with suppress(BrokerUnreachable):
                 time = await _venue_time(config, transport)
-                if clock.now() - time.now > int(OFF_S * time.speed * NS):
+                off = int(OFF_S * time.speed * NS)
+                if asked_at - time.now > off:
                     clock.wait_for(time.now)
+                elif time.now - clock.now() > off:
+                    clock.catch_up(time.now)
 
     return keep_time
 

@@ -69,6 +69,10 @@ class PacedClock:
             self._held = max(self._held, truth)
             self._origin -= truth - now
 
+    def catch_up(self, now: int) -> None:
+        """The session is there already: so is this clock."""
+        self._origin += max(now - self._truth(), 0)
+
     def _truth(self) -> int:
         if self._started is None:
             self._started = self._ticker()

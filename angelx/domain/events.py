@@ -172,7 +172,7 @@ class BooksRead(Event, frozen=True):
     asked_at: int
     """When they were asked for, ns: what was sent later need not be in them."""
     orders: tuple[str, ...]
-    """Those of our unanswered orders that the order book has, by client order id."""
+    """Those of our unanswered orders that the order book has, or that were still on their way, by client order id."""
     held: tuple[tuple[str, int], ...]
     """Signed units by instrument, flat ones left out, in order of name."""
 

@@ -6,7 +6,7 @@ driver empties between two inputs. What a report says twice, or says of orders t
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -143,12 +143,14 @@ class BrokerLink(RecordedLink):
         """Called when the inbox has something: wakes the driver."""
         self._inbox: deque[Event] = deque()
         self._cancels: deque[str] = deque()
+        self._cancelling: set[str] = set()
+        """Orders whose cancel waits or is being asked for."""
         self._exits: deque[OrderApproved] = deque()
         self._entries: deque[OrderApproved] = deque()
         self._group: asyncio.TaskGroup | None = None
         """Of the tasks that talk to the broker, while `run` is under way."""
-        self._placing = 0
-        """Orders that were begun to be sent and have no answer yet."""
+        self._placing: set[str] = set()
+        """Orders on their way: they wait for their turn, or for an answer."""
         self._wanted = asyncio.Event()
         self._reading = False
         self._foreign: set[str] = set()
@@ -165,16 +167,18 @@ class BrokerLink(RecordedLink):
     def submit(self, order: OrderApproved) -> None:
         """Queue an order to be sent, exits before entries."""
         queue = self._exits if order.reduces else self._entries
-        if len(queue) + self._placing >= WAITING:
+        if len(queue) + len(self._placing) >= WAITING:
             self._arrived(OrderEnded(order.at, order.order, "rejected", "link_full", f"{WAITING} orders wait"))
             return
         queue.append(order)
         self._send()
 
     def cancel(self, order: str) -> None:
-        """Queue a cancel, before all orders."""
-        self._cancels.append(order)
-        self._send()
+        """Queue a cancel, before all orders; while one of that order is being asked for, it is the one."""
+        if order not in self._cancelling:
+            self._cancelling.add(order)
+            self._cancels.append(order)
+            self._send()
 
     def ask(self) -> bool:
         """Have the books read; they come as `BooksRead`. While they are being read, that read is the answer."""
@@ -243,14 +247,12 @@ class BrokerLink(RecordedLink):
         if group is None:
             return
         while self._cancels:
-            group.create_task(self._cancel(self._cancels.popleft()))
+            name = self._cancels.popleft()
+            _begin(group, self._cancel(name), self._cancelling, name)
         while self._exits or self._entries:
             order = (self._exits or self._entries).popleft()
-            self._placing += 1
-            group.create_task(self._place(group, order)).add_done_callback(self._placed)
-
-    def _placed(self, task: asyncio.Task[None]) -> None:
-        self._placing -= 1
+            self._placing.add(order.order)
+            _begin(group, self._place(group, order), self._placing, order.order)
 
     async def _place(self, group: asyncio.TaskGroup, order: OrderApproved) -> None:
         """Send once. Whatever is not clear stays open: the books will tell."""
@@ -307,7 +309,7 @@ class BrokerLink(RecordedLink):
             await self._wanted.wait()
             self._wanted.clear()
             self._reading = True
-            asked_at = self._bus.now
+            asked_at, under_way = self._bus.now, set(self._placing)
             try:
                 orders = await self._client.order_book()
                 positions = await self._client.positions()
@@ -322,13 +324,18 @@ class BrokerLink(RecordedLink):
             finally:
                 self._reading = False
             failed = 0
-            known = {report.order for report in orders}
+            known = {report.order for report in orders} | under_way  # What had not left is not missing there.
             ours = tuple(
                 name
                 for name, order in self.orders.items()
                 if not order.answered and order.state in LIVE and name in known
             )
             self._arrived(BooksRead(0, asked_at, ours, held_in(positions)))
+
+
+def _begin(group: asyncio.TaskGroup, work: Coroutine[Any, Any, None], under_way: set[str], name: str) -> None:
+    """Do the work in a task of its own; until it is done the name is under way."""
+    group.create_task(work).add_done_callback(lambda _: under_way.discard(name))
 
 
 _CODES: Final[dict[type[BrokerError], str]] = {

@@ -142,6 +142,58 @@ def test_an_order_in_doubt_does_not_end_is_told_and_the_books_are_read_twice() -
     assert stub.reads == 3  # once at the start, then twice for this order
 
 
+class Slow(Stub):
+    """An order waits long for its turn, and then is lost."""
+
+    async def place(self, order: OrderApproved) -> OrderAccepted:
+        await asyncio.sleep(8)
+        return await super().place(order)
+
+
+def test_an_order_that_has_not_left_yet_is_not_missing_in_the_books() -> None:
+    stub = Slow(OrderFateUnknown("a", "timeout"))
+    link = link_of(stub)
+    link.orders = {"a": Order(ENTRY, Line(), 0, state="sending")}
+    link.submit(ENTRY)
+    books: list[BooksRead] = []
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(link.run())
+            for _ in range(12):
+                link.ask()
+                await asyncio.sleep(1.0)
+            task.cancel()
+        books.extend(event for event in link._inbox if isinstance(event, BooksRead))
+
+    simulate(run)
+    missing = ["a" not in event.orders for event in books]
+    assert stub.placed == ["a"]
+    assert missing[:8] == [False] * 8 and missing[-1] is True, missing
+    assert missing == sorted(missing)
+
+
+def test_one_cancel_of_an_order_is_asked_for_at_a_time() -> None:
+    stub = Stub(OrderRejected("order_not_found: no order a"))
+    link = link_of(stub)
+    link.orders = {"a": Order(ENTRY, Line(), 0, state="working")}
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(link.run())
+            for _ in range(5):  # Safe exit asks every two seconds.
+                link.cancel("a")
+                await asyncio.sleep(1.0)
+            asked = stub.cancels
+            await asyncio.sleep(5.0)
+            link.cancel("a")
+            await asyncio.sleep(0.5)
+            task.cancel()
+        assert (asked, stub.cancels) == (3, 4)
+
+    simulate(run)
+
+
 @pytest.mark.parametrize(("state", "asked"), [("working", 3), ("filled", 1)])
 def test_a_cancel_that_is_refused_is_asked_again_while_the_order_works(state: str, asked: int) -> None:
     stub = Stub(OrderRejected("order_not_found: no order a"))

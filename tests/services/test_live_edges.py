@@ -54,6 +54,12 @@ def test_a_paced_clock_waits_for_a_session_that_stood_still() -> None:
     assert clock.now() == 1_110 * NS
     clock.wait_for(2_000 * NS)
     assert clock.now() == 1_110 * NS, "it does not jump ahead either"
+    clock.catch_up(1_100 * NS)
+    assert clock.now() == 1_110 * NS, "nor back"
+    clock.catch_up(1_200 * NS)
+    assert clock.now() == 1_200 * NS, "but it comes to where the session is"
+    ticker.ns = 16 * NS
+    assert clock.now() == 1_210 * NS
 
 
 def test_a_request_counts_from_its_answer() -> None:
