@@ -16,7 +16,7 @@ OVERLAP_NS: Final = 1_000_000
 """Orders are paged by time: each page begins a little before the last one ended, and what came twice is one."""
 
 
-async def orders(rest: Rest, status: str, after: int, priority: Priority = Priority.LOOKUP) -> list[WireOrder]:
+async def orders(rest: Rest, status: str, after: int) -> list[WireOrder]:
     """Orders submitted after a time (ns), oldest first, each leg for itself.
 
     Raises
@@ -29,7 +29,7 @@ async def orders(rest: Rest, status: str, after: int, priority: Priority = Prior
         query: Query = {"status": status, "limit": ORDERS_PAGE, "direction": "asc", "nested": "false"}
         if after:
             query["after"] = rfc3339(after)
-        page = await rest.get("/v2/orders", query, answer=list[WireOrder], priority=priority)
+        page = await rest.get("/v2/orders", query, answer=list[WireOrder])
         known = len(found)
         found |= {order.id: order for order in page}
         if len(page) < ORDERS_PAGE:
@@ -40,7 +40,7 @@ async def orders(rest: Rest, status: str, after: int, priority: Priority = Prior
     raise BrokerUnreachable("the order book cannot be read completely")
 
 
-async def fills(rest: Rest, after: int, priority: Priority = Priority.LOOKUP) -> list[WireFill]:
+async def fills(rest: Rest, after: int) -> list[WireFill]:
     """Fills after a time (ns), oldest first.
 
     Raises
@@ -54,7 +54,7 @@ async def fills(rest: Rest, after: int, priority: Priority = Priority.LOOKUP) ->
         query: Query = {"direction": "asc", "page_size": FILLS_PAGE, "after": rfc3339(after)}
         if token:
             query["page_token"] = token
-        page = await rest.get("/v2/account/activities/FILL", query, answer=list[WireFill], priority=priority)
+        page = await rest.get("/v2/account/activities/FILL", query, answer=list[WireFill])
         found |= {fill.id: fill for fill in page}
         if len(page) < FILLS_PAGE:
             return list(found.values())

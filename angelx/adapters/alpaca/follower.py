@@ -15,7 +15,6 @@ from angelx.adapters.alpaca.messages import WireClock, WireFill, WireOrder
 from angelx.adapters.alpaca.order_stream import OrderStream
 from angelx.adapters.alpaca.rest import Rest
 from angelx.adapters.alpaca.tracker import Gap, Tracker, Unreadable
-from angelx.adapters.rate_budget import Priority
 from angelx.domain.errors import AuthExpired, BrokerError, BrokerUnreachable, OrderRejected, RateLimited
 from angelx.domain.events import Event
 from angelx.domain.scalars import NS
@@ -295,7 +294,7 @@ class OrderFollower:
         """
         before, told = self._stream.received, len(self._tracker.fills)
         async with self._books:
-            orders = {order.id: order for order in await books.orders(self._rest, "open", 0, Priority.POLL)}
+            orders = {order.id: order for order in await books.orders(self._rest, "open", 0)}
             for tracked in self._tracker.live():
                 if tracked.broker_order not in orders:
                     orders[tracked.broker_order] = await self._order_by_id(tracked.broker_order)

@@ -259,6 +259,26 @@ def test_a_mute_stream_is_caught_by_the_books_and_replaced() -> None:
     play(story)
 
 
+def test_a_stream_comes_back_while_look_ups_use_up_the_whole_budget() -> None:
+    """Whoever reads the books keeps the stream waiting: it must not wait itself behind all other questions."""
+
+    async def story(rig: Rig) -> None:
+        async def ask() -> None:
+            while True:
+                await rig.client.order_book()
+                await asyncio.sleep(0.5)
+
+        asking = [asyncio.create_task(ask()) for _ in range(8)]
+        await asyncio.sleep(120)  # The budget is used up by now, and the books have been looked at beside it.
+        rig.fault("disconnect", where="/stream")
+        await rig.until(lambda: not rig.states[-1][0], 10)
+        await rig.until(lambda: rig.states[-1][0], 60)
+        for one in asking:
+            one.cancel()
+
+    play(story)
+
+
 def test_revoked_keys_are_reported_and_their_return_too() -> None:
     async def story(rig: Rig) -> None:
         rig.market.server.revoke_keys()
