@@ -4,7 +4,6 @@ The simulated day is played as the daemon plays it; the recorded day too, where 
 `../shared/data`). Rows of a case that has no data are left out.
 """
 
-import gc
 import os
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -38,6 +37,7 @@ from angelx.risk.limits import BENCH
 from angelx.services.filter_chain import FilterChain
 from angelx.services.guard import Unguarded
 from angelx.services.kill_switch import MemoryLatch
+from angelx.services.quiet_memory import quiet_memory
 from angelx.signals.chain_bias import ChainBias
 
 RECORDED: Final = "nifty-options/chain_quotes_20250829_NIFTY.parquet"
@@ -268,14 +268,12 @@ def _decided(*, late: bool) -> list[int]:
     """Nanoseconds of each decision."""
     source = _simulated(STRIKES)
     watch = _Stopwatch(_house(source, _config(), [_Deciding()]), late=late)
-    gc.collect()
-    gc.freeze()
-    for batch in islice(_rows(source), 1, None):
-        for start in range(0, batch.rows, LIVE_ROWS):
-            watch.feed(batch, start, min(start + LIVE_ROWS, batch.rows))
-        if len(watch.took) > (DECISIONS_LATE if late else DECISIONS):
-            break
-    gc.unfreeze()
+    with quiet_memory():  # As in the daemon.
+        for batch in islice(_rows(source), 1, None):
+            for start in range(0, batch.rows, LIVE_ROWS):
+                watch.feed(batch, start, min(start + LIVE_ROWS, batch.rows))
+            if len(watch.took) > (DECISIONS_LATE if late else DECISIONS):
+                break
     return watch.took
 
 
