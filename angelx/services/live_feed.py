@@ -14,7 +14,7 @@ from angelx.domain.events import CommandReceived, Event, HealthChanged, SessionE
 from angelx.domain.ports import FeedClient, TickSource
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, INSTRUMENT, Table, TickBatch
-from angelx.market.differential import Differential
+from angelx.market.differential import AHEAD_OF_CLOCK, Differential
 from angelx.services.broker_link import BrokerLink
 from angelx.services.data_feed import BREATHE_S, DataFeed
 
@@ -23,6 +23,8 @@ log = structlog.get_logger()
 FEED: Final = "market_feed"
 SETTLE_S: Final = 5.0
 """After a stop what is on its way to or from the broker has so many seconds of the host to arrive."""
+TELL_S: Final = 60.0
+"""What goes on is told so often."""
 MOST_ROWS: Final = 4096
 """If more rows than this came in one turn, only the newest of each instrument goes on: rows are whole, none adds up."""
 
@@ -59,14 +61,27 @@ class LiveFeed(DataFeed):
         self._health: deque[HealthChanged] = deque()
         self._leaves_at = 0.0
         self.conflated = 0
+        self._ahead_told, self._tells_at = 0, 0.0
         """Rows that were left out because a newer one of the instrument had come, when too many waited."""
         feed.on_rows = self._arrived
         feed.on_state = self._state
         link.on_arrival = self._woken.set
 
     def figures(self) -> dict[str, int]:
-        """`waiting`: batches that came and are not in the stream yet; `conflated`: rows left out for newer ones."""
-        return {"waiting": len(self._tables), "conflated": self.conflated}
+        """`waiting`: batches that came and are not in the stream yet; `conflated`: rows left out for newer ones;
+        `ahead_of_clock`: rows refused because the exchange stamped them in this host's future.
+        """
+        return {"waiting": len(self._tables), "conflated": self.conflated, AHEAD_OF_CLOCK: self._ahead()}
+
+    def _ahead(self) -> int:
+        return self._differential.refused.get(AHEAD_OF_CLOCK, 0)
+
+    def _look_at_clock(self) -> None:
+        """Nothing of what came was taken: say so where the reason is this host's clock."""
+        now, ahead = asyncio.get_running_loop().time(), self._ahead()
+        if ahead > self._ahead_told and now >= self._tells_at:
+            self._ahead_told, self._tells_at = ahead, now + TELL_S
+            log.warning("ticks_ahead_of_clock", rows=ahead, action="set this host's clock: no quote is taken")
 
     def _arrived(self, batch: TickBatch) -> None:
         self._tables.append(batch.table)
@@ -139,6 +154,8 @@ class LiveFeed(DataFeed):
             if self.received is not None:
                 self.received(batch, bus.row)
             bus.feed(batch, 0, batch.rows)
+        else:
+            self._look_at_clock()
 
 
 def _newest(table: Table) -> Table:

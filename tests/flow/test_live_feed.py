@@ -10,7 +10,7 @@ import structlog
 from angelx.domain.events import CommandReceived, HealthChanged, SessionEnded
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import AT, INSTRUMENT, LAST, Rows, TickBatch
+from angelx.domain.ticks import AT, EXCHANGE_AT, INSTRUMENT, LAST, Rows, TickBatch
 from angelx.services import data_feed
 from angelx.services.live_feed import FEED, MOST_ROWS
 from angelx.signals.strategy import Strategy
@@ -61,7 +61,7 @@ def test_too_many_rows_in_one_turn_leave_the_newest_of_each_instrument_and_are_c
     last = {int(burst.table[INSTRUMENT, row]): int(burst.table[LAST, row]) for row in range(BURST)}
     assert dict(seen[:3]) == last
     assert play.feed.conflated == BURST - 3
-    assert play.feed.figures() == {"waiting": 0, "conflated": BURST - 3}
+    assert play.feed.figures() == {"waiting": 0, "conflated": BURST - 3, "ahead_of_clock": 0}
     assert heard[0] == (3, 0)
     assert heard[1][1] == 3
     assert play.bus.row == sum(rows for rows, _ in heard)
@@ -87,6 +87,19 @@ def test_rows_that_came_apart_and_late_go_on_in_order_at_one_time() -> None:
     assert len(times) > 40
     assert bool((np.diff(times) >= 0).all())
     assert play.feed.conflated == 0
+
+
+def test_ticks_of_the_hosts_future_are_refused_and_that_is_told_once_a_minute() -> None:
+    """A clock that is minutes late would else look like a silent market."""
+    tape = market(3, 40)
+    tape.table[EXCHANGE_AT] = tape.table[AT] + 3600 * NS
+    play = play_of(dict.fromkeys((1.0, 2.0, 3.0, 70.0), lambda feed: feed.on_rows(tape)))
+    with structlog.testing.capture_logs() as logs:
+        simulate(play.run)
+    told = [line["rows"] for line in logs if line["event"] == "ticks_ahead_of_clock"]
+    assert told == [40, 160]
+    assert play.bus.row == 0
+    assert play.feed.figures()["ahead_of_clock"] == 160
 
 
 def test_a_feed_that_breaks_is_told_with_its_reason() -> None:

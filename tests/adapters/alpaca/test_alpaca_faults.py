@@ -268,13 +268,14 @@ def test_a_stream_comes_back_while_look_ups_use_up_the_whole_budget() -> None:
                 await rig.client.order_book()
                 await asyncio.sleep(0.5)
 
-        asking = [asyncio.create_task(ask()) for _ in range(8)]
-        await asyncio.sleep(120)  # The budget is used up by now, and the books have been looked at beside it.
-        rig.fault("disconnect", where="/stream")
-        await rig.until(lambda: not rig.states[-1][0], 10)
-        await rig.until(lambda: rig.states[-1][0], 60)
-        for one in asking:
-            one.cancel()
+        async with asyncio.TaskGroup() as group:
+            asking = [group.create_task(ask()) for _ in range(8)]
+            await asyncio.sleep(120)  # The budget is used up by now, and the books have been looked at beside it.
+            rig.fault("disconnect", where="/stream")
+            await rig.until(lambda: not rig.states[-1][0], 10)
+            await rig.until(lambda: rig.states[-1][0], 60)
+            for one in asking:
+                one.cancel()
 
     play(story)
 
