@@ -10,7 +10,7 @@ BENCHES := bus tick-to-order replay journal
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help paper test test-live explore setup fmt lint type arch check bench docs lock clean
+.PHONY: help paper test test-live chaos explore setup fmt lint type arch check bench docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -30,6 +30,9 @@ explore: $(VENV)/.dev $(VENV)/.warm ## the property tests on examples that nobod
 
 test-live: $(VENV)/.dev $(VENV)/.warm ## trade at a venue through kills and faults, in real time: minutes
 	$(BIN)/pytest -n 2 -q $(LIVE) $(ARGS)
+
+chaos: $(VENV)/.dev $(VENV)/.warm ## the same with trouble drawn from SEEDS="1 2 ...", four minutes each
+	ANGELX_CHAOS="$(or $(SEEDS),1)" $(BIN)/pytest -q tests/e2e/test_chaos.py $(ARGS)
 
 bench: $(VENV)/.warm ## run the benchmarks; BENCHES="bus ..." picks some
 	set -e; for name in $(BENCHES); do $(BIN)/angelx bench $$name $(ARGS); done
