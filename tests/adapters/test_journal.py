@@ -34,6 +34,14 @@ def seen(path: Path, start: int = 1) -> list[int]:
         reader.close()
 
 
+def edit(path: Path, statement: str, *values: object) -> None:
+    """Somebody changes the file behind the journal's back."""
+    db = sqlite3.connect(path)
+    with db:
+        db.execute(statement, values)
+    db.close()
+
+
 def faults(path: Path, head: Head | None = None, key: bytes = b"") -> list[str]:
     reader = JournalReader(path)
     try:
@@ -194,10 +202,7 @@ def test_a_full_file_system_is_named_and_nothing_is_lost(path: Path) -> None:
 # ---------------------------------------------------------------- what is no journal
 def test_another_schema_is_refused_by_writer_and_reader(path: Path) -> None:
     journal(path).close()
-    db = sqlite3.connect(path)
-    with db:
-        db.execute("update meta set value = '99'")
-    db.close()
+    edit(path, "update meta set value = '99'")
     with pytest.raises(JournalBroken, match=rf"schema 99, this program writes schema {SCHEMA}"):
         journal(path)
     with pytest.raises(JournalBroken, match=rf"schema 99, this program reads schema {SCHEMA}"):
@@ -215,10 +220,7 @@ def test_what_is_no_database_is_refused_by_name(path: Path) -> None:
 
 def test_a_journal_of_no_schema_is_refused(path: Path) -> None:
     journal(path).close()
-    db = sqlite3.connect(path)
-    with db:
-        db.execute("delete from meta")
-    db.close()
+    edit(path, "delete from meta")
     with pytest.raises(JournalBroken, match=r"schema None, this program reads"):
         JournalReader(path)
 
@@ -263,10 +265,7 @@ def test_an_edited_record_is_told_once(path: Path) -> None:
     first = one.head
     one.intent(fact(2))
     one.close()
-    db = sqlite3.connect(path)
-    with db:
-        db.execute("update block set records = replace(records, 'fact 1', 'fact 9')")
-    db.close()
+    edit(path, "update block set records = replace(records, 'fact 1', 'fact 9')")
     for head in (None, first, one.head):
         assert [what.split(":")[1] for what in faults(path, head)] == [
             " edited, or a record before it was removed or moved"
