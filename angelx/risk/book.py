@@ -58,8 +58,7 @@ class Book:
         name = approved.order
         order = self.orders.get(name)
         if order is None:
-            line = self.ledger.lines.get(approved.instrument) or self.ledger.line(approved.instrument)
-            unit = 0 if approved.reduces else approved.limit
+            line, unit = self.ledger.line(approved.instrument), 0 if approved.reduces else approved.limit
             order = self.orders[name] = self.live[name] = line.working[name] = Order(approved, line, unit)
             self.reserved += approved.quantity * unit
             self.sent.append(approved.at)
@@ -73,26 +72,20 @@ class Book:
 
     def fill(self, order: Order, units: int) -> int:
         """Units of an order traded: they are held now, and not reserved any more. Answers all that has traded of it."""
-        approved, before = order.approved, order.filled
-        order.filled = filled = before + units
-        if not before and not approved.reduces:
+        approved, left = order.approved, order.left
+        if not order.filled and not approved.reduces:
             self.entries += 1
-        unit = order.unit
-        if unit and approved.order in self.live:
-            left = approved.quantity - before
-            if units <= left:
-                self.reserved -= units * unit
-            elif left > 0:  # more than was ordered: only that was reserved
-                self.reserved -= left * unit
-        return filled
+        order.filled += units
+        if approved.order in self.live:
+            self.reserved -= (left - order.left) * order.unit
+        return order.filled
 
     def close(self, order: Order, at: int) -> None:
         """An order ended: nothing is reserved for it any more."""
         name = order.approved.order
         if self.live.pop(name, None) is not None:
             del order.line.working[name]
-            if order.filled < order.approved.quantity:
-                self.reserved -= order.left * order.unit
+            self.reserved -= order.left * order.unit
         if order.state == REJECTED:
             self.rejected.append(at)
 

@@ -116,15 +116,19 @@ class OrderRouter:
             self._report(event.at, f"accepted order {event.order} is not ours")
             return
         if not order.answered:
-            order.answered = True
-            if order.state == CANCEL_PENDING:  # where it was not there yet, the cancel found nothing: it is asked again
-                self._broker.cancel(event.order)
+            self._answered(order)
         if order.state == SENDING:
             order.state = WORKING
             return
         was_absent = order.state == State.ABSENT
         if self._move(event.at, order, "accept") and was_absent:
             self._adopt(event.at, order)
+
+    def _answered(self, order: Order) -> None:
+        """The broker says for the first time that it has it: a cancel asked for before that found nothing there."""
+        order.answered = True
+        if order.state == CANCEL_PENDING:
+            self._broker.cancel(order.approved.order)
 
     def _adopt(self, at: int, order: Order) -> None:
         """An order that was given up for absent has arrived: it is ours, and an entry is taken back (SPEC 6.2)."""
@@ -144,11 +148,9 @@ class OrderRouter:
         if order is None:
             self._report(event.at, f"fill {event.execution} of order {event.order}, which is not ours")
             return
-        state, quantity = order.state, order.approved.quantity
         if not order.answered:
-            order.answered = True
-            if state == CANCEL_PENDING:
-                self._broker.cancel(event.order)
+            self._answered(order)
+        state, quantity = order.state, order.approved.quantity
         filled = self._book.fill(order, event.quantity)
         order.state = FILLED if filled >= quantity else after_fill(state, quantity, filled)
         if state not in LIVE:
