@@ -104,8 +104,7 @@ class PaperBroker:
             self._under_way.add(name)
             bus.at(self._arrival(), partial(self._submit_arrives, sent))
         else:
-            events = venue.submit(sent, bus.now)
-            bus.publish_all(events[1:] if sent.filled else events)  # a fill says that it was accepted
+            bus.publish_all(self._arrives(sent))
 
     def cancel(self, order: str) -> None:
         """Ask for the end of an order. One that has ended by then stays as it is and nothing is reported."""
@@ -134,8 +133,12 @@ class PaperBroker:
 
     def _submit_arrives(self, order: Order) -> None:
         self._under_way.remove(order.id)
+        self._report(self._arrives(order))
+
+    def _arrives(self, order: Order) -> Sequence[Event]:
+        """What the venue says of an order that arrives; a fill says itself that it was accepted."""
         events = self._venue.submit(order, self._bus.now)
-        self._report(events[1:] if order.filled else events)
+        return events[1:] if order.filled else events
 
     def _cancel_arrives(self, order: str) -> None:
         self._report(self._venue.cancel(order, self._bus.now))
