@@ -29,7 +29,8 @@ class Rule(msgspec.Struct):
     """One rule."""
 
     id: int
-    contract: Contract
+    contract: str
+    """Id of its instrument."""
     side: str
     product: str
     price: str
@@ -39,23 +40,6 @@ class Rule(msgspec.Struct):
     """Price, 1/10,000."""
     is_above: bool
     """Triggers when the last price is at or above it; else at or below."""
-    status: str
-    created_at: int
-    updated_at: int
-
-
-class _KeptRule(msgspec.Struct, frozen=True):
-    """As it is written down: the contract by its instrument's id."""
-
-    id: int
-    contract: str
-    side: str
-    product: str
-    price: str
-    quantity: str
-    disclosed: str
-    trigger: int
-    is_above: bool
     status: str
     created_at: int
     updated_at: int
@@ -102,9 +86,9 @@ class Rules:
         trigger = _positive(body, "triggerprice")
         _positive(body, "price")
         _whole(body)
-        last, at = int(self._exchange.market.of(contract.place)[LAST]), self._now()
+        last, at = self._last(contract.instrument.id), self._now()
         rule = Rule(
-            len(self._rules) + 1, contract, side, product, _text(body, "price"), _text(body, "qty"),
+            len(self._rules) + 1, contract.instrument.id, side, product, _text(body, "price"), _text(body, "qty"),
             _text(body, "disclosedqty") or "0", trigger, trigger >= last, NEW, at, at,
         )  # fmt: skip
         self._rules[rule.id] = rule
@@ -129,7 +113,7 @@ class Rules:
         rule.price = _text(body, "price") if "price" in said else rule.price
         rule.quantity = _text(body, "qty") if "qty" in said else rule.quantity
         rule.updated_at = self._now()
-        rule.is_above = rule.trigger >= int(self._exchange.market.of(rule.contract.place)[LAST])
+        rule.is_above = rule.trigger >= self._last(rule.contract)
         self._keep(rule)
         return {"id": str(rule.id)}
 
@@ -175,15 +159,18 @@ class Rules:
         if not self._waiting:
             return
         for rule in [rule for rule in self._rules.values() if rule.status == NEW]:
-            last = int(self._exchange.market.of(rule.contract.place)[LAST])
+            last = self._last(rule.contract)
             if self._now() >= rule.created_at + _LIFE:
                 self._end(rule, INVALID)
             elif last > 0 and (last >= rule.trigger if rule.is_above else last <= rule.trigger):
                 self._send(rule)
 
+    def _last(self, instrument: str) -> int:
+        return int(self._exchange.market.of(self._contracts.by_id[instrument].place)[LAST])
+
     def _send(self, rule: Rule) -> None:
         self._end(rule, TRIGGERED)
-        contract = rule.contract
+        contract = self._contracts.by_id[rule.contract]
         try:
             self._desk.place(
                 {
@@ -211,14 +198,12 @@ class Rules:
         self._keep(rule)
 
     def _keep(self, rule: Rule) -> None:
-        values = {name: getattr(rule, name) for name in rule.__struct_fields__}
-        self._keeper.put(KEPT + str(rule.id), _KeptRule(**values | {"contract": rule.contract.instrument.id}))
+        self._keeper.put(KEPT + str(rule.id), rule)
 
     def restore(self, value: Any) -> None:
         """Take up a rule of an earlier process."""
-        kept = msgspec.convert(value, _KeptRule)
-        values = {name: getattr(kept, name) for name in kept.__struct_fields__}
-        rule = self._rules[kept.id] = Rule(**values | {"contract": self._contracts.by_id[kept.contract]})
+        rule = msgspec.convert(value, Rule)
+        self._rules[rule.id] = rule
         self._waiting += rule.status == NEW
 
     def _rule(self, body: Mapping[str, Any]) -> Rule:
@@ -235,7 +220,7 @@ class Rules:
         return rule
 
     def _row(self, rule: Rule) -> dict[str, Any]:
-        contract = rule.contract
+        contract = self._contracts.by_id[rule.contract]
         return {
             "clientid": self._client_code, "createddate": india_text(rule.created_at, _STAMP),
             "exchange": contract.exchange, "producttype": rule.product, "transactiontype": rule.side,
