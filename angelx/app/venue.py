@@ -113,11 +113,11 @@ class VenuePlan(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = False
     """Go on where an earlier process on this directory was killed."""
     stays: bool = False
+    """Serve on after the end of the market, until stopped."""
     tls: tuple[Path, Path] | None = None
     """Certificate and key, PEM: the brokers' addresses are https and wss then; the control address is not."""
     algo_rules: bool = True
     """Angel One takes what the rules for retail algorithms leave: no MARKET, no IOC, no stop-market on options."""
-    """Serve on after the end of the market, until stopped."""
 
 
 class Venue:

@@ -61,8 +61,8 @@ class LiveFeed(DataFeed):
         self._health: deque[HealthChanged] = deque()
         self._leaves_at = 0.0
         self.conflated = 0
-        self._ahead_told, self._tells_at = 0, 0.0
         """Rows that were left out because a newer one of the instrument had come, when too many waited."""
+        self._ahead_told, self._tells_at = 0, 0.0
         feed.on_rows = self._arrived
         feed.on_state = self._state
         link.on_arrival = self._woken.set
