@@ -11,6 +11,7 @@ All summary numbers of a view (ratios, max pain, walls, flows, volume) are of it
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -40,6 +41,7 @@ from angelx.market.chain_kernels import (
     QUOTE_COLUMNS,
     TIME_SHARE,
     WITH_COLUMNS,
+    Found,
     bring_up_to_date,
     compute,
     differs,
@@ -213,15 +215,14 @@ class OptionChains:
             *self._legs[1:], self._sizes, self.terms, self._versions, self._found, self._fitted, self.settings.rate,
             self._scratch,
         )  # fmt: skip
-        self._refreshing = (*self._reading, self._spots, *self._fitting)
+        computing = (self._used, self.greeks, self.reasons, self._waited)
+        self._refreshing = (*self._reading, self._spots, *self._fitting, *computing)
         self._summing = (
             *self._legs, self._sizes, self._starts, layout.steps, self.contracts, self.terms, self.greeks,
             self.reasons, self.flow.oi, self.flow.volume, self.flow.units, self._money, self._distance, self._smiles,
             self._statistics,
         )  # fmt: skip
-        self._answering = (
-            *self._reading, self.terms, self._versions, self._used, self.greeks, self.reasons, self._waited,
-        )  # fmt: skip
+        self._answering = (*self._reading, self.terms, self._versions, *computing)
         self.cache: AnalyticsCache[Contract] = AnalyticsCache(now)
         self.work, self.deferral = Work(), Deferral()
         self.max_age_ns = 0
@@ -395,30 +396,34 @@ class OptionChains:
         n = self._lines[place]
         if n < 0:
             return None
-        now, cells, expiry = self._now(), self._cells, self._expiry_of[n]
+        now, cells, expiry, found = self._now(), self._cells, self._expiry_of[n], None
         folds, read_at, terms = self._fresh[expiry]
         if folds != self._pace.folds or not (now == read_at or self._stands(expiry, read_at, now)):
-            terms = self._refresh(expiry, now)
+            terms, found = self._refresh(expiry, n, now)
         elif terms is None:
             terms = int(self._versions[expiry]), float(self.terms[expiry, YEARS])
             self._fresh[expiry] = folds, read_at, terms
         quoted_at = cells[EXCHANGE_AT, place]
         key = (cells[BID, place], cells[ASK, place], quoted_at, quoted_at < now - self.max_age_ns, terms)
-        return self.cache.get(n, key, self._answer)
+        return self.cache.get(n, key, partial(self._answer, found))
 
-    def _refresh(self, expiry: int, now: int) -> tuple[int, float]:
-        """What came of an expiry since it was read, and its forward; its version and years."""
+    def _refresh(self, expiry: int, n: int, now: int) -> tuple[tuple[int, float], Found]:
+        """What came of an expiry since it was read, and its forward: its version and years; and contract `n` of it."""
         one, pace, oldest = self.layout.expiries[expiry], self._pace, now - self.max_age_ns
         spot = self._summary_of[expiry].read_spot(oldest)
-        least, version, years = refresh(one.first, one.stop, now, oldest, pace.settled_in, spot, *self._refreshing)
+        least, version, years, found = refresh(
+            n, one.first, one.stop, now, oldest, pace.settled_in, spot, *self._refreshing
+        )
         pace.oldest = min(pace.oldest, least)
         terms = version, years
         self._fresh[expiry] = pace.folds, now, terms
-        return terms
+        return terms, found
 
-    def _answer(self, n: int) -> Contract:
-        now = self._now()
-        other, at, state, reason, greeks = bring_up_to_date(n, now, now - self.max_age_ns, *self._answering)
+    def _answer(self, found: Found | None, n: int) -> Contract:
+        if found is None:
+            now = self._now()
+            found = bring_up_to_date(n, now, now - self.max_age_ns, *self._answering)
+        other, at, state, reason, greeks = found
         self.work.asked += other
         if state == DEFINED and self._is_american[self._expiry_of[n]]:
             reason, greeks = self._american.ask(self.contracts[n], self.terms[self._expiry_of[n]], self.greeks[n])

@@ -74,6 +74,9 @@ _TOUCH: Final = 1 << BID | 1 << ASK
 
 NEVER: Final = 1 << 62
 
+Found = tuple[bool, int, int, int, tuple[float, float, float, float, float, float]]
+"""What `bring_up_to_date` says."""
+
 # Places in the counters.
 C_APPEARED: Final = 0
 """Contracts first quoted after the first minutes of the chain."""
@@ -311,38 +314,11 @@ def compute(
 
 
 @nb.njit(cache=True, nogil=True)
-def refresh(
-    first: int, stop: int, now: int, oldest: int, settled_in: int, spot: float, settles: Table, places: Table,
-    columns: Table, contracts: Floats, quotes: Table, dirty: NDArray[np.int8], touched: NDArray[np.int8],
-    counts: Table, spots: Floats, calls: Table, puts: Table, sizes: Table, expiries: Floats, versions: Table,
-    found: NDArray[np.int8], fitted: Floats, curve: float, work: Floats,
-) -> tuple[int, int, float]:  # fmt: skip
-    """Read those of one expiry's contracts [first, stop) of which rows came, and fit its forward.
-
-    Returns
-    -------
-    tuple[int, int, float]
-        What `read_quotes` says; the version of the expiry's terms, and its years.
-    """
-    e = int(contracts[first, EXPIRY])
-    spots[e] = spot
-    least = read_quotes(
-        first, stop, False, now, oldest, settled_in, settles, places, columns, contracts, quotes, dirty, touched,
-        counts,
-    )  # fmt: skip
-    _fit_one(
-        e, now, settles, touched, spots, contracts, calls, puts, sizes, expiries, versions, found, fitted, curve, work
-    )
-    touched[e] = 0
-    return least, versions[e], expiries[e, YEARS]
-
-
-@nb.njit(cache=True, nogil=True)
 def bring_up_to_date(
     n: int, now: int, oldest: int, settles: Table, places: Table, columns: Table, contracts: Floats, quotes: Table,
     dirty: NDArray[np.int8], touched: NDArray[np.int8], counts: Table, terms: Floats, versions: Table,
     used: Floats, greeks: Floats, reasons: Reasons, waited: Table,
-) -> tuple[bool, int, int, int, tuple[float, float, float, float, float, float]]:  # fmt: skip
+) -> Found:  # fmt: skip
     """Read the quote of contract `n`, and compute it where an input differs.
 
     Returns
@@ -361,6 +337,39 @@ def bring_up_to_date(
         other, quotes[n, Q_AT], quotes[n, Q_STATE], reasons[n],
         (line[IV], line[DELTA], line[GAMMA], line[VEGA], line[THETA], line[RHO]),
     )  # fmt: skip
+
+
+@nb.njit(cache=True, nogil=True)
+def refresh(
+    n: int, first: int, stop: int, now: int, oldest: int, settled_in: int, spot: float, settles: Table, places: Table,
+    columns: Table, contracts: Floats, quotes: Table, dirty: NDArray[np.int8], touched: NDArray[np.int8],
+    counts: Table, spots: Floats, calls: Table, puts: Table, sizes: Table, expiries: Floats, versions: Table,
+    found: NDArray[np.int8], fitted: Floats, curve: float, work: Floats, used: Floats, greeks: Floats,
+    reasons: Reasons, waited: Table,
+) -> tuple[int, int, float, Found]:  # fmt: skip
+    """Read those of one expiry's contracts [first, stop) of which rows came, fit its forward, and bring contract `n` of
+    it up to date.
+
+    Returns
+    -------
+    tuple[int, int, float, Found]
+        What `read_quotes` says; the version of the expiry's terms, and its years; what `bring_up_to_date` says.
+    """
+    e = int(contracts[first, EXPIRY])
+    spots[e] = spot
+    least = read_quotes(
+        first, stop, False, now, oldest, settled_in, settles, places, columns, contracts, quotes, dirty, touched,
+        counts,
+    )  # fmt: skip
+    _fit_one(
+        e, now, settles, touched, spots, contracts, calls, puts, sizes, expiries, versions, found, fitted, curve, work
+    )
+    touched[e] = 0
+    answer = bring_up_to_date(
+        n, now, oldest, settles, places, columns, contracts, quotes, dirty, touched, counts, expiries, versions, used,
+        greeks, reasons, waited,
+    )  # fmt: skip
+    return least, versions[e], expiries[e, YEARS], answer
 
 
 @nb.njit(cache=True, nogil=True)

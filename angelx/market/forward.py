@@ -52,6 +52,8 @@ _FEWEST_FOR_A_SLOPE: Final = 3
 _LARGEST_CARRY: Final = 0.5
 """A year. Just before the settlement a tick of basis would be any rate."""
 _ROUNDS: Final = 12
+_STANDS: Final = 1e-8
+"""Of the forward: a round that moves it by less, far below what a tick says of it, was the last."""
 _BIWEIGHT: Final = 4.685
 _NORMAL: Final = 1.4826
 _LEAST_SCALE: Final = 0.1
@@ -190,7 +192,7 @@ def _line(count: int, years: float, curve: float, band: float, work: Floats, ter
         before, discount = forward, min(max(free, least), most)
         clamped = free != discount
         forward += x_mean + y_mean / discount
-        if abs(forward - before) <= 1e-10 * abs(forward):
+        if abs(forward - before) <= _STANDS * abs(forward):
             break
     for n in range(count):
         implied[n] = abs(y[n] - discount * (forward - x[n]))

@@ -87,9 +87,9 @@ class FilterChain:
             else:
                 self._refuse(signal, scene, names, margins, answer)
                 return
+        self.passed(signal, min(margins) if margins else 1.0)
         if scene.chain is not None:
             self._judged(signal, scene, scene.chain, zip(names, margins, strict=True), "")
-        self.passed(signal, min(margins) if margins else 1.0)
 
     def _without(self, names: tuple[str, ...], number: int) -> tuple[str, ...]:
         """The filters without one that has nothing to look at."""
@@ -106,18 +106,18 @@ class FilterChain:
             answer = self._failed(
                 name, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
             )
-        if scene.chain is not None:
-            self._judged(signal, scene, scene.chain, zip(names, margins, strict=False), name)
         self._bus.publish(
             SignalRefused(
                 signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code, answer.detail
             )
         )
+        if scene.chain is not None:
+            self._judged(signal, scene, scene.chain, zip(names, margins, strict=False), name)
 
     def _judged(
         self, signal: Signal, scene: Scene, chain: ChainView, margins: Iterable[tuple[str, float]], refused_by: str
     ) -> None:
-        """Keep what the filters found: there is a chain to learn from."""
+        """Keep what the filters found, behind their answer: there is a chain to learn from."""
         window, outlook = scene.window.name if scene.window is not None else "", signal.direction * scene.sign
         self._bus.publish(
             SignalJudged(

@@ -100,7 +100,7 @@ def test_every_margin_is_told_and_the_smallest_is_the_confidence() -> None:
 
 
 def test_a_refusal_is_told_with_the_margins_before_it() -> None:
-    judged, refused = Asked(TimeOfDayFilter(), TrapFilter(), Fixed(0.5), chains=good()).ask(PUT.id)
+    refused, judged = Asked(TimeOfDayFilter(), TrapFilter(), Fixed(0.5), chains=good()).ask(PUT.id)
     assert isinstance(judged, SignalJudged)
     assert (judged.refused_by, judged.margins, judged.outlook) == ("trap", (("time_of_day", 1.0),), -1)
     assert isinstance(refused, SignalRefused)
@@ -162,8 +162,8 @@ def test_a_session_that_opens_after_the_first_question_is_seen() -> None:
 @pytest.mark.parametrize("answer", [ZeroDivisionError("x"), float("nan"), 1.5, -0.1, True, None, 1, "yes"])
 def test_a_filter_that_fails_refuses_and_halts(answer: Any) -> None:
     heard = Asked(Fixed(answer), chains=good()).ask()
-    assert [type(event) for event in heard] == [CommandReceived, SignalJudged, SignalRefused]
-    command, judged, refused = heard
+    assert [type(event) for event in heard] == [CommandReceived, SignalRefused, SignalJudged]
+    command, refused, judged = heard
     assert isinstance(command, CommandReceived)
     assert (command.verb, command.who) == ("halt", "filter_chain")
     assert isinstance(judged, SignalJudged)
