@@ -14,7 +14,9 @@ from angelx.domain.events import RECORDED, Event
 
 BLOCK_RECORDS: Final = 256
 BLOCKS_PER_COMMIT: Final = 16
-PRAGMAS: Final = ("journal_mode=wal", "synchronous=full", "wal_autocheckpoint=1000")
+LOG_PAGES: Final = 1000
+"""Pages that the write-ahead log gathers before SQLite folds them into the file and begins the log anew."""
+PRAGMAS: Final = ("journal_mode=wal", "synchronous=full", f"wal_autocheckpoint={LOG_PAGES}")
 TABLES: Final = """
 create table if not exists meta(key text primary key, value text not null) strict;
 create table if not exists block(first integer primary key, last integer not null, records text not null,
@@ -88,14 +90,18 @@ class SqliteJournal:
             self._db = sqlite3.connect(path, isolation_level=None, cached_statements=16)
             for pragma in PRAGMAS:
                 self._db.execute(f"pragma {pragma}")
-            self._db.executescript(TABLES)
+            self._db.executescript(f"begin immediate; {TABLES} commit;")
             schema = self._db.execute("select value from meta where key = 'schema'").fetchone()
             if schema is None:
-                self._db.execute("insert into meta values ('schema', ?)", (str(SCHEMA),))
+                self._db.execute("begin immediate")
                 self._db.executemany("insert or replace into field values (?, ?, ?)", _fields())
+                self._db.execute("insert into meta values ('schema', ?)", (str(SCHEMA),))
+                self._db.execute("commit")
             elif schema[0] != str(SCHEMA):
                 raise JournalBroken(f"{path}: schema {schema[0]}, this program writes schema {SCHEMA}")
             head = self._db.execute("select last, hash from head").fetchone()
+            if durable:
+                self._lay_out_log()
         except sqlite3.OperationalError as error:
             raise JournalFull(f"{path}: cannot be written: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -105,6 +111,23 @@ class SqliteJournal:
         self._full_at = self.last + block_records
         """Number of the record that fills the block."""
         self._hash: bytes = head[1] if head else GENESIS
+
+    def _lay_out_log(self) -> None:
+        """Give the write-ahead log its whole length, so that no commit has to make the file longer.
+
+        A commit that writes over blocks the file has already takes half the time to reach the disk, and a disk without
+        room for the log is found here. The pages say nothing (each is one more version of the header); they need not
+        be durable, but whatever is folded into the file is first.
+        """
+        db = self._db
+        db.execute("pragma wal_checkpoint(passive)")
+        db.execute("pragma wal_autocheckpoint=0")
+        db.execute("pragma synchronous=off")
+        for number in range(LOG_PAGES + LOG_PAGES // 8):
+            db.execute(f"pragma user_version={number}")
+        for pragma in PRAGMAS:
+            db.execute(f"pragma {pragma}")
+        db.execute("pragma wal_checkpoint(passive)")
 
     @property
     def pending(self) -> bool:

@@ -1,5 +1,6 @@
 """The journal's writer alone: what is durable when, what survives a crash, and what an unwritable disk does."""
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from angelx.adapters.journal import BLOCKS_PER_COMMIT, Head, JournalReader, MemoryJournal, SqliteJournal
+from angelx.adapters.journal import BLOCKS_PER_COMMIT, LOG_PAGES, Head, JournalReader, MemoryJournal, SqliteJournal
 from angelx.bus.bus import Bus
 from angelx.bus.records import SCHEMA
 from angelx.domain.errors import JournalBroken, JournalFull
@@ -79,6 +80,34 @@ def test_a_commit_waits_for_the_disk(path: Path) -> None:
     one = journal(path)
     asked = ("journal_mode", "synchronous", "wal_autocheckpoint")
     assert [one._db.execute(f"pragma {name}").fetchone()[0] for name in asked] == ["wal", 2, 1000]
+
+
+def test_a_commit_leaves_the_size_of_the_log_alone(path: Path) -> None:
+    one, log = journal(path), path.with_name("journal.db-wal")
+    sizes = [log.stat().st_size]
+    for number in range(LOG_PAGES // 2):  # Three pages each: the log begins anew on the way.
+        one.intent(fact(number))
+        sizes.append(log.stat().st_size)
+    assert sizes[0] > LOG_PAGES * 4096
+    assert set(sizes) == {sizes[0]}
+    assert seen(path) == list(range(LOG_PAGES // 2))
+    one.close()
+
+
+def test_a_log_that_a_crash_left_behind_is_folded_in_before_it_is_written_over(path: Path, tmp_path: Path) -> None:
+    one = journal(path)
+    for number in range(5):
+        one.intent(fact(number))
+    there = tmp_path / "there"
+    there.mkdir()
+    for name in ("journal.db", "journal.db-wal"):  # As a kill leaves it.
+        shutil.copy(path.with_name(name), there / name)
+    one.close()
+    again = journal(there / "journal.db")
+    again.intent(fact(5))
+    assert seen(there / "journal.db") == [0, 1, 2, 3, 4, 5]
+    assert faults(there / "journal.db") == []
+    again.close()
 
 
 def test_closed_all_of_it_is_in_the_file_even_while_somebody_reads(path: Path, tmp_path: Path) -> None:
