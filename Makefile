@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 LOCKED := $(PIP) install --require-hashes --only-binary :all: --requirement
 SOURCES := $(shell find angelx -name '*.py')
-BENCHES := bus tick-to-order replay journal
+BENCHES := bus tick-to-order replay journal chain wire
 ARGS :=
 
 .DEFAULT_GOAL := help
@@ -34,8 +34,10 @@ test-live: $(VENV)/.dev $(VENV)/.warm ## trade at a venue through kills and faul
 chaos: $(VENV)/.dev $(VENV)/.warm ## the same with trouble drawn from SEEDS="1 2 ...", four minutes each
 	ANGELX_CHAOS="$(or $(SEEDS),1)" $(BIN)/pytest -q tests/e2e/test_chaos.py $(ARGS)
 
-bench: $(VENV)/.warm ## run the benchmarks; BENCHES="bus ..." picks some
+bench: $(VENV)/.dev $(VENV)/.warm ## run the benchmarks, then parts alone; BENCHES="bus ..." picks some
 	set -e; for name in $(BENCHES); do $(BIN)/angelx bench $$name $(ARGS); done
+	$(BIN)/pytest -q --benchmark-enable --benchmark-only --benchmark-sort=name \
+		--benchmark-columns=median,iqr,ops,rounds tests/bench
 
 # ----------------------------------------------------------------------------------------------------------- the habits
 setup: $(VENV)/.dev $(VENV)/.warm ## everything a developer needs, in .venv
