@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -86,31 +87,38 @@ class SqliteJournal:
         self._block_records = block_records
         self._pending: list[tuple[int, int, int, Event]] = []
         self._blocks: list[tuple[int, int, str, bytes]] = []
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, cached_statements=16)
-            for pragma in PRAGMAS:
-                self._db.execute(f"pragma {pragma}")
-            self._db.executescript(f"begin immediate; {TABLES} commit;")
-            schema = self._db.execute("select value from meta where key = 'schema'").fetchone()
-            if schema is None:
-                self._db.execute("begin immediate")
-                self._db.executemany("insert or replace into field values (?, ?, ?)", _fields())
-                self._db.execute("insert into meta values ('schema', ?)", (str(SCHEMA),))
-                self._db.execute("commit")
-            elif schema[0] != str(SCHEMA):
-                raise JournalBroken(f"{path}: schema {schema[0]}, this program writes schema {SCHEMA}")
-            head = self._db.execute("select last, hash from head").fetchone()
-            if durable:
-                self._lay_out_log()
-        except sqlite3.OperationalError as error:
-            raise JournalFull(f"{path}: cannot be written: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise _broken(path, error) from error
+        with ExitStack() as unopened:
+            try:
+                self._db = sqlite3.connect(path, isolation_level=None, cached_statements=16)
+                unopened.callback(self._db.close)
+                self._make_tables()
+                head = self._db.execute("select last, hash from head").fetchone()
+                if durable:
+                    self._lay_out_log()
+            except sqlite3.OperationalError as error:
+                raise JournalFull(f"{path}: cannot be written: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise _broken(path, error) from error
+            unopened.pop_all()
         self.last: int = head[0] if head else 0
         self._number = self.last
         self._full_at = self.last + block_records
         """Number of the record that fills the block."""
         self._hash: bytes = head[1] if head else GENESIS
+
+    def _make_tables(self) -> None:
+        db = self._db
+        for pragma in PRAGMAS:
+            db.execute(f"pragma {pragma}")
+        db.executescript(f"begin immediate; {TABLES} commit;")
+        schema = db.execute("select value from meta where key = 'schema'").fetchone()
+        if schema is None:
+            db.execute("begin immediate")
+            db.executemany("insert or replace into field values (?, ?, ?)", _fields())
+            db.execute("insert into meta values ('schema', ?)", (str(SCHEMA),))
+            db.execute("commit")
+        elif schema[0] != str(SCHEMA):
+            raise JournalBroken(f"{self.path}: schema {schema[0]}, this program writes schema {SCHEMA}")
 
     def _lay_out_log(self) -> None:
         """Give the write-ahead log its whole length, so that no commit has to make the file longer.
@@ -217,13 +225,16 @@ class JournalReader:
         self.path = path
         if not path.is_file():
             raise JournalBroken(f"{path}: no such journal")
-        try:
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-            schema = self._db.execute("select value from meta where key = 'schema'").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise _broken(path, error) from error
-        if schema is None or schema[0] != str(SCHEMA):
-            raise JournalBroken(f"{path}: schema {schema and schema[0]}, this program reads schema {SCHEMA}")
+        with ExitStack() as unopened:
+            try:
+                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+                unopened.callback(self._db.close)
+                schema = self._db.execute("select value from meta where key = 'schema'").fetchone()
+            except sqlite3.DatabaseError as error:
+                raise _broken(path, error) from error
+            if schema is None or schema[0] != str(SCHEMA):
+                raise JournalBroken(f"{path}: schema {schema and schema[0]}, this program reads schema {SCHEMA}")
+            unopened.pop_all()
 
     @property
     def head(self) -> Head | None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,19 @@ def fact(number: int) -> Event:
     return IncidentReported(number, "test", f"fact {number}")
 
 
+OPENED: list[SqliteJournal] = []
+
+
 def journal(path: Path, *, durable: bool = True, key: bytes = b"") -> SqliteJournal:
-    return SqliteJournal(Bus(), path, durable=durable, block_records=BLOCK, key=key)
+    OPENED.append(SqliteJournal(Bus(), path, durable=durable, block_records=BLOCK, key=key))
+    return OPENED[-1]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop()._db.close()
 
 
 def seen(path: Path, start: int = 1) -> list[int]:
@@ -191,6 +203,7 @@ def test_what_could_not_be_written_is_kept_and_written_later(path: Path) -> None
             one.intent(fact(2))
     assert seen(path) == [1] and one.pending
     blocker.execute("rollback")
+    blocker.close()
     one.flush()
     assert seen(path) == [1, 2, 2] and faults(path, one.head) == []
 
