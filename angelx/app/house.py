@@ -156,9 +156,11 @@ class House:
         self.host = StrategyHost(bus, self.market, table, parts.strategies, guard, self.chains)
         self.book = Book(self.ledger, parts.limits)
         self.router = OrderRouter(bus, journal, link or self.broker, bars or LatchedSends(latch), self.book)
-        self.risk = RiskEngine(bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness)
         reference = ReferencePrice(self.market, lambda: self.phases.opened_at, self.chains)
         self.keeper = LedgerKeeper(bus, self.market, table, self.ledger, reference)
+        self.risk = RiskEngine(
+            bus, self.market, table, self.phases, self.book, ClientIds(parts.run), self.freshness, self.keeper.mark
+        )
         self.safe_exit = SafeExit(
             bus, self.market, table, self.phases, self.host, self.router, self.ledger, parts.flat_before_close_ns
         )

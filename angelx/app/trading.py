@@ -65,6 +65,8 @@ log = structlog.get_logger()
 
 MOST_ROWS: Final = 4096
 POLL_S: Final = 0.25
+SPOOL_S: Final = 1.0
+"""Of the host's time between two commits at full speed."""
 CAPTURE_S: Final = 1.0
 PART_S: Final = 60.0
 PART_ROWS: Final = 200_000
@@ -155,7 +157,7 @@ class TradingSession:
         self.loop_lag = LoopLag(config.watchdog.loop_lag_ms)
         self.operator = Operator(self.latch, self.feed, self.house, reload=self._reload, facts=self._facts)
         self._from_row = 0
-        self._poll_at = self._head_at = 0.0
+        self._poll_at = self._head_at = self._flush_at = 0.0
         self.on_reload: Callable[[Config], None] = _ignore
         """Called with a configuration that was read anew."""
         self.on_breath: Callable[[], None] = lambda: None
@@ -293,7 +295,7 @@ class TradingSession:
         if self._captures:
             directory, source = self._capture_directory(), self.source
             capture = self.capture = CaptureWriter(
-                directory, source.instruments, scope=source.scope, outlives=self.live is not None,
+                directory, source.instruments, scope=source.scope, kind=source.kind, outlives=self.live is not None,
                 part_seconds=LIVE_PART_S if self.live else PART_S, part_rows=LIVE_PART_ROWS if self.live else PART_ROWS,
             )  # fmt: skip
 
@@ -306,7 +308,7 @@ class TradingSession:
 
     def _begin(self) -> None:
         bus, plan, config = self.bus, self.plan, self.plan.config
-        self.feed.on_breath = self._breathe
+        self.feed.on_breath, self.feed.on_settled = self._breathe, self._settle
         bus.publish(
             SessionStarted(
                 bus.now, self.house.parts.run, plan.mode, frozen_json(config), config_hash(config), __version__,
@@ -334,10 +336,17 @@ class TradingSession:
         if now >= self._poll_at:
             self._poll_at = now + POLL_S
             self.operator.poll()
+        self._settle()
         if now >= self._head_at:
             self._head_at = now + self.plan.config.journal.head_every_s
             self._keep_head()
         self.on_breath()
+
+    def _settle(self) -> None:
+        """What a person or a broker may have been told of is in the journal, or will be within a second of spooling."""
+        if self.journal.pending and (self.journal.durable or time.monotonic() >= self._flush_at):
+            self._flush_at = time.monotonic() + SPOOL_S
+            self.journal.flush()
 
     def _keep_head(self) -> None:
         """The newest record's number and hash go to a second file, so that a cut tail is seen."""

@@ -1,5 +1,6 @@
 """Compiles every kernel into numba's cache by using each once, so that a session starts at once."""
 
+import json
 import os
 import shutil
 import time
@@ -9,13 +10,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from angelx import sources
+
 if TYPE_CHECKING:
     from angelx.app.house import Parts
     from angelx.domain.ports import TickSource
 
 KEPT_S: Final = 14 * 86_400.0
-DONE: Final = "warm"
-"""File in the kernels' directory: everything of these sources is compiled."""
+DONE: Final = "warm.json"
+"""File in the kernels' directory: of which sources everything is compiled, and in which files that is."""
 WARM_NS: Final = 600 * 1_000_000_000
 
 
@@ -24,11 +27,23 @@ def ensure_warm(tell: Callable[[str], None]) -> None:
 
     A strategy whose first call had to wait for a compiler would be stopped for running too long.
     """
-    cache = os.environ.get("NUMBA_CACHE_DIR")
-    if cache is None or Path(cache, DONE).exists():
-        return
-    tell("compiling kernels; this is done once after an installation")
-    warm_up()
+    if not _is_warm(Path(os.environ["NUMBA_CACHE_DIR"])):
+        tell("compiling kernels; this is done once after an installation")
+        warm_up()
+
+
+def _is_warm(cache: Path) -> bool:
+    """Whether everything was compiled of these sources, and is there still: caches are swept by others."""
+    try:
+        done = json.loads((cache / DONE).read_bytes())
+        return bool(done["sources"] == sources() and all((cache / name).exists() for name in done["files"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _keep_done(cache: Path) -> None:
+    files = sorted(str(path.relative_to(cache)) for path in cache.rglob("*.nb?"))
+    (cache / DONE).write_text(json.dumps({"sources": sources(), "files": files}), encoding="utf-8")
 
 
 def warm_up() -> dict[str, float]:
@@ -47,7 +62,7 @@ def warm_up() -> dict[str, float]:
         took[name] = round(time.perf_counter() - began, 3)
     _forget_old()
     with suppress(OSError):  # A directory that cannot be written keeps no kernels either.
-        Path(os.environ["NUMBA_CACHE_DIR"], DONE).touch()
+        _keep_done(Path(os.environ["NUMBA_CACHE_DIR"]))
     return took
 
 

@@ -22,7 +22,7 @@ from angelx.risk.limits import PPM, Limits
 SECOND: Final = NS
 MINUTE: Final = 60 * NS
 OPEN: Final = "open"
-HALTING: Final = frozenset({"daily_loss", "drawdown", "reject_burst"})
+HALTING: Final = frozenset({"reject_burst"})
 """Refusals after which nothing more should be tried: the kill switch is latched at HALT."""
 
 Objection = tuple[str, str]

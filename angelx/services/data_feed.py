@@ -68,6 +68,8 @@ class DataFeed:
         """True: without waiting for what is on its way."""
         self.on_breath: Callable[[], None] = lambda: None
         """Called some fifty times a second of the host's time, between two inputs."""
+        self.on_settled: Callable[[], None] = lambda: None
+        """Called before it waits or lets others run: what has happened so far may be made durable."""
         self.on_gap: Callable[[int], None] = _nothing
         """Called with the time of the first row after days without any."""
         self.received: Callable[[TickBatch, int], None] | None = None
@@ -158,6 +160,7 @@ class DataFeed:
         """Let the other tasks run: at full speed the loop is virtual, and its time follows the session's."""
         if not self._began:
             self._began = self._bus.now
+        self.on_settled()
         ahead_s = (self._bus.now - self._began) / NS - asyncio.get_running_loop().time()
         await asyncio.sleep(max(ahead_s, 0.0))
 
@@ -178,6 +181,7 @@ class DataFeed:
 
     async def _wait(self, at: int, clock: PacingClock) -> None:
         """Until `at`, the next timer or a command; always lets other tasks run."""
+        self.on_settled()
         due = self._bus.next_due
         at = at if due is None else min(at, due)
         self._woken.clear()

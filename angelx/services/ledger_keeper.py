@@ -13,6 +13,8 @@ from angelx.market.state import MarketState
 from angelx.orders.ledger import Ledger, Position
 
 MARK_EVERY: Final = 60 * NS
+STANDS: Final = 300 * NS
+"""How long a two-sided mid values a position after a side of its quote went missing."""
 
 
 class LedgerKeeper:
@@ -34,6 +36,8 @@ class LedgerKeeper:
         self._reference = reference
         self._open: set[str] = set()
         self._marking = False
+        self._mids: dict[int, tuple[int, int]] = {}
+        """Twice the last two-sided mid of what is held, by place, and when that was, ns, as marks saw it."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """When sessions run."""
@@ -63,18 +67,33 @@ class LedgerKeeper:
 
     def mark(self) -> None:
         """Value the book and publish it."""
+        self._remember()
         cash, value = self.ledger.cash, self.value()
         self._bus.publish(EquityMarked(self._bus.now, cash + value, cash, value, self._reference.level()))
+
+    def _remember(self) -> None:
+        """Note the mids of what is held; what was not seen with two sides since it is held begins at its cost."""
+        view, now = self._market.view, self._bus.now
+        for position in self.ledger.positions.values():
+            place = self._instruments.index.get(position.instrument) if position.quantity else None
+            if place is None:
+                continue
+            bid, ask = view[BID, place], view[ASK, place]
+            if bid and ask:
+                self._mids[place] = bid + ask, now
+            elif place not in self._mids:
+                self._mids[place] = 2 * position.cost // position.quantity, now
 
     def value(self) -> int:
         """Money that the open positions are worth."""
         return sum(self.worth(position) for position in self.ledger.positions.values() if position.quantity)
 
     def worth(self, position: Position) -> int:
-        """Money that a position is worth: at the two-sided mid; without one, what it could be closed at.
+        """Money that a position is worth: at the two-sided mid; without one, at the last one of some minutes ago, or at
+        the side that is there where that is worse; after that, what it could be closed at.
 
-        A long that nobody bids for is worth nothing, a short that nobody offers is owed at its last price. What has not
-        been seen since this process began is worth what it cost.
+        Then a long that nobody bids for is worth nothing, a short that nobody offers is owed at its last price. What has
+        not been seen since this process began is worth what it cost.
         """
         view, quantity = self._market.view, position.quantity
         place = self._instruments.index.get(position.instrument)
@@ -83,4 +102,8 @@ class LedgerKeeper:
         bid, ask = view[BID, place], view[ASK, place]
         if bid and ask:
             return quantity * (bid + ask) // 2
+        twice, seen = self._mids.get(place, (0, 0))
+        if twice and self._bus.now - seen <= STANDS:
+            worse = min(twice, 2 * ask or twice) if quantity > 0 else max(twice, 2 * bid)
+            return quantity * worse // 2
         return quantity * (bid if quantity > 0 else ask or view[LAST, place])

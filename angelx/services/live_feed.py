@@ -121,9 +121,8 @@ class LiveFeed(DataFeed):
         return False
 
     async def _wait(self, at: int, clock: PacingClock) -> None:
-        if self._tables or self._health or self._link.waits:
-            await asyncio.sleep(0)
-        else:
+        await asyncio.sleep(0)  # What was approved leaves first.
+        if not (self._tables or self._health or self._link.waits):
             await super()._wait(at, clock)
 
     def _bring_reports(self, now: int) -> None:

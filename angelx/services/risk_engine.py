@@ -1,6 +1,6 @@
 """Risk engine: sizes and gates every passed signal, and keeps the book it decides on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
 from angelx.bus.bus import Bus, Handler
@@ -17,6 +17,7 @@ from angelx.domain.events import (
     SignalRefused,
 )
 from angelx.domain.instruments import InstrumentTable
+from angelx.domain.scalars import NS
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.risk.book import Book
@@ -26,6 +27,8 @@ from angelx.services.session_phases import OPEN, SessionPhases
 
 ENTRIES_ALLOWED: Final = frozenset({"healthy", "degraded"})
 """Health states in which new risk may be taken (SPEC 7.1)."""
+CONFIRM: Final = NS
+"""Two marks this far apart must lie beyond a limit before it halts."""
 
 
 class RiskEngine:
@@ -43,6 +46,7 @@ class RiskEngine:
         book: Book,
         ids: ClientIds,
         freshness: Freshness,
+        mark: Callable[[], None],
     ) -> None:
         self._bus, self._market, self._instruments, self._phases = bus, market, instruments, phases
         self.book, self._ids, self._freshness = book, ids, freshness
@@ -51,6 +55,8 @@ class RiskEngine:
         self._level = self._health = ""
         self._unhealthy: dict[str, str] = {}
         self._halting = False
+        self._mark, self._breached_at = mark, 0
+        """When a mark lay beyond a limit, ns; 0 = the last one did not."""
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """What moves limits; signals are handed over by the filter chain, and the router keeps the book's orders."""
@@ -79,13 +85,24 @@ class RiskEngine:
         return stand
 
     def on_marked(self, event: EquityMarked) -> None:
-        """Take the mark; a loss beyond the day's or the drawdown's limit halts."""
-        book = self.book
+        """Take the mark; a loss beyond the day's or the drawdown's limit halts, once a second mark says so too.
+
+        From the first on entries are refused. A quote that is wrong for a moment must not end the day (SPEC 5.1).
+        """
+        book, at = self.book, event.at
         book.mark(event)
-        if book.equity <= book.loss_floor:
-            self._halt(f"daily_loss: equity {book.equity} <= {book.loss_floor}")
-        elif book.equity <= book.drawdown_floor:
-            self._halt(f"drawdown: equity {book.equity} <= {book.drawdown_floor}")
+        if book.equity > max(book.loss_floor, book.drawdown_floor):
+            self._breached_at = 0
+        elif not self._breached_at:
+            self._breached_at = at
+            self._bus.at(at + CONFIRM, self._mark)
+        elif at - self._breached_at >= CONFIRM:
+            what, floor = (
+                ("daily_loss", book.loss_floor)
+                if book.equity <= book.loss_floor
+                else ("drawdown", book.drawdown_floor)
+            )
+            self._halt(f"{what}: equity {book.equity} <= {floor}")
 
     def _halt(self, reason: str) -> None:
         if not self._halting:

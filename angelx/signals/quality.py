@@ -34,6 +34,10 @@ class Counts:
         self.scored_refused = self.right_refused = 0
         """The same of refused ones: what the refusals cost."""
 
+    def refuse(self, code: str) -> None:
+        """Count a refusal."""
+        self.refused[code] = self.refused.get(code, 0) + 1
+
     @property
     def is_sound(self) -> bool:
         """False where the filters let nearly nothing or nearly everything pass, beyond doubt (95 %)."""
@@ -68,6 +72,8 @@ class SignalQuality:
         self._groups: dict[int, list[Counts]] = {}
         """Of each entry signal."""
         self._acted: set[int] = set()
+        self._refused: dict[int, str] = {}
+        """By what code, where it was."""
 
     def on_signal(self, event: Signal) -> None:
         """Count an entry signal; exits are not counted."""
@@ -77,19 +83,24 @@ class SignalQuality:
             self._groups[event.signal] = [counts]
 
     def on_judged(self, event: SignalJudged) -> None:
-        """Its regime and window are known."""
-        groups = self._groups.get(event.signal)
+        """Its regime and window are known, of a signal that may have been answered before."""
+        signal = event.signal
+        groups = self._groups.get(signal)
         if groups is not None:
             counts = self.by_cell.setdefault((event.regime, event.window), Counts())
             counts.generated += 1
+            counts.acted += signal in self._acted
+            if signal in self._refused:
+                counts.refuse(self._refused[signal])
             groups.append(counts)
             for one in groups if not event.refused_by else ():
                 one.admitted += 1
 
     def on_refused(self, event: SignalRefused) -> None:
         """It was refused, by a filter, by sizing or by the gate."""
+        self._refused[event.signal] = event.code
         for counts in self._groups.get(event.signal, ()):
-            counts.refused[event.code] = counts.refused.get(event.code, 0) + 1
+            counts.refuse(event.code)
 
     def on_approved(self, event: OrderApproved) -> None:
         """It became an order; its first counts."""

@@ -3,7 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+from angelx.bench import warm
 
 
 def _cache(package: Path, **environment: str) -> str:
@@ -30,3 +35,30 @@ def test_a_change_of_any_source_is_another_directory(tmp_path: Path) -> None:
     (package / "constants.py").write_text("FIELD = 40\n", encoding="utf-8")
     assert _cache(package, **cache) != first
     assert _cache(package, NUMBA_CACHE_DIR=str(tmp_path / "own")) == str(tmp_path / "own")
+
+
+def test_what_was_swept_from_the_cache_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled() -> dict[str, float]:
+        times.append(1)
+        (tmp_path / "market").mkdir(exist_ok=True)
+        for name in ("one.nbi", "one.nbc"):
+            (tmp_path / "market" / name).touch()
+        warm._keep_done(tmp_path)
+        return {}
+
+    times: list[int] = []
+    said: list[str] = []
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(warm, "warm_up", compiled)
+    steps: list[tuple[Callable[[], object], int]] = [
+        (lambda: None, 1),
+        (lambda: None, 1),
+        ((tmp_path / "market" / "one.nbc").unlink, 2),
+        (lambda: (tmp_path / warm.DONE).write_text("{", encoding="utf-8"), 3),
+        (lambda: monkeypatch.setattr(warm, "sources", lambda: "other"), 4),
+        (lambda: None, 4),
+    ]
+    for change, compiles in steps:
+        change()
+        warm.ensure_warm(said.append)
+        assert len(times) == len(said) == compiles

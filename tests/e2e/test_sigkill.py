@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.program import QUICK, UNREPORTED, Forked, angelx, records, start
+from tests.e2e.program import QUICK, UNREPORTED, Forked, angelx, records, start, until
 
 KILLS = 5
 MOST_RECORDS = 7_000
@@ -110,3 +110,32 @@ def consistent(journal: Path, answer: dict[str, Any]) -> None:
     assert angelx("journal", "verify", journal, "--json", cwd=journal.parent).succeeded().answer["ok"] is True
     replayed = angelx("journal", "replay", journal, "--json", cwd=journal.parent)
     assert replayed.answer["identical"] is True, replayed.answer
+
+
+def test_what_a_person_was_told_outlives_a_kill(tmp_path: Path) -> None:
+    """Positions that `status` showed and commands that were answered are in the journal when the process is gone."""
+    strategy, state = tmp_path / "eager.py", tmp_path / "state"
+    strategy.write_text(EAGER.replace("29.0", "3.0"))
+    settings = ("capital=10000000", "market.expiries=1", "market.strikes=3", "journal.head_every_s=3600",
+                "market.source=simulated", "risk.profile=bench", "risk.fixed_units=65",
+                "filters=[{use: session}]")  # fmt: skip
+    words = ["run", "--state-dir", state, "--strategy", f"{strategy}:Eager", "--speed", "20", *UNREPORTED]
+    words += [word for setting in settings for word in ("--set", setting)]
+
+    def asked(*verb: str) -> dict[str, Any]:
+        answer: dict[str, Any] = angelx(*verb, "--state-dir", state, "--json", cwd=tmp_path).answer
+        return answer
+
+    with start(*words, cwd=tmp_path) as process:
+        until((state / "admin.sock").exists)
+        until(lambda: asked("status").get("positions"))
+        asked("kill", "--silent", "--reason", "look at this")  # From here on nothing is sent: what is held stays.
+        until(lambda: asked("status")["working"] == [])
+        held = asked("status")["positions"]
+        process.kill()
+        process.wait()
+    journal = state / "journal.db"
+    assert held
+    assert positions(journal) == {name.split("/", 1)[1]: units for name, units in held.items()}
+    assert [(one["verb"], one["reason"]) for one in records(journal, "CommandReceived")] == [("silent", "look at this")]
+    assert [one["level"] for one in records(journal, "LevelChanged")] == ["silent"]

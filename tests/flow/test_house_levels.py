@@ -22,11 +22,11 @@ from angelx.domain.events import (
     StrategyFailed,
 )
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import TickBatch
+from angelx.domain.ticks import ASK, BID, INSTRUMENT, TickBatch
 from angelx.orders.states import State
 from angelx.services.kill_switch import LEVELS, MemoryLatch
 from angelx.signals.strategy import ScanningStrategy, Strategy
-from tests.flow.small_house import CLOSES_AT, LIMITS, OPENS_AT, Gambler, Holder, Play, cut, market
+from tests.flow.small_house import CLOSES_AT, LIMITS, OPENS_AT, TICK, Gambler, Holder, Play, cut, market
 
 LATENCY = 50_000_000
 
@@ -274,6 +274,44 @@ def test_the_day_s_loss_halts() -> None:
     assert halt.who == "risk_engine"
     assert halt.reason.startswith("daily_loss: equity ")
     assert play.latch.level == LEVELS.index("halt")
+
+
+def without(batch: TickBatch, side: int, place: int = 1) -> TickBatch:
+    """The batch with one side of an instrument's quotes gone."""
+    batch.table[side, batch.table[INSTRUMENT] == place] = 0
+    return batch
+
+
+def test_a_loss_that_only_one_mark_sees_halts_nothing() -> None:
+    play = Play([Holder()], limits=replace(LIMITS, daily_loss_ppm=30_000)).feed(market(1, 60))
+    lost, ledger, keeper = play.house.ledger.capital // 25, play.house.ledger, play.house.keeper
+    ledger.cash -= lost
+    keeper.mark()
+    assert play.house.book.equity <= play.house.book.loss_floor
+    ledger.cash += lost
+    play.pass_time(5)
+    assert play.latch.level == LEVELS.index("running")
+    ledger.cash -= lost
+    keeper.mark()
+    marked = play.bus.now
+    play.pass_time(5)
+    (halt,) = (event for event in play.of(CommandReceived) if event.verb == "halt")
+    assert halt.at - marked == NS
+    assert play.latch.level == LEVELS.index("halt")
+
+
+@pytest.mark.parametrize("gone", [(BID,), (ASK,), (BID, ASK)])
+def test_a_side_that_goes_missing_is_no_loss_until_it_stays_away(gone: tuple[int, ...]) -> None:
+    play = Play([Holder()], silent_feed_ns=10**15).feed(market(1, 60, calm=True)).pass_time(60)
+    keeper, (position,) = play.house.keeper, (p for p in play.house.ledger.positions.values() if p.quantity)
+    before = keeper.worth(position)
+    batch = market(2, 60, begins_at=play.bus.now + NS, calm=True)
+    for side in gone:
+        without(batch, side)
+    play.feed(batch).pass_time(60)
+    assert 0 < keeper.worth(position) <= before
+    play.pass_time(300)
+    assert keeper.worth(position) == (0 if BID in gone else before - position.quantity * TICK // 2)
 
 
 def test_many_rejects_in_a_minute_halt() -> None:

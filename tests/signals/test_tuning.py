@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from angelx.domain.errors import InputInvalid
-from angelx.domain.events import ForecastScored, OrderApproved, Signal, SignalJudged, SignalRefused
+from angelx.domain.events import Event, ForecastScored, OrderApproved, Signal, SignalJudged, SignalRefused
 from angelx.signals.bias import BINS, BiasSkill
 from angelx.signals.calibration import wilson
 from angelx.signals.filters.bias_strength import BiasStrengthFilter
@@ -105,17 +105,23 @@ def test_the_digest_is_that_of_the_state() -> None:
 
 
 # ---------------------------------------------------------------- quality
-def test_signals_are_counted_by_strategy_and_by_regime_and_window() -> None:
+@pytest.mark.parametrize("answered_first", [True, False])
+def test_signals_are_counted_by_strategy_and_by_regime_and_window(*, answered_first: bool) -> None:
     quality = SignalQuality()
+    judged: list[Event] = []
+    answers: list[Event] = []
     for number in (1, 2, 3, 4):
         quality.apply(Signal(1, number, "s", "X", 1, 1, 2))
-        window = "morning" if number < 4 else "closing"
-        quality.apply(SignalJudged(1, number, "s", "NIFTY", 1, "high", window, (("trap", 0.5),)))
+        window, by = "morning" if number < 4 else "closing", "trap" if number < 3 else ""
+        judged.append(SignalJudged(1, number, "s", "NIFTY", 1, "high", window, (("trap", 0.5),), by))
     quality.apply(Signal(1, 5, "s", "X", 0, 1, 2))
-    for number, code in ((1, "likely_trap"), (2, "likely_trap")):
-        quality.apply(SignalRefused(1, number, "s", "X", "filter", code, ""))
-    quality.apply(OrderApproved(1, "o", 3, "s", "X", 1, 75, 0, reduces=False, touch=1, bound_by="", confidence=1.0))
-    quality.apply(OrderApproved(1, "p", 3, "s", "X", 1, 75, 0, reduces=False, touch=1, bound_by="", confidence=1.0))
+    answers += [SignalRefused(1, number, "s", "X", "filter", "likely_trap", "") for number in (1, 2)]
+    for order in ("o", "p"):
+        answers.append(
+            OrderApproved(1, order, 3, "s", "X", 1, 75, 0, reduces=False, touch=1, bound_by="", confidence=1.0)
+        )
+    for event in [*answers, *judged] if answered_first else [*judged, *answers]:
+        quality.apply(event)
     for number, outcome in ((1, 1), (3, 1), (-2, 0)):
         quality.apply(ForecastScored(9, 1, "signal", "NIFTY", 0.6, outcome, 1.0, signal=number))
     shown = quality.as_dict()
@@ -124,6 +130,7 @@ def test_signals_are_counted_by_strategy_and_by_regime_and_window() -> None:
     assert strategy["refused"] == {"likely_trap": 2}
     assert (strategy["efficiency"], strategy["efficiency_interval"]) == (1.0, list(wilson(1, 1)))
     assert (strategy["scored_refused"], strategy["right_refused"]) == (2, 1)
-    assert [(one["regime"], one["window"], one["generated"]) for one in shown["by_regime_and_window"]] == [
-        ("high", "closing", 1), ("high", "morning", 3),
-    ]  # fmt: skip
+    assert [
+        (one["regime"], one["window"], one["generated"], one["admitted"], one["acted_on"], one["refused"])
+        for one in shown["by_regime_and_window"]
+    ] == [("high", "closing", 1, 1, 0, {}), ("high", "morning", 3, 1, 1, {"likely_trap": 2})]
