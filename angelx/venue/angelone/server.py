@@ -207,7 +207,7 @@ class AngelOneServer:
     # ------------------------------------------------------------ streams
     def admits(self, request: Request) -> Response | None:
         """401 without a session, 429 at the fourth connection, 404 for any other path; the old streams ask later."""
-        path = urlsplit(request.path).path
+        path = _stream_path(request)
         if path in {NEST, OLD_ORDERS}:
             return None
         if path not in {MARKET_STREAM, ORDER_STREAM}:
@@ -230,7 +230,7 @@ class AngelOneServer:
 
     async def serve(self, request: Request, stream: Stream) -> None:
         """Work one WebSocket until it closes or the day in India ends."""
-        path = urlsplit(request.path).path
+        path = _stream_path(request)
         if path in {NEST, OLD_ORDERS}:
             await self.old_streams.serve(stream, is_packed=path == NEST)
             return
@@ -270,6 +270,10 @@ class AngelOneServer:
     def _on_frame(self, message: str) -> None:
         for connection in self._order_streams:
             connection.push(message)
+
+
+def _stream_path(request: Request) -> str:
+    return urlsplit(request.path).path.rstrip("/")
 
 
 def _tokens(session: Session) -> dict[str, str]:
