@@ -74,9 +74,11 @@ class AccountApi:
         self.configuration = orders.configuration
         self._watchlists: dict[str, Json] = {}
         self._counted = 0
-        """Fills that `_day_trades` has looked at, what they opened each day, and the orders that closed it again."""
+        """Fills that `_count` has looked at, what they came to each day, and the orders that closed it again."""
         self._opened: dict[tuple[str, date], int] = {}
         self._closers: dict[str, date] = {}
+        self._added: dict[tuple[str, date, int], tuple[int, int]] = {}
+        """Units and money of a day's fills on one side."""
 
     def routes(self, routes: Routes) -> None:
         """What this answers."""
@@ -110,7 +112,9 @@ class AccountApi:
             long, short = (long + value, short) if value > 0 else (long, short + value)
         funds = self._exchange.funds()
         self._opened_at = self._opened_at or self._exchange.now or self._now()
-        shown = account(self._name, funds, (long, short), self._opening(), self._opened_at, self._day_trades())
+        shown = account(
+            self._name, funds, (long, short), self._opening(), self._opened_at, self._day_trades(), self._day_before()
+        )
         suspended = self.configuration["suspend_trade"]
         return 200, shown | {
             "trade_suspended_by_user": suspended,
@@ -134,8 +138,18 @@ class AccountApi:
     def _today(self) -> date:
         return day_of(self._exchange.now or self._now())
 
+    def _day_before(self) -> date:
+        """The weekday before today."""
+        return self._today() - timedelta(days=max(1, (self._today().weekday() + 6) % 7 - 3))
+
     def _day_trades(self) -> int:
         """Orders of the last five days that closed what was opened on the same day."""
+        self._count()
+        first = self._today() - timedelta(days=DAY_TRADE_DAYS + 2)
+        return sum(day >= first for day in self._closers.values())
+
+    def _count(self) -> None:
+        """Look at the fills since the last time."""
         fills = self._exchange.fills()
         for fill in fills[self._counted :]:
             key = (fill.instrument, day_of(fill.at))
@@ -144,9 +158,9 @@ class AccountApi:
             if before * fill.side < 0 and opened * fill.side < 0:
                 self._closers[fill.order] = key[1]
             self._opened[key] = opened + fill.side * fill.quantity
+            units, money = self._added.get((*key, fill.side), (0, 0))
+            self._added[*key, fill.side] = units + fill.quantity, money + fill.quantity * fill.price
         self._counted = len(fills)
-        first = self._today() - timedelta(days=DAY_TRADE_DAYS + 2)
-        return sum(day >= first for day in self._closers.values())
 
     def configure(self, call: Call) -> Answer:
         """PATCH /account/configurations."""
@@ -204,7 +218,18 @@ class AccountApi:
 
     def _position(self, held: Any) -> Json:
         working = self._orders.closing(held.instrument, -1 if held.quantity > 0 else 1)
-        return self._views.position(held, working)
+        return self._views.position(held, working, *self._since_before(held))
+
+    def _since_before(self, held: Any) -> tuple[int, int]:
+        """Units of a position that were held before today, and what the others cost."""
+        self._count()
+        key, side = (held.instrument, self._today()), 1 if held.quantity > 0 else -1
+        before = held.quantity - self._opened.get(key, 0)
+        if before * side <= 0:
+            return 0, held.cost
+        kept = side * min(before * side, held.quantity * side)
+        units, money = self._added.get((*key, side), (0, 0))
+        return kept, (held.quantity - kept) * money // units if units else 0
 
     def exercise(self, call: Call) -> Answer:
         """POST /positions/{symbol or id}/exercise, /do-not-exercise: the exchange settles nothing before its time."""

@@ -89,6 +89,8 @@ def read(body: bytes, kind: type[Form]) -> Form:
     try:
         return said(msgspec.json.decode(body, type=kind))
     except msgspec.ValidationError as error:
+        if not body.lstrip().startswith(b"{"):
+            raise malformed() from error
         raise invalid(f"invalid value: {error}") from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise malformed() from error

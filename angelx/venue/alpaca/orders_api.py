@@ -63,6 +63,7 @@ class OrdersApi:
             "trade_confirm_email": "all",
             "ptp_no_exception_entry": False,
             "max_options_trading_level": None,
+            "disable_overnight_trading": False,
         }
         """What the account's owner has set."""
         self._seen: dict[str, VenueOrder] = {}

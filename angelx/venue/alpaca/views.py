@@ -1,7 +1,7 @@
 """What the exchange knows, as Alpaca writes it: money and quantities are text, absent things are null."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
@@ -107,14 +107,16 @@ class Views:
         }
 
     # ------------------------------------------------------------ positions
-    def position(self, held: PositionReport, working: int) -> Json:
-        """One position; `working` are the units that orders to close it hold."""
+    def position(self, held: PositionReport, working: int, kept: int, added: int) -> Json:
+        """One position; `working` are the units that orders to close it hold, `kept` those held since before today,
+        `added` is what the others cost: today's profit is on yesterday's price for the former only.
+        """
         instrument = self._table.get(held.instrument)
         assert instrument is not None
         unit, sign = each(instrument), 1 if held.quantity > 0 else -1
         now, before = self.price(instrument, held.quantity), self.reference(instrument)
         value, profit = now * held.quantity, now * held.quantity - held.cost
-        today = (now - before) * held.quantity
+        base = before * kept + added
         quantity = held.quantity // unit
         return {
             "asset_id": asset_id(instrument),
@@ -130,8 +132,8 @@ class Views:
             "cost_basis": text(held.cost),
             "unrealized_pl": text(profit),
             "unrealized_plpc": ratio(profit, abs(held.cost)),
-            "unrealized_intraday_pl": text(today),
-            "unrealized_intraday_plpc": ratio(today, abs(before * held.quantity)),
+            "unrealized_intraday_pl": text(value - base),
+            "unrealized_intraday_plpc": ratio(value - base, abs(base)),
             "current_price": text(now),
             "lastday_price": text(before),
             "change_today": ratio(now - before, before),
@@ -163,6 +165,8 @@ class Views:
             "tradable": instrument.tradable,
             "marginable": True,
             "maintenance_margin_requirement": 30,
+            "margin_requirement_long": "30",
+            "margin_requirement_short": "30",
             "shortable": True,
             "easy_to_borrow": True,
             "fractionable": False,
@@ -201,20 +205,29 @@ class Views:
         }
 
 
-def account(name: str, funds: Funds, values: tuple[int, int], opening: int, created: int, trades: int) -> Json:
-    """The account; `values` are of long and short positions, `opening` is the equity the day began with."""
+def account(
+    name: str, funds: Funds, values: tuple[int, int], opening: int, created: int, trades: int, before: date
+) -> Json:
+    """The account; `values` are of long and short positions, `opening` is the equity the day began with, `before` the
+    date of that.
+    """
     long, short = values
     power = max(funds.available, 0)
     return {
         "id": wire_id("account", name),
+        "admin_configurations": {},
+        "user_configurations": None,
         "account_number": name,
         "status": "ACTIVE",
         "crypto_status": "INACTIVE",
+        "crypto_tier": 0,
         "currency": "USD",
         "cash": text(funds.cash),
         "buying_power": text(power),
         "regt_buying_power": text(power),
         "daytrading_buying_power": "0",
+        "effective_buying_power": text(power),
+        "bod_dtbp": "0",
         "non_marginable_buying_power": text(power),
         "options_buying_power": text(power),
         "options_approved_level": 3,
@@ -240,6 +253,9 @@ def account(name: str, funds: Funds, values: tuple[int, int], opening: int, crea
         "accrued_fees": "0",
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",
+        "pending_reg_taf_fees": "0",
+        "intraday_adjustments": "0",
+        "balance_asof": str(before),
         "created_at": rfc3339(created),
     }
 

@@ -82,8 +82,8 @@ def test_a_date_as_the_end_is_the_whole_day_in_new_york(caller: Caller) -> None:
         assert len(page["bars"]["IBM"]) == 1, frame
     assert caller.ask("GET", "/v2/stocks/bars", symbols="IBM", start="2026-01-04", end="2026-01-04")["bars"] == {}
     assert caller.ask("GET", "/v2/stocks/bars", symbols="IBM", start="2026-01-06", end="2026-01-06")["bars"] == {}
-    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="9999-12-31")[0] == 422
-    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="2026-13-01")[0] == 422
+    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="9999-12-31")[0] == 400
+    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="2026-13-01")[0] == 400
 
 
 @pytest.mark.parametrize("frame", ["1Min", "59T", "1Hour", "23H", "1Day", "1D", "1Week", "1W", "12Month", "3M"])
@@ -99,7 +99,7 @@ def test_frames_of_bars(caller: Caller, frame: str) -> None:
 )
 def test_what_history_cannot_be_asked(caller: Caller, name: str, value: str) -> None:
     asked = {"symbols": "IBM", "timeframe": "1Min", name: value}
-    assert caller.refused("GET", "/v2/stocks/bars", **asked) == (422, 40010001, f"invalid {name}: {value}")
+    assert caller.refused("GET", "/v2/stocks/bars", **asked) == (400, None, f"invalid {name}: {value}")
 
 
 def test_orders_are_listed_by_known_sides_and_directions(caller: Caller) -> None:
@@ -187,8 +187,8 @@ def test_screeners_rank_shares(caller: Caller) -> None:
     assert movers["gainers"] == [{"symbol": "IBM", "percent_change": 1.0, "change": 3.0, "price": 303.0}]
     assert movers["losers"] == [{"symbol": "AAPL", "percent_change": -1.0, "change": -2.0, "price": 198.0}]
     assert caller.ask("GET", "/v1beta1/screener/crypto/movers")["gainers"] == []
-    assert caller.refused("GET", "/v1beta1/screener/stocks/most-actives", by="name")[0] == 422
-    assert caller.refused("GET", "/v1beta1/screener/bonds/movers")[0] == 422
+    assert caller.refused("GET", "/v1beta1/screener/stocks/most-actives", by="name")[0] == 400
+    assert caller.refused("GET", "/v1beta1/screener/bonds/movers")[0] == 400
 
 
 def test_conditions_auctions_and_exercise(caller: Caller) -> None:
@@ -346,3 +346,110 @@ def test_two_exits_need_something_to_leave(caller: Caller) -> None:
     assert caller.refused("POST", "/v2/orders", form) == (422, 42210000, "oco orders must be exit orders")
     caller.order(qty="1", type="market")
     assert caller.ask("POST", "/v2/orders", form)["order_class"] == "oco"
+
+
+@pytest.mark.parametrize("path", ["//v2/clock", "/v2/clock/", "/v2//clock", "/v2/%63lock"])
+def test_slashes_that_are_too_many_are_left_out(caller: Caller, path: str) -> None:
+    """A base address that ends with a slash, joined with a path that begins with one."""
+    assert caller.ask("GET", path)["is_open"]
+    admits = caller.market.server.admits
+    assert admits(Request("GET", "//stream/?x=1", {}, b"")) is None
+    assert admits(Request("GET", "//v2//iex", {}, b"")) is None
+    assert caller.refused("GET", "/v2/assets/BTC%2FUSD") == (404, 40410000, "asset not found for BTC/USD")
+
+
+@pytest.mark.parametrize("query", ["symbols=IBM,AAPL", "symbols=IBM&symbols=AAPL", "symbols=IBM%2CAAPL&feed=iex"])
+def test_lists_are_parted_by_commas_or_said_again(caller: Caller, query: str) -> None:
+    """Generators of clients write arrays in either way."""
+    assert set(caller.ask("GET", f"/v2/stocks/quotes/latest?{query}")["quotes"]) == {"IBM", "AAPL"}
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BASIC"])
+def test_schemes_may_be_of_any_case(caller: Caller, scheme: str) -> None:
+    word = SECRET if scheme == "bearer" else b64encode(f"{KEY}:{SECRET}".encode()).decode()
+    assert caller.send("GET", "/v2/clock", headers={"authorization": f"{scheme} {word}"}).status == 200
+
+
+@pytest.mark.parametrize("body", [[], "x", 1, None])
+def test_a_body_that_is_no_object_is_malformed(caller: Caller, body: Any) -> None:
+    content = msgspec.json.encode(body)
+    for method, path in (("POST", "/v2/orders"), ("PATCH", "/v2/account/configurations")):
+        response = asyncio.run(caller.market.server.handle(Request(method, path, KEYS, content)))
+        assert (response.status, msgspec.json.decode(response.body)["code"]) == (400, 40010000)
+
+
+def test_market_data_refuses_without_a_code(caller: Caller) -> None:
+    """`{"message":"unexpected query parameter(s): limit"}` in issue 581 of alpaca-py."""
+    refused = caller.refused
+    for path in ("/v2/stocks/trades/latest", "/v2/stocks/IBM/quotes/latest"):
+        found = refused("GET", path, symbols="IBM", limit=1, asof="-")
+        assert found == (400, None, "unexpected query parameter(s): asof, limit")
+    assert refused("GET", "/v2/stocks/bars", symbols="IBM", timeframe="1x") == (400, None, "invalid timeframe: 1x")
+    assert refused("GET", "/v2/stocks/trades", symbols="IBM", limit=0)[:2] == (400, None)
+    assert refused("GET", "/v2/orders", limit=0)[:2] == (422, 40010001)
+
+
+def test_what_was_bought_today_made_its_profit_since_then(caller: Caller) -> None:
+    """Positions of live accounts: on yesterday's price only for what was held over night."""
+    market = caller.market
+
+    def profits(symbol: str = "IBM") -> tuple[str, str, str, str]:
+        found = caller.ask("GET", f"/v2/positions/{symbol}")
+        names = ("unrealized_pl", "unrealized_plpc", "unrealized_intraday_pl", "unrealized_intraday_plpc")
+        return found[names[0]], found[names[1]], found[names[2]], found[names[3]]
+
+    market.quote("IBM", 301.99, 302.0, last=302)
+    caller.order(qty="10", type="market")
+    market.quote("IBM", 303.99, 304.01, last=304)
+    whole, part, today, share = profits()
+    assert (whole, part) == (today, share)
+    assert whole == "20"
+    caller.ask("POST", "/v2/orders", {"symbol": "AAPL", "side": "sell", "qty": "5", "type": "market",
+                                      "time_in_force": "day"})  # fmt: skip
+    market.quote("AAPL", 197.99, 198.01, last=198)
+    assert profits("AAPL")[0] == profits("AAPL")[2] == "9.95"
+    market.wait(24 * 3600)
+    market.quote("IBM", 305.99, 306.0, last=306)
+    before = float(caller.ask("GET", "/v2/positions/IBM")["lastday_price"])
+    whole, _, today, _ = profits()
+    assert float(whole) == 40
+    assert float(today) == pytest.approx(10 * (306 - before))
+    caller.order(qty="5", type="market")
+    market.quote("IBM", 306.99, 307.0, last=307)
+    assert float(profits()[2]) == pytest.approx(10 * (307 - before) + 5)
+    caller.ask("POST", "/v2/orders", {"symbol": "IBM", "side": "sell", "qty": "9", "type": "market",
+                                      "time_in_force": "day"})  # fmt: skip
+    assert float(profits()[2]) == pytest.approx(6 * (307 - before))
+
+
+def test_the_account_has_what_live_accounts_have(caller: Caller) -> None:
+    """Fields that structs of clients in Rust, C++ and TypeScript require."""
+    account = caller.ask("GET", "/v2/account")
+    assert account["effective_buying_power"] == account["buying_power"]
+    assert account["balance_asof"] == "2026-01-02"  # The Friday before.
+    assert (account["crypto_tier"], account["bod_dtbp"], account["admin_configurations"]) == (0, "0", {})
+    assert {account[name] for name in ("intraday_adjustments", "pending_reg_taf_fees")} == {"0"}
+    asset = caller.ask("GET", "/v2/assets/IBM")
+    assert asset["margin_requirement_long"] == asset["margin_requirement_short"] == "30"
+    assert caller.ask("GET", "/v2/account/configurations")["disable_overnight_trading"] is False
+
+
+def test_the_order_stream_can_be_left(caller: Caller) -> None:
+    """`unlisten`, of @master-chief/alpaca."""
+
+    async def story() -> None:
+        stream = await MemoryTransport(caller.market.server).open("/stream", headers={}, timeout_s=1)
+
+        async def said(action: str, data: Any) -> Any:
+            await stream.send(msgspec.json.encode({"action": action, "data": data}).decode())
+            return msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5))["data"]
+
+        wanted = {"streams": ["trade_updates"]}
+        assert await said("unlisten", wanted) == {"status": "unauthorized", "action": "listen"}
+        await said("authenticate", {"key_id": KEY, "secret_key": SECRET})
+        assert await said("listen", wanted) == wanted
+        assert await said("unlisten", {"streams": ["other"]}) == wanted
+        assert await said("unlisten", wanted) == {"streams": []}
+        await stream.close()
+
+    simulate(story)
