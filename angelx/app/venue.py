@@ -133,6 +133,9 @@ class Venue:
 
     def __init__(self, plan: VenuePlan) -> None:
         self.plan = plan
+        for fault in plan.faults:
+            if fault.server not in ("*", *BROKERS):
+                raise InputInvalid(f"fault {fault.what}: server {fault.server!r} is none of {', '.join(BROKERS)}, *")
         self.sessions = Sessions.load(trade_special_sessions=True)
         self.lanes: dict[str, Lane] = {}
         self.servers: dict[str, FaultyServer] = {}

@@ -162,6 +162,13 @@ def test_a_market_without_what_the_broker_trades_is_refused(tmp_path: Path, monk
         Venue(plan(tmp_path))
 
 
+@pytest.mark.usefixtures("broker")
+def test_a_fault_at_a_server_that_nobody_has_is_refused(tmp_path: Path) -> None:
+    """It would never happen, and nobody would be told."""
+    with pytest.raises(InputInvalid, match="server 'smal' is none of small"):
+        Venue(plan(tmp_path, faults=(Fault(what="mute", server="smal"),)))
+
+
 def test_demo_credentials_follow_the_seed_and_satisfy_pyotp() -> None:
     import pyotp
 

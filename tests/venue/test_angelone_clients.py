@@ -11,7 +11,7 @@ from angelx.domain.scalars import NS
 from angelx.domain.wire import Request
 from angelx.venue.angelone.orders import OrderRules
 from angelx.venue.angelone.server import SCRIP_MASTER, AngelOneServer
-from tests.venue.angelone_floor import CALL, INDEX, RENEW, AngelFloor
+from tests.venue.angelone_floor import CALL, INDEX, RENEW, SECURE, AngelFloor
 from tests.venue.test_angelone_server import opened
 
 
@@ -162,8 +162,19 @@ async def test_an_index_has_a_symbol_of_its_own_and_is_priced_by_its_token(symbo
     assert (found["ltp"], found["tradingsymbol"]) == (24500, "Nifty 50")
 
 
-@pytest.mark.parametrize("path", ["/smart-stream/", "/smart-order-update/?clientCode=A1"])
-async def test_streams_open_with_a_slash_too(path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["//rest//secure/angelbroking/user/v1/getProfile/", f"/{SECURE}/user/v1/getProfile?%7B%7D"]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_slashes_that_are_too_many_are_left_out(method: str, path: str) -> None:
+    """A base address that ends with a slash, joined with a path that begins with one."""
+    floor = await opened()
+    answer = await floor.raw(method, path)
+    assert (answer.status, msgspec.json.decode(answer.body)["data"]["clientcode"]) == (200, "A1")
+
+
+@pytest.mark.parametrize("path", ["/smart-stream/", "//smart-stream", "/smart-order-update/?clientCode=A1"])
+async def test_streams_open_with_slashes_too(path: str) -> None:
     floor = await opened()
     headers = {"authorization": f"Bearer {floor.tokens['jwtToken']}"}
     assert floor.server.admits(Request("GET", path, headers, b"", "")) is None

@@ -22,6 +22,8 @@ from angelx.venue.requests import Fill
 PAGE: Final = 100
 FRAMES: Final = {"1Min": 1, "5Min": 5, "15Min": 15, "1H": 60, "1D": 1440}
 """Minutes between two points of the history."""
+USUAL_FRAMES: Final = {"1Min": 7, "15Min": 30}
+"""Where none is said: for periods of fewer days."""
 UNITS: Final = {"D": 1, "W": 7, "M": 30, "A": 365}
 CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "dtbp_check": ("both", "entry", "exit"),
@@ -174,11 +176,13 @@ class AccountApi:
 
     def history(self, call: Call) -> Answer:
         """GET /account/portfolio/history."""
-        frame = call.text("timeframe", "1D" if call.text("period", "1M")[-1:] in "MA" else "15Min")
+        period = self._period(call.text("period", "1M"))
+        usual = next((frame for frame, days in USUAL_FRAMES.items() if period < days * 1440 * MINUTE), "1D")
+        frame = call.text("timeframe", usual)
         if frame not in FRAMES:
             raise invalid(f"invalid timeframe: {frame}")
         end = call.edge("date_end", call.instant("end", self._exchange.now), is_end=True)
-        begin = call.instant("start", end - self._period(call.text("period", "1M")))
+        begin = call.instant("start", end - period)
         step = FRAMES[frame]
         points: dict[int, int] = {}
         for minute, equity in zip(self._minutes, self._equity, strict=True):

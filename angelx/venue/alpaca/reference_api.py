@@ -14,7 +14,7 @@ from angelx.venue.alpaca.call import NEW_YORK, Answer, Call, Routes
 from angelx.venue.alpaca.hours_api import settles, written
 from angelx.venue.alpaca.names import Symbols
 from angelx.venue.alpaca.refusals import invalid, not_found
-from angelx.venue.alpaca.views import Json, Views, exchange_of
+from angelx.venue.alpaca.views import PENNY, Json, Views, exchange_of
 from angelx.venue.exchange import Exchange
 
 SEGMENT: Final = "US"
@@ -155,6 +155,7 @@ class ReferenceApi:
             and call.text("root_symbol", self._symbols.roots[option.id]) == self._symbols.roots[option.id]
             and call.text("type", right) == right
             and call.text("style", "american") == "american"
+            and ("ppind" not in call.query or call.flag("ppind") == (option.tick_size <= PENNY))
             and _amount(call, "strike_price_gte", 0) <= option.strike <= _amount(call, "strike_price_lte", 2**62)
         )
 

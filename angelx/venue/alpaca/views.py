@@ -24,6 +24,8 @@ STATUSES: Final = {
 }  # fmt: skip
 TIFS: Final = {"DAY": "day", "GTC": "gtc", "IOC": "ioc", "FOK": "fok", "OPG": "opg", "CLS": "cls"}
 GTC_DAYS: Final = timedelta(days=90)
+PENNY: Final = SCALE // 100
+"""Price step of option classes in the Penny Program."""
 AVERAGE: Final = Decimal("0.000001")
 EXCHANGES: Final = ("NASDAQ", "NYSE", "ARCA", "BATS")
 
@@ -63,7 +65,7 @@ class Views:
             "order_type": request.kind,
             "type": request.kind,
             "side": "buy" if request.side > 0 else "sell",
-            "position_intent": request.tag or None,
+            "position_intent": _intent(order),
             "time_in_force": TIFS[request.tif],
             "limit_price": text(request.limit) if request.limit else None,
             "stop_price": text(order.stop) if order.stop else None,
@@ -81,11 +83,7 @@ class Views:
 
     def _stamps(self, order: VenueOrder, instrument: Instrument) -> Json:
         created, ended = rfc3339(order.created_at), rfc3339(order.ended_at) if order.ended_at else None
-        tif = order.request.tif
-        if tif == "GTC":
-            expires = order.created_at + int(GTC_DAYS.total_seconds()) * NS
-        else:
-            expires = self._closes_at(instrument.segment, order.created_at)
+        is_gtc = order.request.tif == "GTC"
 
         def when(status: str) -> str | None:
             return ended if order.status == status else None
@@ -98,13 +96,19 @@ class Views:
             "submitted_at": created,
             "filled_at": when("filled"),
             "expired_at": when("expired"),
-            "expires_at": rfc3339(expires) if expires else None,
+            "expires_at": self.expires(instrument, order.created_at, is_gtc=is_gtc),
             "canceled_at": when("cancelled"),
             "failed_at": when("rejected"),
             "replaced_at": when("replaced"),
             "replaced_by": wire_id("order", order.replaced_by) if order.replaced_by else None,
             "replaces": wire_id("order", order.replaces) if order.replaces else None,
         }
+
+    def expires(self, instrument: Instrument, created: int, *, is_gtc: bool = False) -> str | None:
+        """When an order ends if nothing else ends it."""
+        lasts = int(GTC_DAYS.total_seconds()) * NS
+        at = created + lasts if is_gtc else self._closes_at(instrument.segment, created)
+        return rfc3339(at) if at else None
 
     # ------------------------------------------------------------ positions
     def position(self, held: PositionReport, working: int, kept: int, added: int) -> Json:
@@ -198,6 +202,7 @@ class Views:
             "strike_price": text(instrument.strike),
             "multiplier": str(instrument.lot_size),
             "size": str(instrument.lot_size),
+            "ppind": instrument.tick_size <= PENNY,
             "open_interest": str(interest // instrument.lot_size) if interest else None,
             "open_interest_date": day if interest else None,
             "close_price": text(close) if close else None,
@@ -258,6 +263,13 @@ def account(
         "balance_asof": str(before),
         "created_at": rfc3339(created),
     }
+
+
+def _intent(order: VenueOrder) -> str | None:
+    """What was said or worked out when it came; exits of an entry close what it opens."""
+    if order.parent:
+        return "buy_to_close" if order.request.side > 0 else "sell_to_close"
+    return order.request.tag or None
 
 
 def asset_class(instrument: Instrument) -> str:

@@ -124,7 +124,7 @@ def test_orders_are_listed_around_one_of_them(caller: Caller) -> None:
     assert listed(asset_class="us_option") == [option]
     assert listed(asset_class="us_equity") == made
     assert listed(asset_class="all") == [*made, option]
-    assert caller.refused("GET", "/v2/orders", before_order_id="x")[0] == 404
+    assert caller.refused("GET", "/v2/orders", before_order_id="x")[0] == 422
     assert caller.refused("GET", "/v2/orders", before_order_id=option, after_order_id=option)[0] == 422
 
 
@@ -453,3 +453,56 @@ def test_the_order_stream_can_be_left(caller: Caller) -> None:
         await stream.close()
 
     simulate(story)
+
+
+def test_orders_say_what_they_do_to_the_position(caller: Caller) -> None:
+    """Alpaca's OpenAPI file of 2026 has one of four words in every order, and those of its exits in a bracket."""
+    exits = {"take_profit": {"limit_price": "310"}, "stop_loss": {"stop_price": "290"}}
+    bracket = caller.order(qty="5", type="market", order_class="bracket", **exits)
+    assert bracket["position_intent"] == "buy_to_open"
+    assert {leg["position_intent"] for leg in bracket["legs"]} == {"sell_to_close"}
+    listed = caller.ask("GET", "/v2/orders", status="all", nested="true")
+    assert {leg["position_intent"] for order in listed for leg in order["legs"] or ()} == {"sell_to_close"}
+    caller.ask("DELETE", "/v2/orders")
+    words = [("sell", "sell_to_close", "5"), ("sell", "sell_to_open", "3"), ("buy", "buy_to_close", "3")]
+    for side, word, qty in words:
+        form = {"symbol": "IBM", "side": side, "qty": qty, "type": "market", "time_in_force": "day"}
+        assert caller.ask("POST", "/v2/orders", form)["position_intent"] == word
+    legs = [
+        {"symbol": CALL_300, "ratio_qty": "1", "side": "buy"},
+        {"symbol": CALL_305, "ratio_qty": "1", "side": "sell"},
+    ]
+    combo = caller.ask("POST", "/v2/orders", _spread(CALL_300, CALL_305, legs=legs))
+    assert [leg["position_intent"] for leg in combo["legs"]] == ["buy_to_open", "sell_to_open"]
+    assert combo["expires_at"] == "2026-01-05T21:00:00Z"
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_an_order_id_has_to_be_one(caller: Caller, method: str) -> None:
+    """Alpaca-API issue 135."""
+    assert caller.refused(method, "/v2/orders/some_order_id") == (422, 40010001, "order_id is missing")
+    unknown = "/v2/orders/61e69015-8549-4bfd-b9c3-01e75843f47d"
+    assert caller.refused(method, unknown)[:2] == (404, 40410000)
+
+
+def test_an_order_for_what_is_not_there_is_invalid(caller: Caller) -> None:
+    """Alpaca-API issue 184; the OpenAPI file knows no 404 of this call."""
+    form = {"symbol": "NOPE", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"}
+    assert caller.refused("POST", "/v2/orders", form) == (422, 40010001, "could not find us_equity 'NOPE'")
+    share = caller.ask("GET", "/v2/assets/IBM")["id"]
+    assert caller.ask("POST", "/v2/orders", {**form, "symbol": share})["symbol"] == "IBM"
+
+
+@pytest.mark.parametrize(
+    ("period", "frame"), [("1D", "1Min"), ("6D", "1Min"), ("1W", "15Min"), ("29D", "15Min"), ("1M", "1D"), ("1A", "1D")]
+)
+def test_a_history_is_as_fine_as_its_period_is_short(caller: Caller, period: str, frame: str) -> None:
+    assert caller.ask("GET", "/v2/account/portfolio/history", period=period)["timeframe"] == frame
+
+
+def test_contracts_say_whether_they_are_in_the_penny_program(caller: Caller) -> None:
+    everything = caller.ask("GET", "/v2/options/contracts", underlying_symbols="IBM", limit=1000)["option_contracts"]
+    assert {contract["ppind"] for contract in everything} == {True}
+    for wanted, count in (("true", len(everything)), ("false", 0)):
+        found = caller.ask("GET", "/v2/options/contracts", underlying_symbols="IBM", ppind=wanted, limit=1000)
+        assert len(found["option_contracts"]) == count
