@@ -77,6 +77,7 @@ def plan(tmp_path: Path, **options: Any) -> VenuePlan:
 async def test_a_venue_trades_restarts_and_goes_on(tmp_path: Path) -> None:
     first = Venue(plan(tmp_path))
     ready = await first.start()
+    assert not ready["resumed"]
     client = HttpTransport(ready["servers"]["small"]["url"])
 
     async def use() -> None:
