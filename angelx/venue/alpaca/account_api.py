@@ -251,15 +251,17 @@ class AccountApi:
             raise invalid("category is trade_activity or non_trade_activity, and does not go with activity types")
         kinds = CATEGORIES.get(category, kinds)
         after, until = call.instant("after", -1), call.instant("until", 2**62)
-        on = call.text("date")[:10]
+        on, order = call.text("date")[:10], call.text("order_id")
         rows: list[tuple[int, str, Callable[[], Json]]] = []
         if not kinds or "FILL" in kinds:
             rows += [
                 (fill.at, _activity_id(fill.at, wire_id("fill", fill.execution)), partial(self._fill, fill, done))
                 for fill, done in self._fills()
-                if after < fill.at <= until and (not on or str(day_of(fill.at)) == on)
+                if after < fill.at <= until
+                and (not on or str(day_of(fill.at)) == on)
+                and (not order or wire_id("order", fill.order) == order)
             ]
-        if not kinds or "FEE" in kinds:
+        if not order and (not kinds or "FEE" in kinds):
             rows += [
                 (at, row["id"], partial(dict, row))
                 for at, row in self._fees()

@@ -506,3 +506,34 @@ def test_contracts_say_whether_they_are_in_the_penny_program(caller: Caller) -> 
     for wanted, count in (("true", len(everything)), ("false", 0)):
         found = caller.ask("GET", "/v2/options/contracts", underlying_symbols="IBM", ppind=wanted, limit=1000)
         assert len(found["option_contracts"]) == count
+
+
+def test_the_calendar_has_every_day_that_is_known(caller: Caller) -> None:
+    """Without dates Alpaca tells all; three years were the most here, and nobody was told that there is more."""
+    whole = caller.ask("GET", "/v2/calendar")
+    assert len(whole) > 4_500
+    assert (whole[0]["date"], whole[-1]["date"][:4] >= "2026") == ("2008-01-02", True)
+    past = caller.ask("GET", "/v2/calendar", start="2016-01-01", end="2025-12-31T00:00:00Z")
+    assert past == [day for day in whole if "2016" <= day["date"] < "2026"]
+    assert caller.ask("GET", "/v2/calendar", start="1970-01-01", end="2008-01-03") == whole[:2]
+    settled = caller.ask("GET", "/v2/calendar", start="2026-01-05", end="2026-01-06", date_type="SETTLEMENT")
+    assert [(day["date"], day["settlement_date"]) for day in settled] == [
+        ("2026-01-02", "2026-01-05"), ("2026-01-05", "2026-01-06"),
+    ]  # fmt: skip
+    assert caller.refused("GET", "/v2/calendar", date_type="X") == (422, 40010001, "invalid date_type: X")
+
+
+def test_fills_of_one_order(caller: Caller) -> None:
+    """`order_id`, of Alpaca's OpenAPI file."""
+    first, second = (caller.order(qty=qty, type="market") for qty in ("2", "3"))
+    for path in ("/v2/account/activities", "/v2/account/activities/FILL"):
+        rows = caller.ask("GET", path, order_id=first["id"])
+        assert [(row["order_id"], row["qty"]) for row in rows] == [(first["id"], "2")]
+    assert len(caller.ask("GET", "/v2/account/activities")) == 2
+    assert second["id"] not in str(caller.ask("GET", "/v2/account/activities", order_id=first["id"]))
+
+
+def test_assets_with_any_of_some_attributes(caller: Caller) -> None:
+    for wanted, found in (("has_options", {"IBM"}), ("ptp_no_exception,has_options", {"IBM"}), ("ipo", set())):
+        assert {asset["symbol"] for asset in caller.ask("GET", "/v2/assets", attributes=wanted)} == found
+    assert len(caller.ask("GET", "/v2/assets", attributes="")) == 3
