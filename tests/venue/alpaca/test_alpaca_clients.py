@@ -537,3 +537,21 @@ def test_assets_with_any_of_some_attributes(caller: Caller) -> None:
     for wanted, found in (("has_options", {"IBM"}), ("ptp_no_exception,has_options", {"IBM"}), ("ipo", set())):
         assert {asset["symbol"] for asset in caller.ask("GET", "/v2/assets", attributes=wanted)} == found
     assert len(caller.ask("GET", "/v2/assets", attributes="")) == 3
+
+
+def test_imbalances_can_be_subscribed(caller: Caller) -> None:
+    """A channel of the stock streams since 2026, in @alpacahq/alpaca-trade-api 4.0.2."""
+
+    async def story() -> None:
+        stream = await MemoryTransport(caller.market.server).open("/v2/sip", headers=KEYS, timeout_s=1)
+        for _ in range(2):
+            await stream.receive()
+        for action, names in (("subscribe", ["*"]), ("unsubscribe", ["*"])):
+            message = {"action": action, "imbalances": names, "bars": []}
+            await stream.send(msgspec.json.encode(message).decode())
+            (heard,) = msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5))
+            assert heard["T"] == "subscription"
+            assert heard.get("imbalances") == (["*"] if action == "subscribe" else None)
+        await stream.close()
+
+    simulate(story)
