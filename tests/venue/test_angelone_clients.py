@@ -178,3 +178,14 @@ async def test_streams_open_with_slashes_too(path: str) -> None:
     floor = await opened()
     headers = {"authorization": f"Bearer {floor.tokens['jwtToken']}"}
     assert floor.server.admits(Request("GET", path, headers, b"", "")) is None
+
+
+@pytest.mark.parametrize("ping", ["ping", b"ping"])
+async def test_pings_may_be_of_either_kind(ping: str | bytes) -> None:
+    floor = await opened()
+    ear = Ear()
+    ear.coming.put_nowait(ping)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await floor.server.market_stream.serve(ear, "A1", lambda: True)
+    assert ear.heard == ["pong"]

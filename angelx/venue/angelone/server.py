@@ -18,7 +18,7 @@ from angelx.venue.angelone import words
 from angelx.venue.angelone.calls import AUTH, SECURE, Body, gets, posts
 from angelx.venue.angelone.contracts import SEGMENTS, Contract, Contracts
 from angelx.venue.angelone.day import DayBook
-from angelx.venue.angelone.feed import MOST_STREAMS, Connection, MarketStream, work
+from angelx.venue.angelone.feed import MOST_STREAMS, PINGS, Connection, MarketStream, work
 from angelx.venue.angelone.feed_v1 import NEST, OldStreams
 from angelx.venue.angelone.feed_v1 import ORDERS as OLD_ORDERS
 from angelx.venue.angelone.gtt import KEPT, Rules
@@ -266,7 +266,7 @@ class AngelOneServer:
             if not self._goes_on(session):
                 await connection.stream.close(1008)
                 return
-            if message == "ping":
+            if message in PINGS:
                 connection.push("pong")
 
     def _on_frame(self, message: str) -> None:
