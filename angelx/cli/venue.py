@@ -103,6 +103,7 @@ def venue(
 async def _serve(plan: Any, *, json: bool) -> int:
     from angelx.app.venue import Venue
 
+    say("preparing the market: some seconds, half a minute the first time", json=True)  # Kernels are compiled then.
     venue = Venue(plan)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
