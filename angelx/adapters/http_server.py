@@ -88,7 +88,9 @@ class HttpServer:
         except web.RequestPayloadError:
             return web.json_response({"message": "request body cannot be read"}, status=400)
         headers = {name.lower(): value for name, value in http.headers.items()}
-        request = Request(http.method, http.raw_path, headers, body, http.remote or "")
+        # Some clients put the whole address into the first line, as if a proxy stood between.
+        path = http.raw_path if http.raw_path.startswith("/") else http.rel_url.raw_path_qs
+        request = Request(http.method, path, headers, body, http.remote or "")
         try:
             if request.headers.get("upgrade", "").lower() == "websocket":
                 return await self._serve(http, request)

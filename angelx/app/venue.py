@@ -133,6 +133,9 @@ class Venue:
 
     def __init__(self, plan: VenuePlan) -> None:
         self.plan = plan
+        for fault in plan.faults:
+            if fault.server not in ("*", *BROKERS):
+                raise InputInvalid(f"fault {fault.what}: server {fault.server!r} is none of {', '.join(BROKERS)}, *")
         self.sessions = Sessions.load(trade_special_sessions=True)
         self.lanes: dict[str, Lane] = {}
         self.servers: dict[str, FaultyServer] = {}
@@ -153,6 +156,7 @@ class Venue:
         self._control = HttpServer(control, port=plan.control_port)
         self._log: VenueLog | None = None
         self._state: StateDir | None = None
+        self._has_resumed = False
 
     def _build(self, name: str, broker: Broker) -> None:
         plan = self.plan
@@ -194,6 +198,7 @@ class Venue:
         plan = self.plan
         self._state = StateDir.open(plan.state_dir)
         path = plan.state_dir / LOG
+        self._has_resumed = plan.resume and path.exists()
         if path.exists() and not plan.resume:
             path.replace(path.with_suffix(".old"))
         self._log = VenueLog(path, {name: lane.source.digest for name, lane in self.lanes.items()})
@@ -225,6 +230,7 @@ class Venue:
             "event": "ready",
             "market": self.plan.market,
             "speed": self.plan.speed,
+            "resumed": self._has_resumed,
             "servers": {
                 name: {
                     "url": socket.url,

@@ -76,7 +76,8 @@ def venue(
     """Serve simulated brokers on this machine: Angel One's and Alpaca's real protocols over real sockets.
 
     Orders are matched against simulated or recorded quotes. Nothing leaves this machine, and the credentials printed
-    are worth nothing elsewhere. Ctrl-C ends it with a summary.
+    are worth nothing elsewhere. How clients are pointed at the addresses is in docs/venue.md. Ctrl-C ends it with a
+    summary.
     """
 
     def body() -> int:
@@ -102,12 +103,15 @@ def venue(
 async def _serve(plan: Any, *, json: bool) -> int:
     from angelx.app.venue import Venue
 
+    say("preparing the market: some seconds, half a minute the first time", json=True)  # Kernels are compiled then.
     venue = Venue(plan)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, venue.stop)
     try:
         ready = await venue.start()
+        if plan.resume and not ready["resumed"] and not json:
+            say(f"nothing to resume in {plan.state_dir}: a new market begins")
         _say_ready(ready, json=json)
         await venue.run()
     finally:

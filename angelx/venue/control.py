@@ -32,8 +32,8 @@ class VenueControl:
 
     async def handle(self, request: Request) -> Response:
         """As `WireServer`."""
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._token.encode()):
             return _json(401, {"error": "needs the venue's token"})
         try:
             return _json(*self._answer(request))

@@ -448,4 +448,11 @@ def fault_of(entry: object, where: str) -> Fault:
     try:
         return msgspec.convert(entry, Fault, strict=False)
     except msgspec.ValidationError as error:
-        raise InputInvalid(f"{where}: {error}; `what` is one of {', '.join(MENU)}") from error
+        raise InputInvalid(f"{where}: {error}{_hint(str(error))}") from error
+
+
+def _hint(error: str) -> str:
+    """What would have been right."""
+    if "what`" in error:
+        return f"; `what` is one of {', '.join(MENU)}"
+    return f"; there are {', '.join(Fault.__struct_fields__)}" if "unknown field" in error else ""

@@ -88,3 +88,11 @@ async def test_bodies_are_read_or_refused(request_: bytes, status: int) -> None:
         if status >= 400:
             assert body.startswith(b'{"message": ')
         assert (await answers(server, post(b"abc"))) == [(200, b"POST 1 3")]
+
+
+async def test_the_first_line_may_have_the_whole_address() -> None:
+    """As clients write it that think of a proxy; HTTP/1.0 needs no host."""
+    async with served() as server:
+        whole = f"GET {server.url}/ab?c=%2F HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        assert await answers(server, whole) == [(200, b"GET 9 0")]
+        assert await answers(server, b"GET /ab HTTP/1.0\r\n\r\n") == [(200, b"GET 3 0")]

@@ -77,6 +77,7 @@ def plan(tmp_path: Path, **options: Any) -> VenuePlan:
 async def test_a_venue_trades_restarts_and_goes_on(tmp_path: Path) -> None:
     first = Venue(plan(tmp_path))
     ready = await first.start()
+    assert not ready["resumed"]
     client = HttpTransport(ready["servers"]["small"]["url"])
 
     async def use() -> None:
@@ -160,6 +161,13 @@ def test_a_market_without_what_the_broker_trades_is_refused(tmp_path: Path, monk
     monkeypatch.setattr(venue_module, "BROKERS", {"small": Broker(dollars.server, "EUR", Policy(), lambda _: {})})
     with pytest.raises(InputInvalid, match="nothing in EUR"):
         Venue(plan(tmp_path))
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_fault_at_a_server_that_nobody_has_is_refused(tmp_path: Path) -> None:
+    """It would never happen, and nobody would be told."""
+    with pytest.raises(InputInvalid, match="server 'smal' is none of small"):
+        Venue(plan(tmp_path, faults=(Fault(what="mute", server="smal"),)))
 
 
 def test_demo_credentials_follow_the_seed_and_satisfy_pyotp() -> None:

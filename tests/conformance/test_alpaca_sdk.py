@@ -337,7 +337,7 @@ def test_listing_with_filters(venue: LiveVenue) -> None:
 @pytest.mark.parametrize(
     ("order", "expected"),
     [
-        (limit(300.05, symbol="NOPE"), (404, 40410000, "asset not found for NOPE")),
+        (limit(300.05, symbol="NOPE"), (422, 40010001, "could not find us_equity 'NOPE'")),
         (limit(10.0, symbol="HALT"), (422, 42210000, 'asset "HALT" is not tradable')),
         (limit(300.055), (422, 42210000, "sub-penny increment")),
         (limit(300.0, qty=100_000), (403, 40310000, "insufficient buying power")),

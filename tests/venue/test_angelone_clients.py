@@ -8,9 +8,10 @@ import pytest
 
 from angelx.app.venue import BROKERS, server_of
 from angelx.domain.scalars import NS
+from angelx.domain.wire import Request
 from angelx.venue.angelone.orders import OrderRules
 from angelx.venue.angelone.server import SCRIP_MASTER, AngelOneServer
-from tests.venue.angelone_floor import CALL, AngelFloor
+from tests.venue.angelone_floor import CALL, INDEX, RENEW, SECURE, AngelFloor
 from tests.venue.test_angelone_server import opened
 
 
@@ -116,3 +117,75 @@ def test_the_rules_for_algorithms_are_switched_where_a_venue_is_made(*, algo_rul
     assert isinstance(made, AngelOneServer)
     assert (made.desk.rules == OrderRules()) == algo_rules
     assert made.desk.rules.market != algo_rules
+
+
+async def test_first_tokens_go_on_after_new_ones_were_asked_for() -> None:
+    """The example of smartapi-python: log in, `generateToken` at once, and then streams with what the login gave."""
+    floor = await opened()
+    first = dict(floor.tokens)
+    floor.tokens = (await floor.post(RENEW, {"refreshToken": first["refreshToken"]}))["data"]
+    assert set(first.values()).isdisjoint(floor.tokens.values())
+    for tokens in (first, floor.tokens):
+        headers = {"authorization": f"Bearer {tokens['jwtToken']}", "x-feed-token": tokens["feedToken"],
+                   "x-client-code": "A1", "x-api-key": "key1"}  # fmt: skip
+        assert floor.server.admits(Request("GET", "/smart-stream", headers, b"", "")) is None
+        assert (await floor.get("user/v1/getProfile", headers=headers))["status"]
+    floor.wait(NS + 1)
+    again = await floor.post(RENEW, {"refreshToken": first["refreshToken"], "jwtToken": first["jwtToken"]})
+    assert again["status"]  # `renewAccessToken` has the refresh token of the login still.
+    assert (await floor.post("user/v1/logout", {"clientcode": "A1"}))["status"]
+    for tokens in (first, floor.tokens, again["data"]):
+        answer = await floor.get("user/v1/getProfile", headers={"authorization": f"Bearer {tokens['jwtToken']}"})
+        assert answer["errorCode"] == "AG8001"
+    floor.wait(NS + 1)
+    assert (await floor.post(RENEW, {"refreshToken": first["refreshToken"]}))["errorcode"] == "AB8050"
+
+
+async def test_a_scheme_may_be_small() -> None:
+    floor = await opened()
+    for scheme in ("bearer ", "BEARER  ", ""):
+        answer = await floor.get("user/v1/getProfile", headers={"authorization": scheme + floor.tokens["jwtToken"]})
+        assert answer["status"]
+        floor.wait(NS)
+
+
+@pytest.mark.parametrize("symbol", ["Nifty 50", "NIFTY 50", "NIFTY", ""])
+async def test_an_index_has_a_symbol_of_its_own_and_is_priced_by_its_token(symbol: str) -> None:
+    """Programs look for `Nifty 50` in the scrip master, and ask its price under many symbols."""
+    floor = await opened()
+    floor.quote(0, 0, name=INDEX.id, last=24500)
+    master = msgspec.json.decode((await floor.raw("GET", SCRIP_MASTER)).body)
+    row = next(row for row in master if row["instrumenttype"] == "AMXIDX")
+    assert (row["symbol"], row["name"], row["token"]) == ("Nifty 50", "NIFTY", "99926000")
+    ask = {"exchange": "NSE", "tradingsymbol": symbol, "symboltoken": "99926000"}
+    found = (await floor.post("order/v1/getLtpData", ask))["data"]
+    assert (found["ltp"], found["tradingsymbol"]) == (24500, "Nifty 50")
+
+
+@pytest.mark.parametrize(
+    "path", ["//rest//secure/angelbroking/user/v1/getProfile/", f"/{SECURE}/user/v1/getProfile?%7B%7D"]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_slashes_that_are_too_many_are_left_out(method: str, path: str) -> None:
+    """A base address that ends with a slash, joined with a path that begins with one."""
+    floor = await opened()
+    answer = await floor.raw(method, path)
+    assert (answer.status, msgspec.json.decode(answer.body)["data"]["clientcode"]) == (200, "A1")
+
+
+@pytest.mark.parametrize("path", ["/smart-stream/", "//smart-stream", "/smart-order-update/?clientCode=A1"])
+async def test_streams_open_with_slashes_too(path: str) -> None:
+    floor = await opened()
+    headers = {"authorization": f"Bearer {floor.tokens['jwtToken']}"}
+    assert floor.server.admits(Request("GET", path, headers, b"", "")) is None
+
+
+@pytest.mark.parametrize("ping", ["ping", b"ping"])
+async def test_pings_may_be_of_either_kind(ping: str | bytes) -> None:
+    floor = await opened()
+    ear = Ear()
+    ear.coming.put_nowait(ping)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await floor.server.market_stream.serve(ear, "A1", lambda: True)
+    assert ear.heard == ["pong"]

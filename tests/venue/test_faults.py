@@ -216,7 +216,10 @@ def test_every_fault_of_the_menu_is_known() -> None:
         ("- what: none_such", "fault 1"),
         ("what: mute", "list"),
         ("- what: mute\n- what: status\n  status: 200", "fault 2"),
-        ("- what: mute\n  wher: x", "wher"),
+        ("- what: mute\n  wher: x", "wher`; there are what, server, where, method"),
+        ("- what: mut", "`what` is one of lost_request, lost_reply"),
+        ("- where: x", "`what` is one of lost_request, lost_reply"),
+        ("- what: mute\n  times: x", r"Expected `int`, got `str` - at `\$\.times`$"),
         ("- [", "faults.yaml"),
     ],
 )

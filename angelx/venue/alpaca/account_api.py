@@ -22,6 +22,8 @@ from angelx.venue.requests import Fill
 PAGE: Final = 100
 FRAMES: Final = {"1Min": 1, "5Min": 5, "15Min": 15, "1H": 60, "1D": 1440}
 """Minutes between two points of the history."""
+USUAL_FRAMES: Final = {"1Min": 7, "15Min": 30}
+"""Where none is said: for periods of fewer days."""
 UNITS: Final = {"D": 1, "W": 7, "M": 30, "A": 365}
 CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "dtbp_check": ("both", "entry", "exit"),
@@ -74,9 +76,11 @@ class AccountApi:
         self.configuration = orders.configuration
         self._watchlists: dict[str, Json] = {}
         self._counted = 0
-        """Fills that `_day_trades` has looked at, what they opened each day, and the orders that closed it again."""
+        """Fills that `_count` has looked at, what they came to each day, and the orders that closed it again."""
         self._opened: dict[tuple[str, date], int] = {}
         self._closers: dict[str, date] = {}
+        self._added: dict[tuple[str, date, int], tuple[int, int]] = {}
+        """Units and money of a day's fills on one side."""
 
     def routes(self, routes: Routes) -> None:
         """What this answers."""
@@ -110,7 +114,9 @@ class AccountApi:
             long, short = (long + value, short) if value > 0 else (long, short + value)
         funds = self._exchange.funds()
         self._opened_at = self._opened_at or self._exchange.now or self._now()
-        shown = account(self._name, funds, (long, short), self._opening(), self._opened_at, self._day_trades())
+        shown = account(
+            self._name, funds, (long, short), self._opening(), self._opened_at, self._day_trades(), self._day_before()
+        )
         suspended = self.configuration["suspend_trade"]
         return 200, shown | {
             "trade_suspended_by_user": suspended,
@@ -134,8 +140,18 @@ class AccountApi:
     def _today(self) -> date:
         return day_of(self._exchange.now or self._now())
 
+    def _day_before(self) -> date:
+        """The weekday before today."""
+        return self._today() - timedelta(days=max(1, (self._today().weekday() + 6) % 7 - 3))
+
     def _day_trades(self) -> int:
         """Orders of the last five days that closed what was opened on the same day."""
+        self._count()
+        first = self._today() - timedelta(days=DAY_TRADE_DAYS + 2)
+        return sum(day >= first for day in self._closers.values())
+
+    def _count(self) -> None:
+        """Look at the fills since the last time."""
         fills = self._exchange.fills()
         for fill in fills[self._counted :]:
             key = (fill.instrument, day_of(fill.at))
@@ -144,9 +160,9 @@ class AccountApi:
             if before * fill.side < 0 and opened * fill.side < 0:
                 self._closers[fill.order] = key[1]
             self._opened[key] = opened + fill.side * fill.quantity
+            units, money = self._added.get((*key, fill.side), (0, 0))
+            self._added[*key, fill.side] = units + fill.quantity, money + fill.quantity * fill.price
         self._counted = len(fills)
-        first = self._today() - timedelta(days=DAY_TRADE_DAYS + 2)
-        return sum(day >= first for day in self._closers.values())
 
     def configure(self, call: Call) -> Answer:
         """PATCH /account/configurations."""
@@ -160,11 +176,13 @@ class AccountApi:
 
     def history(self, call: Call) -> Answer:
         """GET /account/portfolio/history."""
-        frame = call.text("timeframe", "1D" if call.text("period", "1M")[-1:] in "MA" else "15Min")
+        period = self._period(call.text("period", "1M"))
+        usual = next((frame for frame, days in USUAL_FRAMES.items() if period < days * 1440 * MINUTE), "1D")
+        frame = call.text("timeframe", usual)
         if frame not in FRAMES:
             raise invalid(f"invalid timeframe: {frame}")
         end = call.edge("date_end", call.instant("end", self._exchange.now), is_end=True)
-        begin = call.instant("start", end - self._period(call.text("period", "1M")))
+        begin = call.instant("start", end - period)
         step = FRAMES[frame]
         points: dict[int, int] = {}
         for minute, equity in zip(self._minutes, self._equity, strict=True):
@@ -204,7 +222,18 @@ class AccountApi:
 
     def _position(self, held: Any) -> Json:
         working = self._orders.closing(held.instrument, -1 if held.quantity > 0 else 1)
-        return self._views.position(held, working)
+        return self._views.position(held, working, *self._since_before(held))
+
+    def _since_before(self, held: Any) -> tuple[int, int]:
+        """Units of a position that were held before today, and what the others cost."""
+        self._count()
+        key, side = (held.instrument, self._today()), 1 if held.quantity > 0 else -1
+        before = held.quantity - self._opened.get(key, 0)
+        if before * side <= 0:
+            return 0, held.cost
+        kept = side * min(before * side, held.quantity * side)
+        units, money = self._added.get((*key, side), (0, 0))
+        return kept, (held.quantity - kept) * money // units if units else 0
 
     def exercise(self, call: Call) -> Answer:
         """POST /positions/{symbol or id}/exercise, /do-not-exercise: the exchange settles nothing before its time."""
@@ -222,15 +251,17 @@ class AccountApi:
             raise invalid("category is trade_activity or non_trade_activity, and does not go with activity types")
         kinds = CATEGORIES.get(category, kinds)
         after, until = call.instant("after", -1), call.instant("until", 2**62)
-        on = call.text("date")[:10]
+        on, order = call.text("date")[:10], call.text("order_id")
         rows: list[tuple[int, str, Callable[[], Json]]] = []
         if not kinds or "FILL" in kinds:
             rows += [
                 (fill.at, _activity_id(fill.at, wire_id("fill", fill.execution)), partial(self._fill, fill, done))
                 for fill, done in self._fills()
-                if after < fill.at <= until and (not on or str(day_of(fill.at)) == on)
+                if after < fill.at <= until
+                and (not on or str(day_of(fill.at)) == on)
+                and (not order or wire_id("order", fill.order) == order)
             ]
-        if not kinds or "FEE" in kinds:
+        if not order and (not kinds or "FEE" in kinds):
             rows += [
                 (at, row["id"], partial(dict, row))
                 for at, row in self._fees()

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,6 +22,7 @@ ELSEWHERE: Final = {
     "/v1beta1/logos": "logos", "/v1/locates": "locates", "/v2/tokenization": "tokens",
 }  # fmt: skip
 """What Alpaca has and this venue has not, by the beginning of the path."""
+_SLASH_INSIDE: Final = re.compile("%2F", re.IGNORECASE)
 Answer = tuple[int, Any]
 """Status and body; a body of `None` is empty."""
 
@@ -29,13 +30,14 @@ Answer = tuple[int, Any]
 class Call:
     """A request: path parts, query, body."""
 
-    __slots__ = ("body", "method", "path", "query", "where")
+    __slots__ = ("_said", "body", "method", "path", "query", "where")
 
     def __init__(self, request: Request) -> None:
-        parts = urlsplit(request.path)
+        path, _, query = request.path.partition("?")
         self.method = request.method.upper()
-        self.path = unquote(parts.path)
-        self.query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.path = plain_path(path)
+        self._said = parse_qsl(query, keep_blank_values=True)
+        self.query = dict(self._said)
         self.body = request.body
         self.where: tuple[str, ...] = ()
         """What the route's pattern caught."""
@@ -45,8 +47,8 @@ class Call:
         return self.query.get(name, default)
 
     def names(self, name: str) -> list[str]:
-        """A list parted by commas."""
-        return [part for part in self.query.get(name, "").split(",") if part]
+        """A list parted by commas, or said several times."""
+        return [part for key, value in self._said if key == name for part in value.split(",") if part]
 
     def flag(self, name: str) -> bool:
         """True or false; Python's spelling too."""
@@ -128,6 +130,12 @@ class Call:
         return found
 
 
+def plain_path(path: str) -> str:
+    """A path without the slashes that are too many, as gateways read it; a slash inside a part stays `%2F`."""
+    kept = _SLASH_INSIDE.sub("%252F", path)
+    return "/" + "/".join(part for part in unquote(kept).split("/") if part)
+
+
 Handler = Callable[[Call], Answer]
 
 
@@ -154,7 +162,7 @@ class Routes:
         for method, pattern, handler in self._routes:
             match = pattern.fullmatch(call.path)
             if match is not None and method == asked:
-                call.where = match.groups()
+                call.where = tuple(part.replace("%2F", "/") for part in match.groups())
                 return handler
             others = others or match is not None
         if others:

@@ -255,7 +255,7 @@ class Combos:
         created, done = rfc3339(combo.created_at), rfc3339(combo.updated_at)
         filled = combo.status == "filled"
         nothing = (
-            "filled_at", "expired_at", "expires_at", "canceled_at", "failed_at", "replaced_at", "replaced_by",
+            "filled_at", "expired_at", "canceled_at", "failed_at", "replaced_at", "replaced_by",
             "replaces", "notional", "stop_price", "trail_percent", "trail_price", "hwm", "subtag", "source",
             "position_intent", "ratio_qty",
         )  # fmt: skip
@@ -267,6 +267,7 @@ class Combos:
             "created_at": created,
             "updated_at": done,
             "submitted_at": created,
+            "expires_at": self._views.expires(combo.legs[0].instrument, combo.created_at),
             "asset_id": "",
             "symbol": "",
             "asset_class": "",

@@ -20,6 +20,8 @@ from angelx.venue.alpaca.views import Json
 from angelx.venue.exchange import Exchange
 
 CHANNELS: Final = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
+SILENT: Final = ("imbalances",)
+"""Channels of shares on which nothing comes here; a confirmation names them to those who asked."""
 OPTION_CHANNELS: Final = ("trades", "quotes")
 NEWS: Final = "news"
 """A feed and its only channel. There are none here: nobody is told anything."""
@@ -47,7 +49,7 @@ class Client:
     def __init__(self, *, is_msgpack: bool) -> None:
         self.is_msgpack = is_msgpack
         self.is_in = self.is_slow = self.is_over = False
-        self.channels: dict[str, set[str]] = {name: set() for name in (*CHANNELS, *IMPLIED, NEWS)}
+        self.channels: dict[str, set[str]] = {name: set() for name in (*CHANNELS, *SILENT, *IMPLIED, NEWS)}
         self.waiting: list[bytes] = []
         """Encoded data, each message for itself."""
         self.frames: list[bytes] = []
@@ -326,10 +328,10 @@ class MarketStream:
                 continue
             if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
                 return client.error(400)
-            if name not in self._channels:
+            if name not in self._channels and not (name in SILENT and self._channels is CHANNELS):
                 if name in IMPLIED or not symbols:
                     continue
-                return client.error(410 if name in (*CHANNELS, NEWS) else 400)
+                return client.error(410 if name in (*CHANNELS, *SILENT, NEWS) else 400)
             if self._is_options and name == "quotes" and "*" in symbols:
                 return client.error(413)
             changed[name] = changed[name] | set(symbols) if is_more else changed[name] - set(symbols)
@@ -338,7 +340,8 @@ class MarketStream:
         for name in IMPLIED:
             changed[name] = set(changed["trades"])
         client.channels = changed
-        shown = (*CHANNELS, *IMPLIED) if self._channels is CHANNELS else self._channels
+        asked = tuple(name for name in SILENT if changed[name])
+        shown = (*CHANNELS, *asked, *IMPLIED) if self._channels is CHANNELS else self._channels
         return client.say({"T": "subscription", **{name: sorted(changed[name]) for name in shown}})
 
     @staticmethod

@@ -89,6 +89,8 @@ def read(body: bytes, kind: type[Form]) -> Form:
     try:
         return said(msgspec.json.decode(body, type=kind))
     except msgspec.ValidationError as error:
+        if not body.lstrip().startswith(b"{"):
+            raise malformed() from error
         raise invalid(f"invalid value: {error}") from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise malformed() from error
@@ -112,8 +114,8 @@ def request_of(form: OrderForm, symbols: Symbols, client_id: str, leg_ids: tuple
     if not form.symbol:
         raise invalid("symbol is required")
     instrument = symbols.by_symbol.get(form.symbol)
-    if instrument is None:
-        raise not_found(f"asset not found for {form.symbol}")
+    if instrument is None:  # The words of a live account: Alpaca-API issue 184.
+        raise invalid(f"could not find us_equity '{form.symbol[:40]}'")
     side = side_of(form.side, form.position_intent)
     if form.notional is not None or (form.qty is not None and form.qty != int(form.qty)):
         raise Refusal(403, FORBIDDEN, f'asset "{form.symbol}" is not fractionable')

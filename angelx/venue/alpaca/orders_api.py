@@ -63,6 +63,7 @@ class OrdersApi:
             "trade_confirm_email": "all",
             "ptp_no_exception_entry": False,
             "max_options_trading_level": None,
+            "disable_overnight_trading": False,
         }
         """What the account's owner has set."""
         self._seen: dict[str, VenueOrder] = {}
@@ -107,7 +108,10 @@ class OrdersApi:
         client_id = form.client_order_id or self.new_id()
         self._check_unused(client_id)
         if form.order_class == "mleg":
-            legs = legs_of(form, self._symbols)
+            legs = tuple(
+                msgspec.structs.replace(leg, intent=leg.intent or self._intent(leg.instrument.id, leg.side))
+                for leg in legs_of(form, self._symbols)
+            )
             assert form.qty is not None
             limit = None if form.limit_price is None else price_of(form.limit_price)
             count = int(form.qty)
@@ -128,6 +132,8 @@ class OrdersApi:
         Refusal
             It was not taken, and its client order id is not used up.
         """
+        if not request.tag:
+            request = msgspec.structs.replace(request, tag=self._intent(request.instrument, request.side))
         self._check_allowed(request)
         self._check_position(request)
         self._check_wash(request)
@@ -147,6 +153,11 @@ class OrdersApi:
         status = "pending" if order.status not in ("accepted", "rejected") else order.status
         shown = msgspec.structs.replace(first, status=status, legs=order.legs)
         return self._views.order(shown, [leg | {"status": "held", **_NOTHING_YET} for leg in self._legs(shown)])
+
+    def _intent(self, instrument: str, side: int) -> str:
+        """What an order does to the position, where its sender does not say."""
+        is_exit = self._exchange.position(instrument) * side < 0
+        return f"{'buy' if side > 0 else 'sell'}_to_{'close' if is_exit else 'open'}"
 
     def _check_allowed(self, request: OrderRequest) -> None:
         """What the account's owner has ruled out."""
@@ -381,8 +392,8 @@ class OrdersApi:
     def _order(self, name: str) -> VenueOrder:
         try:
             found = self._ids.get(str(UUID(name)))
-        except ValueError:
-            found = None
+        except ValueError as error:  # As a live account was answered: Alpaca-API issue 135.
+            raise invalid("order_id is missing") from error
         order = self._exchange.order(found) if found is not None else None
         if order is None:
             raise not_found(f"order not found for {name[:64]}")

@@ -14,13 +14,18 @@ from angelx.venue.alpaca.call import NEW_YORK, Answer, Call, Routes
 from angelx.venue.alpaca.hours_api import settles, written
 from angelx.venue.alpaca.names import Symbols
 from angelx.venue.alpaca.refusals import invalid, not_found
-from angelx.venue.alpaca.views import Json, Views, exchange_of
+from angelx.venue.alpaca.views import PENNY, Json, Views, exchange_of
 from angelx.venue.exchange import Exchange
 
 SEGMENT: Final = "US"
 CONTRACTS_PAGE: Final = 100
 MOST_CONTRACTS: Final = 10_000
-MOST_CALENDAR_DAYS: Final = 366 * 3
+FIRST_DAY: Final = date(2008, 1, 1)
+"""Of the calendar: what was before is not in its tables."""
+TRADING: Final = "TRADING"
+SETTLEMENT: Final = "SETTLEMENT"
+SETTLING: Final = timedelta(days=10)
+"""More than a trade has ever taken to settle."""
 
 
 class ReferenceApi:
@@ -36,6 +41,8 @@ class ReferenceApi:
         self, exchange: Exchange, symbols: Symbols, views: Views, sessions: Sessions, now: Callable[[], int]
     ) -> None:
         self._exchange, self._symbols, self._views, self._sessions, self._now = exchange, symbols, views, sessions, now
+        self._days: dict[date, Json | None] = {}
+        """Of the calendar, as they were asked for."""
 
     def routes(self, routes: Routes) -> None:
         """What this answers."""
@@ -75,19 +82,28 @@ class ReferenceApi:
         return now
 
     def calendar(self, call: Call) -> Answer:
-        """GET /calendar."""
-        today = day_of(self._now())
-        last = min(call.day("end", today + timedelta(days=30)), self._sessions.last_verified(SEGMENT))
-        day = call.day("start", today)
+        """GET /calendar: all days that are known, or those that trade (or settle) from one date to another."""
+        kind = call.text("date_type", TRADING).upper()
+        if kind not in (TRADING, SETTLEMENT):
+            raise invalid(f"invalid date_type: {kind[:20]}")
+        start, end = call.day("start", FIRST_DAY), call.day("end", date.max)
+        # What settles on a date traded on one of the days before.
+        day = max(start, FIRST_DAY) - (SETTLING if kind == SETTLEMENT else timedelta())
+        last = min(end, self._sessions.last_verified(SEGMENT))
         days: list[Json] = []
-        while day <= last and len(days) < MOST_CALENDAR_DAYS:
-            session = self._sessions.on(SEGMENT, day)
-            if isinstance(session, Session):
-                days.append(self._day(session))
-            elif day.year < 2008:
-                day = max(day, date(2008, 1, 1))
+        while day <= last:
+            shown = self._shown_day(day)
+            if shown is not None and (kind == TRADING or str(start) <= shown["settlement_date"] <= str(end)):
+                days.append(shown)
             day += timedelta(days=1)
         return 200, days
+
+    def _shown_day(self, day: date) -> Json | None:
+        """A day of trading; `None` for any other."""
+        if day not in self._days:
+            session = self._sessions.on(SEGMENT, day)
+            self._days[day] = self._day(session) if isinstance(session, Session) else None
+        return self._days[day]
 
     def _day(self, session: Session) -> Json:
         first = min(span.begins_at for span in session.phases)
@@ -109,7 +125,7 @@ class ReferenceApi:
         found = [
             self._views.asset(share) for share in self._symbols.shares if not exchange or exchange_of(share) == exchange
         ]
-        return 200, [asset for asset in found if attributes <= set(asset["attributes"])]
+        return 200, [asset for asset in found if not attributes or attributes & set(asset["attributes"])]
 
     def asset(self, call: Call) -> Answer:
         """GET /assets/{symbol or id}."""
@@ -155,6 +171,7 @@ class ReferenceApi:
             and call.text("root_symbol", self._symbols.roots[option.id]) == self._symbols.roots[option.id]
             and call.text("type", right) == right
             and call.text("style", "american") == "american"
+            and ("ppind" not in call.query or call.flag("ppind") == (option.tick_size <= PENNY))
             and _amount(call, "strike_price_gte", 0) <= option.strike <= _amount(call, "strike_price_lte", 2**62)
         )
 

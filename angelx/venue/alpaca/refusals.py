@@ -27,6 +27,10 @@ class Refusal(AngelxError):
         self.status = status
         self.body: dict[str, Any] = ({} if code is None else {"code": code}) | {"message": message} | more
 
+    def of_data(self) -> "Refusal":
+        """As market data has it: what makes no sense is 400 there, without a code."""
+        return Refusal(400, None, self.body["message"]) if self.body.get("code") == INVALID else self
+
     def response(self, headers: Mapping[str, str]) -> Response:
         """As the wire has it."""
         return answer(self.status, self.body, headers)

@@ -17,7 +17,7 @@ from angelx.domain.wire import Request, Response, Stream
 from angelx.market.sessions import Session, Sessions
 from angelx.orders.windows import MINUTE, Limit, SlidingWindows
 from angelx.venue.alpaca.account_api import AccountApi
-from angelx.venue.alpaca.call import Call, Routes
+from angelx.venue.alpaca.call import Call, Routes, plain_path
 from angelx.venue.alpaca.closing_api import ClosingApi
 from angelx.venue.alpaca.combos import KEPT, Combos
 from angelx.venue.alpaca.data_api import DataApi
@@ -166,7 +166,7 @@ class AlpacaServer:
                 return self._events.answer(call, headers)
             status, body = self._routes.find(call)(call)
         except Refusal as refusal:
-            return refusal.response(headers)
+            return (refusal.of_data() if family == "data" else refusal).response(headers)
         return answer(status, body, headers)
 
     def _check_key(self, request: Request) -> None:
@@ -211,7 +211,7 @@ class AlpacaServer:
             await found.serve(request, stream)
 
     def _stream_of(self, request: Request) -> OrderUpdates | MarketStream | None:
-        path = request.path.partition("?")[0].rstrip("/")
+        path = plain_path(request.path.partition("?")[0])
         if path == "/stream":
             return self.updates
         family, _, feed = path.rpartition("/")
@@ -322,9 +322,9 @@ def _keys(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Key and secret from Alpaca's own headers, or from Basic or OAuth's authorization."""
     key, secret = headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if key is None and scheme == "Bearer":
+    if key is None and scheme.lower() == "bearer":
         return OAUTH, token
-    if key is None and scheme == "Basic":
+    if key is None and scheme.lower() == "basic":
         try:
             key, _, secret = b64decode(token, validate=True).decode().partition(":")
         except ValueError:

@@ -85,10 +85,10 @@ class OrderUpdates:
             action = message.get("action")
             if action in ("authenticate", "auth"):
                 is_in = self._log_in(listener, message)
-            elif action == "listen" and not is_in:
+            elif action in ("listen", "unlisten") and not is_in:
                 self._answer(listener, "authorization", {"status": "unauthorized", "action": "listen"})
-            elif action == "listen":
-                self._listen(listener, message)
+            elif action in ("listen", "unlisten"):
+                self._listen(listener, message, is_more=action == "listen")
             else:
                 self._answer(listener, "listening", {"error": "unknown action or malformed message"})
 
@@ -106,11 +106,15 @@ class OrderUpdates:
         self._answer(listener, "authorization", {"status": status, "action": "authenticate"})
         return is_in
 
-    def _listen(self, listener: Listener, message: dict[str, Any]) -> None:
+    def _listen(self, listener: Listener, message: dict[str, Any], *, is_more: bool) -> None:
+        """`listen` says all that is wanted; `unlisten`, of older clients, what is not wanted any more."""
         data = message.get("data")
         wanted = data.get("streams") if isinstance(data, dict) else None
         wanted = wanted if isinstance(wanted, list) else []
-        listener.streams = tuple(name for name in wanted if name == CHANNEL)
+        if is_more:
+            listener.streams = tuple(name for name in wanted if name == CHANNEL)
+        elif CHANNEL in wanted:
+            listener.streams = ()
         self._answer(listener, "listening", {"streams": list(listener.streams)})
 
     @staticmethod

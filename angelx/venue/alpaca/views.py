@@ -1,7 +1,7 @@
 """What the exchange knows, as Alpaca writes it: money and quantities are text, absent things are null."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ STATUSES: Final = {
 }  # fmt: skip
 TIFS: Final = {"DAY": "day", "GTC": "gtc", "IOC": "ioc", "FOK": "fok", "OPG": "opg", "CLS": "cls"}
 GTC_DAYS: Final = timedelta(days=90)
+PENNY: Final = SCALE // 100
+"""Price step of option classes in the Penny Program."""
 AVERAGE: Final = Decimal("0.000001")
 EXCHANGES: Final = ("NASDAQ", "NYSE", "ARCA", "BATS")
 
@@ -63,7 +65,7 @@ class Views:
             "order_type": request.kind,
             "type": request.kind,
             "side": "buy" if request.side > 0 else "sell",
-            "position_intent": request.tag or None,
+            "position_intent": _intent(order),
             "time_in_force": TIFS[request.tif],
             "limit_price": text(request.limit) if request.limit else None,
             "stop_price": text(order.stop) if order.stop else None,
@@ -81,11 +83,7 @@ class Views:
 
     def _stamps(self, order: VenueOrder, instrument: Instrument) -> Json:
         created, ended = rfc3339(order.created_at), rfc3339(order.ended_at) if order.ended_at else None
-        tif = order.request.tif
-        if tif == "GTC":
-            expires = order.created_at + int(GTC_DAYS.total_seconds()) * NS
-        else:
-            expires = self._closes_at(instrument.segment, order.created_at)
+        is_gtc = order.request.tif == "GTC"
 
         def when(status: str) -> str | None:
             return ended if order.status == status else None
@@ -98,7 +96,7 @@ class Views:
             "submitted_at": created,
             "filled_at": when("filled"),
             "expired_at": when("expired"),
-            "expires_at": rfc3339(expires) if expires else None,
+            "expires_at": self.expires(instrument, order.created_at, is_gtc=is_gtc),
             "canceled_at": when("cancelled"),
             "failed_at": when("rejected"),
             "replaced_at": when("replaced"),
@@ -106,15 +104,23 @@ class Views:
             "replaces": wire_id("order", order.replaces) if order.replaces else None,
         }
 
+    def expires(self, instrument: Instrument, created: int, *, is_gtc: bool = False) -> str | None:
+        """When an order ends if nothing else ends it."""
+        lasts = int(GTC_DAYS.total_seconds()) * NS
+        at = created + lasts if is_gtc else self._closes_at(instrument.segment, created)
+        return rfc3339(at) if at else None
+
     # ------------------------------------------------------------ positions
-    def position(self, held: PositionReport, working: int) -> Json:
-        """One position; `working` are the units that orders to close it hold."""
+    def position(self, held: PositionReport, working: int, kept: int, added: int) -> Json:
+        """One position; `working` are the units that orders to close it hold, `kept` those held since before today,
+        `added` is what the others cost: today's profit is on yesterday's price for the former only.
+        """
         instrument = self._table.get(held.instrument)
         assert instrument is not None
         unit, sign = each(instrument), 1 if held.quantity > 0 else -1
         now, before = self.price(instrument, held.quantity), self.reference(instrument)
         value, profit = now * held.quantity, now * held.quantity - held.cost
-        today = (now - before) * held.quantity
+        base = before * kept + added
         quantity = held.quantity // unit
         return {
             "asset_id": asset_id(instrument),
@@ -130,8 +136,8 @@ class Views:
             "cost_basis": text(held.cost),
             "unrealized_pl": text(profit),
             "unrealized_plpc": ratio(profit, abs(held.cost)),
-            "unrealized_intraday_pl": text(today),
-            "unrealized_intraday_plpc": ratio(today, abs(before * held.quantity)),
+            "unrealized_intraday_pl": text(value - base),
+            "unrealized_intraday_plpc": ratio(value - base, abs(base)),
             "current_price": text(now),
             "lastday_price": text(before),
             "change_today": ratio(now - before, before),
@@ -163,6 +169,8 @@ class Views:
             "tradable": instrument.tradable,
             "marginable": True,
             "maintenance_margin_requirement": 30,
+            "margin_requirement_long": "30",
+            "margin_requirement_short": "30",
             "shortable": True,
             "easy_to_borrow": True,
             "fractionable": False,
@@ -194,6 +202,7 @@ class Views:
             "strike_price": text(instrument.strike),
             "multiplier": str(instrument.lot_size),
             "size": str(instrument.lot_size),
+            "ppind": instrument.tick_size <= PENNY,
             "open_interest": str(interest // instrument.lot_size) if interest else None,
             "open_interest_date": day if interest else None,
             "close_price": text(close) if close else None,
@@ -201,20 +210,29 @@ class Views:
         }
 
 
-def account(name: str, funds: Funds, values: tuple[int, int], opening: int, created: int, trades: int) -> Json:
-    """The account; `values` are of long and short positions, `opening` is the equity the day began with."""
+def account(
+    name: str, funds: Funds, values: tuple[int, int], opening: int, created: int, trades: int, before: date
+) -> Json:
+    """The account; `values` are of long and short positions, `opening` is the equity the day began with, `before` the
+    date of that.
+    """
     long, short = values
     power = max(funds.available, 0)
     return {
         "id": wire_id("account", name),
+        "admin_configurations": {},
+        "user_configurations": None,
         "account_number": name,
         "status": "ACTIVE",
         "crypto_status": "INACTIVE",
+        "crypto_tier": 0,
         "currency": "USD",
         "cash": text(funds.cash),
         "buying_power": text(power),
         "regt_buying_power": text(power),
         "daytrading_buying_power": "0",
+        "effective_buying_power": text(power),
+        "bod_dtbp": "0",
         "non_marginable_buying_power": text(power),
         "options_buying_power": text(power),
         "options_approved_level": 3,
@@ -240,8 +258,18 @@ def account(name: str, funds: Funds, values: tuple[int, int], opening: int, crea
         "accrued_fees": "0",
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",
+        "pending_reg_taf_fees": "0",
+        "intraday_adjustments": "0",
+        "balance_asof": str(before),
         "created_at": rfc3339(created),
     }
+
+
+def _intent(order: VenueOrder) -> str | None:
+    """What was said or worked out when it came; exits of an entry close what it opens."""
+    if order.parent:
+        return "buy_to_close" if order.request.side > 0 else "sell_to_close"
+    return order.request.tag or None
 
 
 def asset_class(instrument: Instrument) -> str:

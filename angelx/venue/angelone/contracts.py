@@ -13,7 +13,13 @@ EXCHANGE_TYPES: Final = {"NSE": 1, "NFO": 2, "BSE": 3, "BFO": 4}
 """The market stream's number of a segment."""
 SEGMENTS: Final = {"NSE": "nse_cm", "NFO": "nse_fo", "BSE": "bse_cm", "BFO": "bse_fo"}
 """Its name: in profiles, on the old stream."""
-INDEX_TOKENS: Final = {("NSE", "NIFTY"): 99926000, ("NSE", "BANKNIFTY"): 99926009, ("BSE", "SENSEX"): 99919000}
+INDICES: Final = {
+    ("NSE", "NIFTY"): (99926000, "Nifty 50"),
+    ("NSE", "BANKNIFTY"): (99926009, "Nifty Bank"),
+    ("NSE", "FINNIFTY"): (99926037, "Nifty Fin Service"),
+    ("BSE", "SENSEX"): (99919000, "SENSEX"),
+}
+"""Token and trading symbol of an index by its exchange and name: options on it have the name."""
 _FIRST_INDEX: Final = 99926100
 _FIRST_SHARE: Final = 1001
 _FIRST_OPTION: Final = 35001
@@ -102,8 +108,8 @@ def _contract(table: InstrumentTable, place: int, instrument: Instrument) -> Con
         expiry, symbol = _option_words(instrument, name)
         kind, token = "OPTIDX" if is_on_index else "OPTSTK", _FIRST_OPTION + place
     elif instrument.kind is Kind.INDEX:
-        name, symbol, expiry, kind = instrument.symbol, instrument.symbol, "", "AMXIDX"
-        token = INDEX_TOKENS.get((exchange, name), _FIRST_INDEX + place)
+        name, expiry, kind = instrument.symbol, "", "AMXIDX"
+        token, symbol = INDICES.get((exchange, name), (_FIRST_INDEX + place, name))
     else:
         name, expiry, kind, token = instrument.symbol, "", "", _FIRST_SHARE + place
         symbol = f"{name}-EQ" if exchange == "NSE" else name

@@ -19,6 +19,8 @@ MOST_STREAMS: Final = 3
 MOST_TOKENS: Final = 1000
 """Subscriptions (token and mode) of one connection."""
 MOST_DEPTH: Final = 50
+PINGS: Final = ("ping", b"ping")
+"""In a frame of either kind."""
 MOST_QUEUED: Final = 20_000
 """Packets that wait for a slow client; the oldest go first."""
 INVALID_PAYLOAD: Final = "E1001"
@@ -124,7 +126,7 @@ class MarketStream:
             if not is_alive():
                 await connection.stream.close(1008)
                 return
-            if message == "ping":
+            if message in PINGS:
                 connection.push("pong")
             else:
                 self.take(connection, message)

@@ -39,9 +39,11 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session(msgspec.Struct):
-    """One login."""
+    """A set of tokens: those of a login, or newer ones that were asked for with its refresh token."""
 
     client_code: str
+    login: str
+    """The JWT of the login: what belongs together ends together."""
     jwt: str
     refresh: str
     feed: str
@@ -90,7 +92,8 @@ class Logins:
         return any(hmac.compare_digest(code.at(seconds + 30 * step).encode(), totp.encode()) for step in steps)
 
     def renew(self, refresh: str, now: int) -> Session:
-        """New tokens for a refresh token; the old JWT ends.
+        """New tokens for a refresh token. The older ones go on until their time: the official client's example asks for
+        new tokens at once, and then opens its streams with the first ones.
 
         Raises
         ------
@@ -102,12 +105,13 @@ class Logins:
             raise Refusal("AB8050")
         if now >= old.began_at + REFRESH_LIFE or india_date(now) != india_date(old.began_at):
             raise Refusal("AB8051")
-        self._close(old)
-        return self._open(old.client_code, now)
+        return self._open(old.client_code, now, old.login)
 
     def log_out(self, session: Session) -> None:
-        """The session's tokens are worth nothing any more."""
-        self._close(session)
+        """All tokens of the session's login are worth nothing any more."""
+        for known in (self._by_jwt, self._by_refresh):
+            for token in [token for token, one in known.items() if one.login == session.login]:
+                del known[token]
 
     # ------------------------------------------------------------ who is asking
     def session_of(self, authorization: str, api_key: str, now: int) -> Session:
@@ -165,18 +169,14 @@ class Logins:
         self._by_jwt.clear()
 
     # ------------------------------------------------------------ tokens
-    def _open(self, client_code: str, now: int) -> Session:
+    def _open(self, client_code: str, now: int, login: str = "") -> Session:
         ends_at = now + self.jwt_life
         jwt = self._token(client_code, "trade_access_token", now, ends_at)
         refresh = self._token(client_code, "trade_refresh_token", now, now + REFRESH_LIFE)
         feed = self._token(client_code, "feed_token", now, ends_at)
-        session = Session(client_code, jwt, refresh, feed, now, ends_at)
+        session = Session(client_code, login or jwt, jwt, refresh, feed, now, ends_at)
         self._by_jwt[jwt] = self._by_refresh[refresh] = session
         return session
-
-    def _close(self, session: Session) -> None:
-        self._by_jwt.pop(session.jwt, None)
-        self._by_refresh.pop(session.refresh, None)
 
     def _token(self, client_code: str, kind: str, now: int, ends_at: int) -> str:
         claims = {
@@ -190,7 +190,8 @@ class Logins:
 
 def bearer(authorization: str) -> str:
     """The token of an `Authorization` header, with or without its scheme (the SDK's feed client may send either)."""
-    return authorization.removeprefix("Bearer ").strip()
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else authorization.strip()
 
 
 def india_date(at: int) -> date:

@@ -97,7 +97,7 @@ class Quotes:
 
     # ------------------------------------------------------------ quotes
     def ltp(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One instrument's last price and day.
+        """One instrument's last price and day. The token says which: an index goes by many symbols among clients.
 
         Raises
         ------
@@ -105,9 +105,7 @@ class Quotes:
             AB1018.
         """
         try:
-            contract = self._contracts.of(
-                str(body.get("exchange")), str(body.get("symboltoken")), str(body.get("tradingsymbol") or "")
-            )
+            contract = self._contracts.of(str(body.get("exchange")), str(body.get("symboltoken")))
         except Refusal as refusal:
             raise Refusal("AB1018") from refusal
         return {

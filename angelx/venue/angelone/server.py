@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from random import Random
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from angelx.venue.angelone import words
 from angelx.venue.angelone.calls import AUTH, SECURE, Body, gets, posts
 from angelx.venue.angelone.contracts import SEGMENTS, Contract, Contracts
 from angelx.venue.angelone.day import DayBook
-from angelx.venue.angelone.feed import MOST_STREAMS, Connection, MarketStream, work
+from angelx.venue.angelone.feed import MOST_STREAMS, PINGS, Connection, MarketStream, work
 from angelx.venue.angelone.feed_v1 import NEST, OldStreams
 from angelx.venue.angelone.feed_v1 import ORDERS as OLD_ORDERS
 from angelx.venue.angelone.gtt import KEPT, Rules
@@ -124,8 +124,10 @@ class AngelOneServer:
         return replace(response, headers={**response.headers, "date": date})
 
     def _answer(self, request: Request) -> Response:
-        path = urlsplit(request.path).path.rstrip("/")
-        if path == SCRIP_MASTER and request.method in ("GET", "HEAD"):
+        path = _path(request)
+        if request.method == "HEAD":  # A GET whose body is not sent.
+            request = replace(request, method="GET")
+        if path == SCRIP_MASTER and request.method == "GET":
             return Response(200, JSON, self.contracts.master())
         try:
             if path == f"{AUTH}/user/v1/loginByPassword" and request.method == "POST":
@@ -207,7 +209,7 @@ class AngelOneServer:
     # ------------------------------------------------------------ streams
     def admits(self, request: Request) -> Response | None:
         """401 without a session, 429 at the fourth connection, 404 for any other path; the old streams ask later."""
-        path = urlsplit(request.path).path
+        path = _path(request)
         if path in {NEST, OLD_ORDERS}:
             return None
         if path not in {MARKET_STREAM, ORDER_STREAM}:
@@ -220,7 +222,7 @@ class AngelOneServer:
         return None
 
     def _stream_session(self, request: Request) -> Session | None:
-        query = dict(parse_qsl(urlsplit(request.path).query))
+        query = dict(parse_qsl(request.path.partition("?")[2]))
         return self.logins.of_stream(request.headers, query, self._now())
 
     def _streams(self, path: str, client_code: str) -> int:
@@ -230,7 +232,7 @@ class AngelOneServer:
 
     async def serve(self, request: Request, stream: Stream) -> None:
         """Work one WebSocket until it closes or the day in India ends."""
-        path = urlsplit(request.path).path
+        path = _path(request)
         if path in {NEST, OLD_ORDERS}:
             await self.old_streams.serve(stream, is_packed=path == NEST)
             return
@@ -264,12 +266,17 @@ class AngelOneServer:
             if not self._goes_on(session):
                 await connection.stream.close(1008)
                 return
-            if message == "ping":
+            if message in PINGS:
                 connection.push("pong")
 
     def _on_frame(self, message: str) -> None:
         for connection in self._order_streams:
             connection.push(message)
+
+
+def _path(request: Request) -> str:
+    """Without the query, and without slashes that are too many."""
+    return "/" + "/".join(part for part in request.path.partition("?")[0].split("/") if part)
 
 
 def _tokens(session: Session) -> dict[str, str]:

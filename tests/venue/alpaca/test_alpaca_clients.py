@@ -82,8 +82,8 @@ def test_a_date_as_the_end_is_the_whole_day_in_new_york(caller: Caller) -> None:
         assert len(page["bars"]["IBM"]) == 1, frame
     assert caller.ask("GET", "/v2/stocks/bars", symbols="IBM", start="2026-01-04", end="2026-01-04")["bars"] == {}
     assert caller.ask("GET", "/v2/stocks/bars", symbols="IBM", start="2026-01-06", end="2026-01-06")["bars"] == {}
-    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="9999-12-31")[0] == 422
-    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="2026-13-01")[0] == 422
+    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="9999-12-31")[0] == 400
+    assert caller.refused("GET", "/v2/stocks/bars", symbols="IBM", end="2026-13-01")[0] == 400
 
 
 @pytest.mark.parametrize("frame", ["1Min", "59T", "1Hour", "23H", "1Day", "1D", "1Week", "1W", "12Month", "3M"])
@@ -99,7 +99,7 @@ def test_frames_of_bars(caller: Caller, frame: str) -> None:
 )
 def test_what_history_cannot_be_asked(caller: Caller, name: str, value: str) -> None:
     asked = {"symbols": "IBM", "timeframe": "1Min", name: value}
-    assert caller.refused("GET", "/v2/stocks/bars", **asked) == (422, 40010001, f"invalid {name}: {value}")
+    assert caller.refused("GET", "/v2/stocks/bars", **asked) == (400, None, f"invalid {name}: {value}")
 
 
 def test_orders_are_listed_by_known_sides_and_directions(caller: Caller) -> None:
@@ -124,7 +124,7 @@ def test_orders_are_listed_around_one_of_them(caller: Caller) -> None:
     assert listed(asset_class="us_option") == [option]
     assert listed(asset_class="us_equity") == made
     assert listed(asset_class="all") == [*made, option]
-    assert caller.refused("GET", "/v2/orders", before_order_id="x")[0] == 404
+    assert caller.refused("GET", "/v2/orders", before_order_id="x")[0] == 422
     assert caller.refused("GET", "/v2/orders", before_order_id=option, after_order_id=option)[0] == 422
 
 
@@ -187,8 +187,8 @@ def test_screeners_rank_shares(caller: Caller) -> None:
     assert movers["gainers"] == [{"symbol": "IBM", "percent_change": 1.0, "change": 3.0, "price": 303.0}]
     assert movers["losers"] == [{"symbol": "AAPL", "percent_change": -1.0, "change": -2.0, "price": 198.0}]
     assert caller.ask("GET", "/v1beta1/screener/crypto/movers")["gainers"] == []
-    assert caller.refused("GET", "/v1beta1/screener/stocks/most-actives", by="name")[0] == 422
-    assert caller.refused("GET", "/v1beta1/screener/bonds/movers")[0] == 422
+    assert caller.refused("GET", "/v1beta1/screener/stocks/most-actives", by="name")[0] == 400
+    assert caller.refused("GET", "/v1beta1/screener/bonds/movers")[0] == 400
 
 
 def test_conditions_auctions_and_exercise(caller: Caller) -> None:
@@ -346,3 +346,212 @@ def test_two_exits_need_something_to_leave(caller: Caller) -> None:
     assert caller.refused("POST", "/v2/orders", form) == (422, 42210000, "oco orders must be exit orders")
     caller.order(qty="1", type="market")
     assert caller.ask("POST", "/v2/orders", form)["order_class"] == "oco"
+
+
+@pytest.mark.parametrize("path", ["//v2/clock", "/v2/clock/", "/v2//clock", "/v2/%63lock"])
+def test_slashes_that_are_too_many_are_left_out(caller: Caller, path: str) -> None:
+    """A base address that ends with a slash, joined with a path that begins with one."""
+    assert caller.ask("GET", path)["is_open"]
+    admits = caller.market.server.admits
+    assert admits(Request("GET", "//stream/?x=1", {}, b"")) is None
+    assert admits(Request("GET", "//v2//iex", {}, b"")) is None
+    assert caller.refused("GET", "/v2/assets/BTC%2FUSD") == (404, 40410000, "asset not found for BTC/USD")
+
+
+@pytest.mark.parametrize("query", ["symbols=IBM,AAPL", "symbols=IBM&symbols=AAPL", "symbols=IBM%2CAAPL&feed=iex"])
+def test_lists_are_parted_by_commas_or_said_again(caller: Caller, query: str) -> None:
+    """Generators of clients write arrays in either way."""
+    assert set(caller.ask("GET", f"/v2/stocks/quotes/latest?{query}")["quotes"]) == {"IBM", "AAPL"}
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BASIC"])
+def test_schemes_may_be_of_any_case(caller: Caller, scheme: str) -> None:
+    word = SECRET if scheme == "bearer" else b64encode(f"{KEY}:{SECRET}".encode()).decode()
+    assert caller.send("GET", "/v2/clock", headers={"authorization": f"{scheme} {word}"}).status == 200
+
+
+@pytest.mark.parametrize("body", [[], "x", 1, None])
+def test_a_body_that_is_no_object_is_malformed(caller: Caller, body: Any) -> None:
+    content = msgspec.json.encode(body)
+    for method, path in (("POST", "/v2/orders"), ("PATCH", "/v2/account/configurations")):
+        response = asyncio.run(caller.market.server.handle(Request(method, path, KEYS, content)))
+        assert (response.status, msgspec.json.decode(response.body)["code"]) == (400, 40010000)
+
+
+def test_market_data_refuses_without_a_code(caller: Caller) -> None:
+    """`{"message":"unexpected query parameter(s): limit"}` in issue 581 of alpaca-py."""
+    refused = caller.refused
+    for path in ("/v2/stocks/trades/latest", "/v2/stocks/IBM/quotes/latest"):
+        found = refused("GET", path, symbols="IBM", limit=1, asof="-")
+        assert found == (400, None, "unexpected query parameter(s): asof, limit")
+    assert refused("GET", "/v2/stocks/bars", symbols="IBM", timeframe="1x") == (400, None, "invalid timeframe: 1x")
+    assert refused("GET", "/v2/stocks/trades", symbols="IBM", limit=0)[:2] == (400, None)
+    assert refused("GET", "/v2/orders", limit=0)[:2] == (422, 40010001)
+
+
+def test_what_was_bought_today_made_its_profit_since_then(caller: Caller) -> None:
+    """Positions of live accounts: on yesterday's price only for what was held over night."""
+    market = caller.market
+
+    def profits(symbol: str = "IBM") -> tuple[str, str, str, str]:
+        found = caller.ask("GET", f"/v2/positions/{symbol}")
+        names = ("unrealized_pl", "unrealized_plpc", "unrealized_intraday_pl", "unrealized_intraday_plpc")
+        return found[names[0]], found[names[1]], found[names[2]], found[names[3]]
+
+    market.quote("IBM", 301.99, 302.0, last=302)
+    caller.order(qty="10", type="market")
+    market.quote("IBM", 303.99, 304.01, last=304)
+    whole, part, today, share = profits()
+    assert (whole, part) == (today, share)
+    assert whole == "20"
+    caller.ask("POST", "/v2/orders", {"symbol": "AAPL", "side": "sell", "qty": "5", "type": "market",
+                                      "time_in_force": "day"})  # fmt: skip
+    market.quote("AAPL", 197.99, 198.01, last=198)
+    assert profits("AAPL")[0] == profits("AAPL")[2] == "9.95"
+    market.wait(24 * 3600)
+    market.quote("IBM", 305.99, 306.0, last=306)
+    before = float(caller.ask("GET", "/v2/positions/IBM")["lastday_price"])
+    whole, _, today, _ = profits()
+    assert float(whole) == 40
+    assert float(today) == pytest.approx(10 * (306 - before))
+    caller.order(qty="5", type="market")
+    market.quote("IBM", 306.99, 307.0, last=307)
+    assert float(profits()[2]) == pytest.approx(10 * (307 - before) + 5)
+    caller.ask("POST", "/v2/orders", {"symbol": "IBM", "side": "sell", "qty": "9", "type": "market",
+                                      "time_in_force": "day"})  # fmt: skip
+    assert float(profits()[2]) == pytest.approx(6 * (307 - before))
+
+
+def test_the_account_has_what_live_accounts_have(caller: Caller) -> None:
+    """Fields that structs of clients in Rust, C++ and TypeScript require."""
+    account = caller.ask("GET", "/v2/account")
+    assert account["effective_buying_power"] == account["buying_power"]
+    assert account["balance_asof"] == "2026-01-02"  # The Friday before.
+    assert (account["crypto_tier"], account["bod_dtbp"], account["admin_configurations"]) == (0, "0", {})
+    assert {account[name] for name in ("intraday_adjustments", "pending_reg_taf_fees")} == {"0"}
+    asset = caller.ask("GET", "/v2/assets/IBM")
+    assert asset["margin_requirement_long"] == asset["margin_requirement_short"] == "30"
+    assert caller.ask("GET", "/v2/account/configurations")["disable_overnight_trading"] is False
+
+
+def test_the_order_stream_can_be_left(caller: Caller) -> None:
+    """`unlisten`, of @master-chief/alpaca."""
+
+    async def story() -> None:
+        stream = await MemoryTransport(caller.market.server).open("/stream", headers={}, timeout_s=1)
+
+        async def said(action: str, data: Any) -> Any:
+            await stream.send(msgspec.json.encode({"action": action, "data": data}).decode())
+            return msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5))["data"]
+
+        wanted = {"streams": ["trade_updates"]}
+        assert await said("unlisten", wanted) == {"status": "unauthorized", "action": "listen"}
+        await said("authenticate", {"key_id": KEY, "secret_key": SECRET})
+        assert await said("listen", wanted) == wanted
+        assert await said("unlisten", {"streams": ["other"]}) == wanted
+        assert await said("unlisten", wanted) == {"streams": []}
+        await stream.close()
+
+    simulate(story)
+
+
+def test_orders_say_what_they_do_to_the_position(caller: Caller) -> None:
+    """Alpaca's OpenAPI file of 2026 has one of four words in every order, and those of its exits in a bracket."""
+    exits = {"take_profit": {"limit_price": "310"}, "stop_loss": {"stop_price": "290"}}
+    bracket = caller.order(qty="5", type="market", order_class="bracket", **exits)
+    assert bracket["position_intent"] == "buy_to_open"
+    assert {leg["position_intent"] for leg in bracket["legs"]} == {"sell_to_close"}
+    listed = caller.ask("GET", "/v2/orders", status="all", nested="true")
+    assert {leg["position_intent"] for order in listed for leg in order["legs"] or ()} == {"sell_to_close"}
+    caller.ask("DELETE", "/v2/orders")
+    words = [("sell", "sell_to_close", "5"), ("sell", "sell_to_open", "3"), ("buy", "buy_to_close", "3")]
+    for side, word, qty in words:
+        form = {"symbol": "IBM", "side": side, "qty": qty, "type": "market", "time_in_force": "day"}
+        assert caller.ask("POST", "/v2/orders", form)["position_intent"] == word
+    legs = [
+        {"symbol": CALL_300, "ratio_qty": "1", "side": "buy"},
+        {"symbol": CALL_305, "ratio_qty": "1", "side": "sell"},
+    ]
+    combo = caller.ask("POST", "/v2/orders", _spread(CALL_300, CALL_305, legs=legs))
+    assert [leg["position_intent"] for leg in combo["legs"]] == ["buy_to_open", "sell_to_open"]
+    assert combo["expires_at"] == "2026-01-05T21:00:00Z"
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_an_order_id_has_to_be_one(caller: Caller, method: str) -> None:
+    """Alpaca-API issue 135."""
+    assert caller.refused(method, "/v2/orders/some_order_id") == (422, 40010001, "order_id is missing")
+    unknown = "/v2/orders/61e69015-8549-4bfd-b9c3-01e75843f47d"
+    assert caller.refused(method, unknown)[:2] == (404, 40410000)
+
+
+def test_an_order_for_what_is_not_there_is_invalid(caller: Caller) -> None:
+    """Alpaca-API issue 184; the OpenAPI file knows no 404 of this call."""
+    form = {"symbol": "NOPE", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"}
+    assert caller.refused("POST", "/v2/orders", form) == (422, 40010001, "could not find us_equity 'NOPE'")
+    share = caller.ask("GET", "/v2/assets/IBM")["id"]
+    assert caller.ask("POST", "/v2/orders", {**form, "symbol": share})["symbol"] == "IBM"
+
+
+@pytest.mark.parametrize(
+    ("period", "frame"), [("1D", "1Min"), ("6D", "1Min"), ("1W", "15Min"), ("29D", "15Min"), ("1M", "1D"), ("1A", "1D")]
+)
+def test_a_history_is_as_fine_as_its_period_is_short(caller: Caller, period: str, frame: str) -> None:
+    assert caller.ask("GET", "/v2/account/portfolio/history", period=period)["timeframe"] == frame
+
+
+def test_contracts_say_whether_they_are_in_the_penny_program(caller: Caller) -> None:
+    everything = caller.ask("GET", "/v2/options/contracts", underlying_symbols="IBM", limit=1000)["option_contracts"]
+    assert {contract["ppind"] for contract in everything} == {True}
+    for wanted, count in (("true", len(everything)), ("false", 0)):
+        found = caller.ask("GET", "/v2/options/contracts", underlying_symbols="IBM", ppind=wanted, limit=1000)
+        assert len(found["option_contracts"]) == count
+
+
+def test_the_calendar_has_every_day_that_is_known(caller: Caller) -> None:
+    """Without dates Alpaca tells all; three years were the most here, and nobody was told that there is more."""
+    whole = caller.ask("GET", "/v2/calendar")
+    assert len(whole) > 4_500
+    assert (whole[0]["date"], whole[-1]["date"][:4] >= "2026") == ("2008-01-02", True)
+    past = caller.ask("GET", "/v2/calendar", start="2016-01-01", end="2025-12-31T00:00:00Z")
+    assert past == [day for day in whole if "2016" <= day["date"] < "2026"]
+    assert caller.ask("GET", "/v2/calendar", start="1970-01-01", end="2008-01-03") == whole[:2]
+    settled = caller.ask("GET", "/v2/calendar", start="2026-01-05", end="2026-01-06", date_type="SETTLEMENT")
+    assert [(day["date"], day["settlement_date"]) for day in settled] == [
+        ("2026-01-02", "2026-01-05"), ("2026-01-05", "2026-01-06"),
+    ]  # fmt: skip
+    assert caller.refused("GET", "/v2/calendar", date_type="X") == (422, 40010001, "invalid date_type: X")
+
+
+def test_fills_of_one_order(caller: Caller) -> None:
+    """`order_id`, of Alpaca's OpenAPI file."""
+    first, second = (caller.order(qty=qty, type="market") for qty in ("2", "3"))
+    for path in ("/v2/account/activities", "/v2/account/activities/FILL"):
+        rows = caller.ask("GET", path, order_id=first["id"])
+        assert [(row["order_id"], row["qty"]) for row in rows] == [(first["id"], "2")]
+    assert len(caller.ask("GET", "/v2/account/activities")) == 2
+    assert second["id"] not in str(caller.ask("GET", "/v2/account/activities", order_id=first["id"]))
+
+
+def test_assets_with_any_of_some_attributes(caller: Caller) -> None:
+    for wanted, found in (("has_options", {"IBM"}), ("ptp_no_exception,has_options", {"IBM"}), ("ipo", set())):
+        assert {asset["symbol"] for asset in caller.ask("GET", "/v2/assets", attributes=wanted)} == found
+    assert len(caller.ask("GET", "/v2/assets", attributes="")) == 3
+
+
+def test_imbalances_can_be_subscribed(caller: Caller) -> None:
+    """A channel of the stock streams since 2026, in @alpacahq/alpaca-trade-api 4.0.2."""
+
+    async def story() -> None:
+        stream = await MemoryTransport(caller.market.server).open("/v2/sip", headers=KEYS, timeout_s=1)
+        for _ in range(2):
+            await stream.receive()
+        for action, names in (("subscribe", ["*"]), ("unsubscribe", ["*"])):
+            message = {"action": action, "imbalances": names, "bars": []}
+            await stream.send(msgspec.json.encode(message).decode())
+            (heard,) = msgspec.json.decode(await asyncio.wait_for(stream.receive(), 5))
+            assert heard["T"] == "subscription"
+            assert heard.get("imbalances") == (["*"] if action == "subscribe" else None)
+        await stream.close()
+
+    simulate(story)
