@@ -73,7 +73,8 @@ class LedgerKeeper:
 
     def _remember(self) -> None:
         """Note the mids of what is held; what was not seen with two sides since it is held begins at its cost."""
-        view, now = self._market.view, self._bus.now
+        view, now, before = self._market.view, self._bus.now, self._mids
+        self._mids = {}
         for position in self.ledger.positions.values():
             place = self._instruments.index.get(position.instrument) if position.quantity else None
             if place is None:
@@ -81,8 +82,8 @@ class LedgerKeeper:
             bid, ask = view[BID, place], view[ASK, place]
             if bid and ask:
                 self._mids[place] = bid + ask, now
-            elif place not in self._mids:
-                self._mids[place] = 2 * position.cost // position.quantity, now
+            else:
+                self._mids[place] = before.get(place) or (2 * position.cost // position.quantity, now)
 
     def value(self) -> int:
         """Money that the open positions are worth."""
@@ -92,8 +93,8 @@ class LedgerKeeper:
         """Money that a position is worth: at the two-sided mid; without one, at the last one of some minutes ago, or at
         the side that is there where that is worse; after that, what it could be closed at.
 
-        Then a long that nobody bids for is worth nothing, a short that nobody offers is owed at its last price. What has
-        not been seen since this process began is worth what it cost.
+        Then a long that nobody bids for is worth nothing, a short that nobody offers is owed at its last price. What
+        has not been seen since this process began is worth what it cost.
         """
         view, quantity = self._market.view, position.quantity
         place = self._instruments.index.get(position.instrument)

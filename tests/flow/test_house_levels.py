@@ -314,6 +314,17 @@ def test_a_side_that_goes_missing_is_no_loss_until_it_stays_away(gone: tuple[int
     assert keeper.worth(position) == (0 if BID in gone else before - position.quantity * TICK // 2)
 
 
+def test_a_new_holding_does_not_go_by_the_mid_of_an_old_one() -> None:
+    play = Play([Holder()], silent_feed_ns=10**15).feed(market(1, 60, calm=True)).pass_time(60)
+    keeper, (position,) = play.house.keeper, [p for p in play.house.ledger.positions.values() if p.quantity]
+    quantity, cost, position.quantity = position.quantity, position.cost, 0
+    play.pass_time(400)
+    play.feed(without(market(2, 60, begins_at=play.bus.now + NS, calm=True), BID))
+    position.quantity, position.cost = quantity, cost
+    keeper.mark()
+    assert keeper.worth(position) == cost
+
+
 def test_many_rejects_in_a_minute_halt() -> None:
     play = Play(crowd(), limits=replace(LIMITS, rejects_per_min=5), reject_rate=1.0).feed(market(1, 300))
     assert "reject_burst" in {event.code for event in play.of(SignalRefused)}
