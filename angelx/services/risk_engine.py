@@ -98,9 +98,7 @@ class RiskEngine:
             self._bus.at(at + CONFIRM, self._mark)
         elif at - self._breached_at >= CONFIRM:
             what, floor = (
-                ("daily_loss", book.loss_floor)
-                if book.equity <= book.loss_floor
-                else ("drawdown", book.drawdown_floor)
+                ("daily_loss", book.loss_floor) if book.equity <= book.loss_floor else ("drawdown", book.drawdown_floor)
             )
             self._halt(f"{what}: equity {book.equity} <= {floor}")
 
