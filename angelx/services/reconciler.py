@@ -1,7 +1,7 @@
 """Reconciler: compares our orders and positions with the broker's, and settles what an unclean stop left in doubt.
 
-Two equal looks count as one finding (SPEC 6.3): the first ten seconds after the start, the second three seconds later,
-then every thirty. What differs twice bars entries until it agrees again; trades are never invented. A broker's
+Two equal looks count as one finding (SPEC 6.3): the first ten seconds after the start, the second three and a half
+later, then every thirty. What differs twice bars entries until it agrees again; trades are never invented. A broker's
 books may be ten seconds behind: what we held within them is no difference.
 """
 
@@ -16,7 +16,9 @@ from angelx.orders.states import State
 from angelx.services.order_router import OrderRouter
 
 FIRST_LOOK: Final = 10 * NS
-SECOND_LOOK: Final = 3 * NS
+APART: Final = 3 * NS
+"""Least time between two looks that an order is missing in before it is absent (SPEC 6.2)."""
+SECOND_LOOK: Final = APART + NS // 2
 EVERY: Final = 30 * NS
 GRACE: Final = 10 * NS
 """Orders younger than this may still be under way, and books this far behind."""
@@ -52,7 +54,8 @@ class Reconciler:
     def __init__(self, bus: Bus, books: Books, ledger: Ledger, router: OrderRouter) -> None:
         self._bus, self._books, self._ledger, self._router = bus, books, ledger, router
         self._found: tuple[str, ...] = ()
-        self._missing: frozenset[str] = frozenset()
+        self._missing: dict[str, int] = {}
+        """Orders that the last look did not find, with the time of the first that did not."""
         self._barring = False
         self._clean = 0
         self._open: set[str] = set()
@@ -105,11 +108,12 @@ class Reconciler:
     def _compare(self) -> None:
         absent = self._absent()
         found = (*self._positions(), *(f"order {name} is not at the broker" for name in absent))
-        for name in absent:
-            if name in self._missing:  # twice, seconds apart: it never arrived, and is not sent again
+        asked_at = self._books.asked_at
+        self._missing = {name: self._missing.get(name, asked_at) for name in absent}
+        for name, first_at in self._missing.items():
+            if asked_at - first_at >= APART:  # it never arrived, and is not sent again
                 why = "not in the broker's book in two looks"
                 self._bus.publish(OrderEnded(self._bus.now, name, State.ABSENT, "absent", why))
-        self._missing = frozenset(absent)
         differs = tuple(item for item in found if item in self._found)
         self._found = found
         self._clean = 0 if found else self._clean + 1

@@ -9,6 +9,7 @@ import numpy as np
 from angelx.adapters.journal import MemoryJournal
 from angelx.app.house import House, Paper, Parts
 from angelx.bus.bus import Bus
+from angelx.bus.records import Record
 from angelx.domain.errors import BrokerUnreachable, OrderFateUnknown, OrderRejected, RateLimited
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import Instrument, InstrumentTable
@@ -25,7 +26,18 @@ from angelx.signals.filters.standard import FreshnessFilter, SessionFilter, Spre
 from angelx.signals.strategy import Strategy
 from tests.flow.small_house import CAPITAL, LIMITS, OPENS_AT, SESSIONS, TABLE, TICK, fee
 
-FAULTS = ("none", "rejected", "unreachable", "rate", "lost_reply", "never_arrived", "twice", "reports_first", "late")
+FAULTS = (
+    "none",
+    "rejected",
+    "unreachable",
+    "rate",
+    "lost_reply",
+    "never_arrived",
+    "twice",
+    "reports_first",
+    "late",
+    "refused_done",
+)
 
 
 class FickleBroker:
@@ -47,11 +59,15 @@ class FickleBroker:
         self.orders: dict[str, OrderReport] = {}
         self.held: dict[str, int] = {}
         self.foreign: dict[str, int] = {}
+        self.read_at: list[float] = []
+        """When the order book was asked for and told, in seconds of the loop."""
         self.reads_fail = False
         self.fills = True
         """False: what arrives rests."""
         self.takes_back = True
         """False: every cancel is refused."""
+        self.cancels_fail = False
+        """True: none gets through."""
         self.on_report: Callable[[Event], None] = print
         self.on_state: Callable[[bool, str], None] = print
         self.last_look: Callable[[OrderApproved], str] = lambda order: ""
@@ -86,6 +102,8 @@ class FickleBroker:
             self._group.create_task(self._arrive(order, 30.0))
             raise OrderFateUnknown(order.order, "timeout")
         self._group.create_task(self._arrive(order, 0.0 if fault == "reports_first" else 0.1))
+        if fault == "refused_done":  # what stands before the broker refuses, and the broker has it all the same
+            raise RateLimited("slow down", 1.0)
         if fault == "reports_first":
             await asyncio.sleep(0.5)
         if fault == "lost_reply":
@@ -121,6 +139,8 @@ class FickleBroker:
 
     async def cancel(self, order: str) -> None:
         await asyncio.sleep(0.05)
+        if self.cancels_fail:
+            raise BrokerUnreachable("no route")
         known = self.orders.get(order)
         if known is None or known.state != "working" or not self.takes_back:
             raise OrderRejected("not working")
@@ -128,9 +148,11 @@ class FickleBroker:
         self.on_report(OrderEnded(0, order, "cancelled", "requested", ""))
 
     async def order_book(self) -> Sequence[OrderReport]:
+        asked_at = asyncio.get_running_loop().time()
         await asyncio.sleep(0.1)
         if self.reads_fail:
             raise BrokerUnreachable("no route")
+        self.read_at.append(asked_at)
         return list(self.orders.values())
 
     async def trade_book(self) -> Sequence[OrderFilled]:
@@ -153,10 +175,10 @@ class LoopClock:
     """Session time on the loop's virtual seconds."""
 
     def __init__(self, origin: int) -> None:
-        self._origin = origin
+        self.origin = origin
 
     def now(self) -> int:
-        return self._origin + int(asyncio.get_running_loop().time() * NS)
+        return self.origin + int(asyncio.get_running_loop().time() * NS)
 
     def seconds_until(self, at: int) -> float:
         return (at - self.now()) / NS
@@ -201,6 +223,7 @@ class LivePlay:
         self.clock = LoopClock(OPENS_AT)
         self.journal = MemoryJournal(self.bus)
         self.latch = MemoryLatch()
+        self.is_restored = False
         self.link = BrokerLink(self.bus, broker, LatchedSends(self.latch))
         parts = Parts(
             instruments=TABLE, source_kind="stream", strategies=strategies,
@@ -215,10 +238,20 @@ class LivePlay:
             feed=self.market, link=self.link, clock=self.clock, ends_at=lambda now: until,
         )  # fmt: skip
 
-    async def run(self) -> "LivePlay":
+    def restore(self, before: "LivePlay") -> None:
+        """Go on where a process that was killed left its journal, half a minute later."""
+        records = [Record(n, *one) for n, one in enumerate(before.journal.records, 1)]
         self.house.host.start()
+        self.house.restore(records)
+        at, self.is_restored = self.bus.now + 30 * NS, True
+        self.clock = self.feed._time = self.market._clock = LoopClock(at)
+        self.link.begin((), at, [(name, units) for name, units in self.broker.held.items() if units])
+
+    async def run(self) -> "LivePlay":
+        if not self.is_restored:
+            self.house.host.start()
         self.bus.advance(self.clock.now())
-        self.house.start()
+        self.house.start(unclean=self.is_restored)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.link.run()), group.create_task(self.market.run())]
             await group.create_task(self.feed.run(()))

@@ -20,7 +20,7 @@ from angelx.domain.scalars import NS
 from angelx.orders.states import ENDED
 from angelx.sim.loop import simulate
 from tests.flow.live_house import FAULTS, FickleBroker, LivePlay
-from tests.flow.small_house import Gambler, Holder, market
+from tests.flow.small_house import OPENS_AT, Gambler, Holder, market
 
 
 def played(seed: int, faults: tuple[str, ...] = FAULTS, *, rows: int = 1500, seconds: float = 240.0) -> LivePlay:
@@ -75,6 +75,8 @@ def test_each_fault_alone(fault: str) -> None:
     }  # fmt: skip
     if fault == "late":  # given up, then adopted, and an entry is asked back
         assert ("absent", "absent") in outcomes
+    elif fault == "refused_done":
+        assert ("rejected", "rate_limited") in outcomes
     else:
         assert outcomes == expected[fault]
 
@@ -169,6 +171,97 @@ def test_an_entry_that_is_on_its_way_is_taken_back_once_it_is_there(verb: str) -
     if verb == "stop":
         ended = [e for e in play.of(OrderEnded) if isinstance(e, OrderEnded)]
         assert {e.order for e in ended} == set(play.house.router.orders)
+
+
+def test_an_entry_that_was_refused_and_is_there_all_the_same_is_taken_back() -> None:
+    broker = FickleBroker(2, ("refused_done",))
+    broker.fills = False
+    play = LivePlay(broker, market(2, 300), [Gambler("g", 2, eager=1.0)], 60.0)
+    simulate(play.run)
+    assert broker.received
+    assert {order.state for order in broker.orders.values()} == {"cancelled"}
+    check(play)
+
+
+def test_a_cancel_that_does_not_get_through_is_asked_until_it_does() -> None:
+    """HALT takes an entry back that works while nobody can be reached, as soon as somebody can."""
+    broker = FickleBroker(2, ("none",))
+    broker.fills, broker.cancels_fail = False, True
+    play = LivePlay(broker, market(2, 300), [Holder()], 120.0)
+
+    async def run() -> LivePlay:
+        loop = asyncio.get_running_loop()
+        loop.call_later(10.0, play.feed.command, "halt", "test", "operator")
+        loop.call_later(60.0, lambda: setattr(broker, "cancels_fail", False))
+        return await play.run()
+
+    simulate(run)
+    assert broker.received
+    assert {order.state for order in broker.orders.values()} == {"cancelled"}
+    told = [event.what for event in play.of(IncidentReported) if isinstance(event, IncidentReported)]
+    assert len([what for what in told if "did not get through" in what]) == 1
+    check(play)
+
+
+def test_a_cancel_that_was_asked_for_before_a_crash_is_asked_again_after_it() -> None:
+    broker = FickleBroker(2, ("none",))
+    broker.fills, broker.cancels_fail = False, True
+    play = LivePlay(broker, market(2, 300), [Holder()], 20.0)
+
+    async def killed() -> LivePlay:
+        asyncio.get_running_loop().call_later(10.0, play.feed.command, "stop", "test", "operator")
+        return await play.run()
+
+    simulate(killed)
+    assert {order.state for order in broker.orders.values()} == {"working"}
+    broker.cancels_fail = False
+    again = LivePlay(broker, market(3, 300), [Holder()], 120.0)
+    again.restore(play)
+    simulate(again.run)
+    assert {order.state for order in broker.orders.values()} == {"cancelled"}
+    check(again)
+
+
+def lost(seconds: float) -> LivePlay:
+    """A first order that never arrives, and books that are read again and again."""
+    play = LivePlay(FickleBroker(2, ("never_arrived",)), market(2, 300), [Holder()], seconds)
+
+    async def run() -> LivePlay:
+        loop = asyncio.get_running_loop()
+        for tenths in range(3, 600, 3):
+            loop.call_later(tenths / 10, play.link.ask)
+        return await play.run()
+
+    return simulate(run)
+
+
+def test_an_order_is_absent_after_two_reads_seconds_apart_however_often_the_books_are_read() -> None:
+    play = lost(60.0)
+    (ended,) = play.of(OrderEnded)
+    assert isinstance(ended, OrderEnded)
+    since = (play.of(OrderApproved)[0].at - OPENS_AT) / NS + 10
+    counted = [read for read in play.broker.read_at if since <= read <= (ended.at - OPENS_AT) / NS]
+    assert counted[-1] - counted[0] >= 3
+    assert counted[-2] - counted[0] < 3, "not later than it has to be"
+
+
+def test_after_a_restart_what_was_read_before_the_session_is_no_look() -> None:
+    before = lost(8.0)
+    assert not before.of(OrderEnded)
+    before.broker.read_at.clear()
+    play = LivePlay(before.broker, market(3, 300), [Holder()], 180.0)
+    play.restore(before)
+    began, play.broker.reads_fail = play.clock.origin, True
+
+    async def run() -> LivePlay:
+        asyncio.get_running_loop().call_later(20.0, lambda: setattr(play.broker, "reads_fail", False))
+        return await play.run()
+
+    simulate(run)
+    (ended,) = play.of(OrderEnded)
+    counted = [read for read in play.broker.read_at if read <= (ended.at - began) / NS]
+    assert counted[-1] - counted[0] >= 3
+    check(play)
 
 
 def test_a_stop_waits_for_fills_on_their_way_and_sends_nothing_new() -> None:
