@@ -72,6 +72,9 @@ class FickleBroker:
         self.on_state: Callable[[bool, str], None] = print
         self.last_look: Callable[[OrderApproved], str] = lambda order: ""
         self._fills = 0
+        self.told: list[Event] = []
+        """Every report, in order."""
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def instruments(self) -> Sequence[Instrument]:
         return list(TABLE)
@@ -80,9 +83,21 @@ class FickleBroker:
         """Ready."""
 
     async def run(self) -> None:
+        """Whoever comes (again) is told everything."""
+        for event in self.told:
+            self.on_report(event)
         self.on_state(True, "")
-        async with asyncio.TaskGroup() as self._group:
-            await asyncio.get_running_loop().create_future()
+        await asyncio.get_running_loop().create_future()
+
+    def _tell(self, event: Event) -> None:
+        self.told.append(event)
+        self.on_report(event)
+
+    def _begin(self, order: OrderApproved, after_s: float) -> None:
+        """It is on its way, whatever becomes of who sent it."""
+        task = asyncio.get_running_loop().create_task(self._arrive(order, after_s))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def place(self, order: OrderApproved) -> OrderAccepted:
         fault = self.fate[order.order] = self.random.choice(self.faults)
@@ -99,9 +114,9 @@ class FickleBroker:
         if fault == "never_arrived":
             raise OrderFateUnknown(order.order, "timeout")
         if fault == "late":
-            self._group.create_task(self._arrive(order, 30.0))
+            self._begin(order, 30.0)
             raise OrderFateUnknown(order.order, "timeout")
-        self._group.create_task(self._arrive(order, 0.0 if fault == "reports_first" else 0.1))
+        self._begin(order, 0.0 if fault == "reports_first" else 0.1)
         if fault == "refused_done":  # what stands before the broker refuses, and the broker has it all the same
             raise RateLimited("slow down", 1.0)
         if fault == "reports_first":
@@ -115,7 +130,7 @@ class FickleBroker:
         name = order.order
         self.received.append(name)
         self._report(name, order, 0, "working")
-        self.on_report(OrderAccepted(0, name, f"B{name}"))
+        self._tell(OrderAccepted(0, name, f"B{name}"))
         parts = [] if not self.fills else [order.quantity] if order.quantity < 150 else [75, order.quantity - 75]
         for part in parts:
             await asyncio.sleep(self.random.uniform(0.0, 0.4))
@@ -127,7 +142,7 @@ class FickleBroker:
             done = known.filled + part
             self._report(name, order, done, "filled" if done == order.quantity else "working")
             fill = OrderFilled(0, name, order.instrument, order.side, part, order.limit, 0, f"X{self._fills}")
-            self.on_report(fill)
+            self._tell(fill)
             if self.fate[name] == "twice":
                 self.on_report(OrderAccepted(0, name, f"B{name}"))
                 self.on_report(fill)
@@ -145,7 +160,7 @@ class FickleBroker:
         if known is None or known.state != "working" or not self.takes_back:
             raise OrderRejected("not working")
         self.orders[order] = OrderReport(*(*(getattr(known, f) for f in known.__struct_fields__[:-2]), "cancelled", ""))
-        self.on_report(OrderEnded(0, order, "cancelled", "requested", ""))
+        self._tell(OrderEnded(0, order, "cancelled", "requested", ""))
 
     async def order_book(self) -> Sequence[OrderReport]:
         asked_at = asyncio.get_running_loop().time()
@@ -215,13 +230,23 @@ class NoSource:
         return []
 
 
+class KilledJournal(MemoryJournal):
+    """Knows what is on the disk: all up to the last intent."""
+
+    durable = 0
+
+    def intent(self, event: Event) -> None:
+        self.record(event)
+        self.durable = len(self.records)
+
+
 class LivePlay:
     """A house at a fickle broker."""
 
     def __init__(self, broker: FickleBroker, tape: TickBatch, strategies: Sequence[Strategy], seconds: float) -> None:
         self.broker, self.bus = broker, Bus()
         self.clock = LoopClock(OPENS_AT)
-        self.journal = MemoryJournal(self.bus)
+        self.journal = KilledJournal(self.bus)
         self.latch = MemoryLatch()
         self.is_restored = False
         self.link = BrokerLink(self.bus, broker, LatchedSends(self.latch))
@@ -238,13 +263,15 @@ class LivePlay:
             feed=self.market, link=self.link, clock=self.clock, ends_at=lambda now: until,
         )  # fmt: skip
 
-    def restore(self, before: "LivePlay") -> None:
-        """Go on where a process that was killed left its journal, half a minute later."""
-        records = [Record(n, *one) for n, one in enumerate(before.journal.records, 1)]
+    def restore(self, records: Sequence[tuple[int, int, Event]], at: int = 0) -> None:
+        """Go on with the journal of a process that was killed: now, or in a loop of its own half a minute later."""
+        self.journal.records, self.journal.durable = list(records), len(records)
         self.house.host.start()
-        self.house.restore(records)
-        at, self.is_restored = self.bus.now + 30 * NS, True
-        self.clock = self.feed._time = self.market._clock = LoopClock(at)
+        self.house.restore([Record(number, *one) for number, one in enumerate(records, 1)])
+        if not at:
+            at = self.bus.now + 30 * NS
+            self.clock = self.feed._time = self.market._clock = LoopClock(at)
+        self.is_restored = True
         self.link.begin((), at, [(name, units) for name, units in self.broker.held.items() if units])
 
     async def run(self) -> "LivePlay":

@@ -216,7 +216,7 @@ def test_a_cancel_that_was_asked_for_before_a_crash_is_asked_again_after_it() ->
     assert {order.state for order in broker.orders.values()} == {"working"}
     broker.cancels_fail = False
     again = LivePlay(broker, market(3, 300), [Holder()], 120.0)
-    again.restore(play)
+    again.restore(play.journal.records)
     simulate(again.run)
     assert {order.state for order in broker.orders.values()} == {"cancelled"}
     check(again)
@@ -250,7 +250,7 @@ def test_after_a_restart_what_was_read_before_the_session_is_no_look() -> None:
     assert not before.of(OrderEnded)
     before.broker.read_at.clear()
     play = LivePlay(before.broker, market(3, 300), [Holder()], 180.0)
-    play.restore(before)
+    play.restore(before.journal.records)
     began, play.broker.reads_fail = play.clock.origin, True
 
     async def run() -> LivePlay:
@@ -258,7 +258,7 @@ def test_after_a_restart_what_was_read_before_the_session_is_no_look() -> None:
         return await play.run()
 
     simulate(run)
-    (ended,) = play.of(OrderEnded)
+    ended = play.of(OrderEnded)[0]
     counted = [read for read in play.broker.read_at if read <= (ended.at - began) / NS]
     assert counted[-1] - counted[0] >= 3
     check(play)
