@@ -264,6 +264,31 @@ def test_after_a_restart_what_was_read_before_the_session_is_no_look() -> None:
     check(play)
 
 
+def test_what_is_held_and_gone_from_the_list_does_not_keep_the_rest_from_being_closed() -> None:
+    """An option that expired while nobody was there to see the session end."""
+    broker = FickleBroker(2, ("none",))
+    before = LivePlay(broker, market(2, 300), [Holder(places=(0, 1))], 30.0)
+    simulate(before.run)
+    (seq, row, _), at = before.journal.records[-1], before.bus.now
+    entry = OrderApproved(at, "axGONE", 99, "holder", "NFO:GONE", 1, 75, 500, False, 500, "fixed", 1.0)
+    fill = OrderFilled(at, "axGONE", "NFO:GONE", 1, 75, 500, 0, "GONE")
+    broker.held["NFO:GONE"] = 75
+    assert sum(broker.held.values()) > 75
+    play = LivePlay(broker, market(3, 900), [Holder()], 120.0)
+    play.restore([*before.journal.records, (seq + 1, row, entry), (seq + 2, row, fill)])
+
+    async def run() -> LivePlay:
+        asyncio.get_running_loop().call_later(20.0, play.feed.command, "flatten", "test", "operator")
+        return await play.run()
+
+    simulate(run)
+    assert {name: units for name, units in broker.held.items() if units} == {"NFO:GONE": 75}
+    told = [event.what for event in play.of(IncidentReported) if isinstance(event, IncidentReported)]
+    assert [what for what in told if "FLAT EXCEPT" in what] == [
+        "FLAT EXCEPT NFO:GONE: it is not among today's instruments"
+    ]
+
+
 def test_a_stop_waits_for_fills_on_their_way_and_sends_nothing_new() -> None:
     broker = FickleBroker(2, ("none",))
     broker.takes_back = False
