@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from angelx.domain.events import (
     BooksRead,
@@ -272,12 +273,15 @@ def test_what_is_held_and_gone_from_the_list_does_not_keep_the_rest_from_being_c
     (seq, row, _), at = before.journal.records[-1], before.bus.now
     entry = OrderApproved(at, "axGONE", 99, "holder", "NFO:GONE", 1, 75, 500, False, 500, "fixed", 1.0)
     fill = OrderFilled(at, "axGONE", "NFO:GONE", 1, 75, 500, 0, "GONE")
+    works = replace(entry, order="axWORKS", signal=100)
     broker.held["NFO:GONE"] = 75
     assert sum(broker.held.values()) > 75
     play = LivePlay(broker, market(3, 900), [Holder()], 120.0)
-    play.restore([*before.journal.records, (seq + 1, row, entry), (seq + 2, row, fill)])
+    play.restore([*before.journal.records, (seq + 1, row, entry), (seq + 2, row, fill), (seq + 3, row, works)])
 
     async def run() -> LivePlay:
+        broker.told.append(OrderFilled(0, "axWORKS", "NFO:GONE", 1, 25, 500, 0, "LATE"))
+        broker.told.append(OrderEnded(0, "axWORKS", "expired", "day_over", ""))
         asyncio.get_running_loop().call_later(20.0, play.feed.command, "flatten", "test", "operator")
         return await play.run()
 
@@ -287,6 +291,7 @@ def test_what_is_held_and_gone_from_the_list_does_not_keep_the_rest_from_being_c
     assert [what for what in told if "FLAT EXCEPT" in what] == [
         "FLAT EXCEPT NFO:GONE: it is not among today's instruments"
     ]
+    assert not play.house.router.live
 
 
 def test_a_stop_waits_for_fills_on_their_way_and_sends_nothing_new() -> None:
