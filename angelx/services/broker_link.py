@@ -109,6 +109,10 @@ class RecordedLink:
         names = self._held.keys() | baseline.keys()
         return {name: units for name in names if (units := self._held.get(name, 0) - baseline.get(name, 0))}
 
+    def in_account(self, instrument: str) -> int:
+        """Signed units, those of before us among them."""
+        return self._held.get(instrument, 0)
+
     def on_books(self, event: BooksRead) -> None:
         """Take the books; what was held before our first order is not ours and stays as it is."""
         self.asked_at, self._known, self._held = event.asked_at, frozenset(event.orders), dict(event.held)

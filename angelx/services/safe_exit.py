@@ -186,6 +186,8 @@ class SafeExit:
                 self._bus.publish(CancelRequested(self._bus.now, name, reason))
         elif (place := self._instruments.index.get(instrument)) is None:
             self._leave(key, "it is not among today's instruments")
+        elif (line := self._ledger.line(instrument)).gap and line.net * line.at_broker <= 0:
+            self._leave(key, "the broker does not hold it")
         elif self._phases.by_place[place].phase == "open":
             self._exit(key, place, reason, min(steps, MOST_URGENT))
             self._closing[key] = (reason, steps + 1)

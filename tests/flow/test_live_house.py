@@ -21,7 +21,7 @@ from angelx.domain.scalars import NS
 from angelx.orders.states import ENDED
 from angelx.sim.loop import simulate
 from tests.flow.live_house import FAULTS, FickleBroker, LivePlay
-from tests.flow.small_house import OPENS_AT, Gambler, Holder, market
+from tests.flow.small_house import OPENS_AT, TABLE, Gambler, Holder, market
 
 
 def played(seed: int, faults: tuple[str, ...] = FAULTS, *, rows: int = 1500, seconds: float = 240.0) -> LivePlay:
@@ -111,6 +111,44 @@ def test_a_position_that_nobody_explains_bars_entries() -> None:
     paused = [e for e in play.of(HealthChanged) if isinstance(e, HealthChanged) and e.state == "paused"]
     assert paused
     assert "NSE:X: ours 0, broker's 40" in paused[0].reason
+
+
+@pytest.mark.parametrize("by_hand", [75, 300, 375])
+def test_of_what_a_person_closed_at_the_broker_nothing_is_sold_again(by_hand: int) -> None:
+    """In the broker's own app; 375: more than we held."""
+    broker = FickleBroker(2, ("none",))
+    play = LivePlay(broker, market(2, 3000), [Holder()], 200.0)
+    name = TABLE[1].id
+
+    async def run() -> LivePlay:
+        loop = asyncio.get_running_loop()
+        loop.call_later(20.0, lambda: broker.foreign.update({name: -by_hand}))
+        loop.call_later(100.0, play.feed.command, "flatten", "test", "operator")
+        return await play.run()
+
+    simulate(run)
+    exits = [event for event in play.of(OrderApproved) if isinstance(event, OrderApproved) and event.reduces]
+    assert sum(one.quantity for one in exits) == max(300 - by_hand, 0)
+    assert broker.held[name] + broker.foreign[name] == min(300 - by_hand, 0)
+    told = [event.what for event in play.of(IncidentReported) if isinstance(event, IncidentReported)]
+    assert f"FLAT EXCEPT {name}: the broker does not hold it" in told
+
+
+def test_what_was_closed_by_hand_and_bought_back_is_closed() -> None:
+    broker = FickleBroker(2, ("none",))
+    play = LivePlay(broker, market(2, 3000), [Holder()], 250.0)
+    name = TABLE[1].id
+
+    async def run() -> LivePlay:
+        loop = asyncio.get_running_loop()
+        loop.call_later(20.0, lambda: broker.foreign.update({name: -300}))
+        loop.call_later(80.0, play.feed.command, "flatten", "test", "operator")
+        loop.call_later(120.0, broker.foreign.clear)
+        return await play.run()
+
+    simulate(run)
+    check(play)
+    assert not broker.held[name]
 
 
 def test_books_that_cannot_be_read_are_no_empty_books() -> None:
