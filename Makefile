@@ -31,8 +31,8 @@ explore: $(VENV)/.dev $(VENV)/.warm ## the property tests on examples that nobod
 test-live: $(VENV)/.dev $(VENV)/.warm ## trade at a venue through kills and faults, in real time: minutes
 	$(BIN)/pytest -n 2 -q $(LIVE) $(ARGS)
 
-chaos: $(VENV)/.dev $(VENV)/.warm ## the same with trouble drawn from SEEDS="1 2 ...", four minutes each
-	ANGELX_CHAOS="$(or $(SEEDS),1)" $(BIN)/pytest -q tests/e2e/test_chaos.py $(ARGS)
+chaos: $(VENV)/.dev $(VENV)/.warm ## the same with trouble drawn from SEEDS="1 2 ...", four minutes each, at SPEED
+	ANGELX_CHAOS="$(or $(SEEDS),1)" ANGELX_CHAOS_SPEED="$(or $(SPEED),0)" $(BIN)/pytest -q tests/e2e/test_chaos.py $(ARGS)
 
 bench: $(VENV)/.dev $(VENV)/.warm ## run the benchmarks, then parts alone; BENCHES="bus ..." picks some
 	set -e; for name in $(BENCHES); do $(BIN)/angelx bench $$name $(ARGS); done

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Final
 
+from angelx.bus.clock import PacingClock
 from angelx.domain.errors import RateLimited
 from angelx.domain.scalars import NS
 from angelx.orders.windows import Limit, SlidingWindows
 
-MARGIN_NS: Final = 20_000_000
-"""Added to every wait: the broker counts when a request arrives, and two do not take equally long to get there."""
+MARGIN_S: Final = 0.02
+"""Added to every wait: the broker counts when a request arrives, and two do not take equally long to get there.
+Real seconds, whatever the clock: they pass on the way."""
 
 
 class Priority(IntEnum):
@@ -37,6 +39,9 @@ class RateBudget:
         Places of each category's windows that entries and polls leave free for exits and look-ups.
     poll_reserve
         Places beside those that entries leave free for polls, so that a burst of entries cannot blind us.
+    clock
+        The broker's time, in which windows, holds and longest waits are counted: a venue's may be faster than the
+        host's. `None` = the loop's seconds.
     """
 
     def __init__(
@@ -45,9 +50,12 @@ class RateBudget:
         *,
         reserve: Mapping[str, int] | None = None,
         poll_reserve: Mapping[str, int] | None = None,
+        clock: PacingClock | None = None,
     ) -> None:
-        kept, polls = reserve or {}, poll_reserve or {}
-        self._lanes = {name: _Lane(name, rows, kept.get(name, 0), polls.get(name, 0)) for name, rows in limits.items()}
+        kept, polls, time = reserve or {}, poll_reserve or {}, clock or _LoopClock()
+        self._lanes = {
+            name: _Lane(name, rows, kept.get(name, 0), polls.get(name, 0), time) for name, rows in limits.items()
+        }
 
     async def take(self, category: str, priority: Priority, *, within_s: float | None = None) -> None:
         """Wait for a place, and use it.
@@ -89,8 +97,8 @@ class RateBudget:
 class _Lane:
     """One category: a queue for each priority in front of its windows."""
 
-    def __init__(self, name: str, limits: Iterable[Limit], reserve: int, poll_reserve: int) -> None:
-        self._name = name
+    def __init__(self, name: str, limits: Iterable[Limit], reserve: int, poll_reserve: int, clock: PacingClock) -> None:
+        self._name, self._clock = name, clock
         self._windows = SlidingWindows(limits)
         self._spare = {
             Priority.EXIT: 0, Priority.LOOKUP: 0, Priority.ENTRY: reserve + poll_reserve, Priority.POLL: reserve,
@@ -105,40 +113,45 @@ class _Lane:
         return sum(not turn.done() for queue in self._queues.values() for turn in queue)
 
     async def take(self, priority: Priority, within_s: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        now = _now(loop)
-        if not any(self._queues.values()) and not self._wait_ns(now, priority):
+        loop, now = asyncio.get_running_loop(), self._clock.now()
+        if not any(self._queues.values()) and not self._wait_s(now, priority):
             self._windows.take(now)
             return
         turn: asyncio.Future[None] = loop.create_future()
         self._queues[priority].append(turn)
-        self._serve(loop)
+        self._serve()
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(None if within_s is None else self._real_s(now, within_s)):
                 await turn
         except TimeoutError:
-            wait_s = self._wait_ns(_now(loop), priority) / NS
+            if turn.done() and not turn.cancelled():  # Its turn came in the same moment.
+                return
+            wait_s = self._wait_s(self._clock.now(), priority)
             raise RateLimited(f"{self._name}: no room within {within_s:g} s", wait_s) from None
         finally:
             if not turn.done():
                 turn.cancel()
 
     def arrived(self) -> None:
-        self._windows.delay(_now(asyncio.get_running_loop()))
+        self._windows.delay(self._clock.now())
 
     def hold(self, wait_s: float, exits_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        now = _now(loop)
+        now = self._clock.now()
         self._held_until = max(self._held_until, now + int(wait_s * NS))
         self._exits_held_until = max(self._exits_held_until, now + int(min(exits_s, wait_s) * NS))
-        self._serve(loop)
+        self._serve()
 
-    def _wait_ns(self, now: int, priority: Priority) -> int:
+    def _real_s(self, now: int, seconds: float) -> float:
+        return self._clock.seconds_until(now + int(seconds * NS))
+
+    def _wait_s(self, now: int, priority: Priority) -> float:
+        """Real seconds until one more may go; 0 = now."""
         wait = self._windows.wait_ns(now, self._spare[priority])
         held_until = self._held_until if priority >= Priority.ENTRY else self._exits_held_until
-        return max(wait + MARGIN_NS if wait else 0, held_until - now, 0)
+        for_room = self._clock.seconds_until(now + wait) + MARGIN_S if wait else 0.0
+        return max(for_room, self._clock.seconds_until(held_until) if held_until > now else 0.0)
 
-    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _serve(self) -> None:
         """Let go who may, the first priority first; then look again when the next one may.
 
         Entries that have to leave a reserve do not stand in the way of polls that may use it.
@@ -146,19 +159,25 @@ class _Lane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now, next_ns = _now(loop), None
+        now, next_s = self._clock.now(), None
         for priority, queue in self._queues.items():
-            wait = 0
-            while queue and (queue[0].done() or not (wait := self._wait_ns(now, priority))):
+            wait_s = 0.0
+            while queue and (queue[0].done() or not (wait_s := self._wait_s(now, priority))):
                 turn = queue.popleft()
                 if not turn.done():
                     self._windows.take(now)
                     turn.set_result(None)
             if queue:
-                next_ns = wait if next_ns is None else min(next_ns, wait)
-        if next_ns is not None:
-            self._timer = loop.call_later(next_ns / NS, self._serve, loop)
+                next_s = wait_s if next_s is None else min(next_s, wait_s)
+        if next_s is not None:
+            self._timer = asyncio.get_running_loop().call_later(next_s, self._serve)
 
 
-def _now(loop: asyncio.AbstractEventLoop) -> int:
-    return int(loop.time() * NS)
+class _LoopClock:
+    """The seconds of the running loop."""
+
+    def now(self) -> int:
+        return int(asyncio.get_running_loop().time() * NS)
+
+    def seconds_until(self, at: int) -> float:
+        return (at - self.now()) / NS

@@ -167,7 +167,7 @@ async def _angelone(config: Config, state: Path, before: Before) -> Live:
     try:
         rest = ways.to(ANGELONE["rest"])
         clock = await _clock(config, rest)
-        session = AngelSession(login, rest, rate_budget(), clock, random, timeout_s=live.timeout_s)
+        session = AngelSession(login, rest, rate_budget(clock), clock, random, timeout_s=live.timeout_s)
         client = AngelOneClient(
             session, orders=ways.to(ANGELONE["orders"]), master=ways.to(ANGELONE["master"]),
             store=MasterStore(state / MASTERS), fee=fee_of(config, Sessions.load()), random=random,
@@ -215,6 +215,7 @@ async def _alpaca(config: Config, state: Path, before: Before) -> Live:
     from angelx.adapters.alpaca.client import AlpacaClient
     from angelx.adapters.alpaca.credentials import Credentials
     from angelx.adapters.alpaca.feed import AlpacaFeed
+    from angelx.adapters.alpaca.rest import budget
 
     keys = Credentials(_secret(config, "alpaca_key_id"), _secret(config, "alpaca_secret_key"))
     live, ways, random = config.live, _Ways(config.live.base_url), Random(config.seed)
@@ -226,7 +227,7 @@ async def _alpaca(config: Config, state: Path, before: Before) -> Live:
         clock = await _clock(config, trading)
         client = AlpacaClient(
             trading, keys, now=clock.now, random=random, cache=state / MASTERS, timeout_s=live.timeout_s,
-            fee=fee_of(config, sessions),
+            fee=fee_of(config, sessions), rate=budget(clock),
         )  # fmt: skip
         master = await client.instruments()
         table = InstrumentTable(before.chosen(master) or _shares(config, master))
@@ -236,7 +237,7 @@ async def _alpaca(config: Config, state: Path, before: Before) -> Live:
         symbols = {one.id: one.symbol for one in table}
         feed = AlpacaFeed(
             ways.to(ALPACA["stream"]), ways.to(ALPACA["data"]), keys, feed=live.feed, symbol_of=symbols.get,
-            now=clock.now, random=random, timeout_s=live.timeout_s,
+            now=clock.now, random=random, timeout_s=live.timeout_s, rate=budget(clock),
             is_open=lambda: sessions.phase(SHARES, clock.now()) == "open",
         )  # fmt: skip
     except BaseException:

@@ -143,8 +143,6 @@ class TradingSession:
             key=journal_key(config),
         )
         self.link = BrokerLink(self.bus, live.client, LatchedSends(self.latch)) if live else None
-        if live and self.link:
-            self.link.begin(live.early, live.asked_at, live.held)
         self.house = House(self.bus, parts, self.journal, self.latch, self.guard, link=self.link)
         self.house.learner.on_learned = lambda tuning: keep_tuning(state.path, tuning)
         if self.house.chain_engine is not None:
@@ -257,6 +255,8 @@ class TradingSession:
         self.house.host.start()
         self._capture()
         batches = self._batches()
+        if self.live is not None and self.link is not None:
+            self.link.begin(self.live.early, self.live.asked_at, self.live.held)
         first = next(batches, None)
         if self.live is not None:
             first = TickBatch.empty()

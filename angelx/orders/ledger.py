@@ -26,7 +26,7 @@ REMEMBERED: Final = 1024
 class Line:
     """What one book holds and works of one instrument, all strategies together."""
 
-    __slots__ = ("net", "positions", "working")
+    __slots__ = ("gap", "net", "positions", "working")
 
     def __init__(self) -> None:
         self.net = 0
@@ -35,6 +35,14 @@ class Line:
         """By strategy; flat ones stay."""
         self.working: dict[str, Order] = {}
         """Orders that may still fill, by client order id: kept by `angelx.risk.book`."""
+        self.gap = 0
+        """Units that the broker's account has more than we, while its books and ours disagree: kept by the
+        reconciler."""
+
+    @property
+    def at_broker(self) -> int:
+        """Signed units that can be closed: what is held, as far as the broker has it."""
+        return self.net + self.gap
 
     @property
     def is_taken(self) -> bool:

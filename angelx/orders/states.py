@@ -32,6 +32,10 @@ ENDED: Final = frozenset({State.FILLED, State.CANCELLED, State.REJECTED, State.E
 
 LIVE: Final = STATES - ENDED
 
+GIVEN_UP: Final = frozenset({State.ABSENT, State.REJECTED})
+"""Ends that we concluded, from what is not in the books or from an answer: where the order works all the same it is
+live again. Barred ones never left."""
+
 _MOVES: Final[dict[str, dict[str, str]]] = {
     "send": {State.PLANNED: State.SENDING},
     "lose": {State.SENDING: State.UNKNOWN},
@@ -39,6 +43,7 @@ _MOVES: Final[dict[str, dict[str, str]]] = {
         State.SENDING: State.WORKING,
         State.UNKNOWN: State.WORKING,
         State.ABSENT: State.WORKING,
+        State.REJECTED: State.WORKING,
         State.WORKING: State.WORKING,
         State.PARTIALLY_FILLED: State.PARTIALLY_FILLED,
         State.CANCEL_PENDING: State.CANCEL_PENDING,
@@ -53,7 +58,7 @@ _MOVES: Final[dict[str, dict[str, str]]] = {
     },
     "refuse_cancel": {State.CANCEL_PENDING: State.WORKING},
     "cancelled": dict.fromkeys(LIVE, State.CANCELLED),
-    "rejected": dict.fromkeys((State.SENDING, State.UNKNOWN, State.WORKING, State.CANCEL_PENDING), State.REJECTED),
+    "rejected": dict.fromkeys(LIVE, State.REJECTED),
     "expired": dict.fromkeys(LIVE, State.EXPIRED),
     "absent": dict.fromkeys((State.PLANNED, State.SENDING, State.UNKNOWN, State.CANCEL_PENDING), State.ABSENT),
     "barred": {State.PLANNED: State.BARRED, State.SENDING: State.BARRED},

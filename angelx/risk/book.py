@@ -115,6 +115,11 @@ class Book:
         """True while an order that reduces this strategy's position works."""
         return any(one.approved.reduces and one.approved.strategy == strategy for one in line.working.values())
 
+    def exiting(self, strategy: str, line: Line) -> int:
+        """Units that working exits of this strategy may still trade."""
+        of = [one for one in line.working.values() if one.approved.reduces and one.approved.strategy == strategy]
+        return sum(one.left for one in of)
+
     def reserved_in(self, line: Line) -> int:
         """Money that working entries of one instrument would cost."""
         return sum(order.left * order.unit for order in line.working.values())

@@ -39,6 +39,12 @@ def decide(  # noqa: C901, PLR0911, PLR0912  (one question, one if)
         limit = terms.tick
     if reduces:
         quantity, bound = abs(held), "position"
+        if line.gap:
+            there = -side * line.at_broker - (line.buying if side > 0 else line.selling)
+            if there < terms.lot:
+                return _refusal(signal, "sizing", "not_at_broker", f"the broker holds {line.at_broker}")
+            if there < quantity:
+                quantity, bound = there - there % terms.lot, "broker"
         if quantity > terms.largest:
             quantity, bound = terms.largest, "freeze"
     elif not limit:

@@ -6,7 +6,7 @@ driver empties between two inputs. What a report says twice, or says of orders t
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -34,13 +34,17 @@ from angelx.domain.events import (
 from angelx.domain.ports import BrokerClient
 from angelx.domain.reports import held_in
 from angelx.orders.order import Order
-from angelx.orders.states import LIVE
+from angelx.orders.states import LIVE, State
 from angelx.services.order_router import SendLatch
 
 log = structlog.get_logger()
 
 DOUBT_LOOKS_S: Final = (10.0, 13.5)
 """After a send without an answer the books are read so much later: twice, more than three seconds apart (SPEC 6.2)."""
+CANCELS_FAILED: Final = 3
+"""Cancels of one order that may come to nothing before a person hears of it."""
+CANCEL_AGAIN_MOST_S: Final = 5.0
+"""Longest pause between two cancels of an order that goes on working; the first is a second, the next two."""
 BOOKS_FAILED: Final = 3
 """Reads that may fail in turn before a person hears of it."""
 READ_AGAIN_S: Final = 1.0
@@ -105,6 +109,10 @@ class RecordedLink:
         names = self._held.keys() | baseline.keys()
         return {name: units for name in names if (units := self._held.get(name, 0) - baseline.get(name, 0))}
 
+    def in_account(self, instrument: str) -> int:
+        """Signed units, those of before us among them."""
+        return self._held.get(instrument, 0)
+
     def on_books(self, event: BooksRead) -> None:
         """Take the books; what was held before our first order is not ours and stays as it is."""
         self.asked_at, self._known, self._held = event.asked_at, frozenset(event.orders), dict(event.held)
@@ -159,9 +167,18 @@ class BrokerLink(RecordedLink):
         client.last_look = latch.bars
 
     def begin(self, early: Sequence[Event], asked_at: int, held: Sequence[tuple[str, int]]) -> None:
-        """What was reported and held before there was a session: the first that it hears, ahead of any order."""
+        """What was reported and held before there was a session: the first that it hears, ahead of any order.
+
+        Nobody has asked for orders yet: those of an earlier process are not missing.
+        """
         self._inbox += early
-        self._inbox.append(BooksRead(0, asked_at, (), tuple(held)))
+        self._inbox.append(BooksRead(0, asked_at, self._open(self.orders), tuple(held)))
+
+    def _open(self, known: Container[str]) -> tuple[str, ...]:
+        """Orders among these that may still have arrived or not."""
+        return tuple(
+            name for name, order in self.orders.items() if not order.answered and order.state in LIVE and name in known
+        )
 
     # ------------------------------------------------------------ the broker port
     def submit(self, order: OrderApproved) -> None:
@@ -235,6 +252,9 @@ class BrokerLink(RecordedLink):
         async with asyncio.TaskGroup() as group:
             group.create_task(self._client.run(), name=f"{self.name}.client")
             self._group = group
+            for name, order in self.orders.items():  # What an earlier process asked for last may never have left.
+                if order.state == State.CANCEL_PENDING:
+                    self.cancel(name)
             self._send()
             try:
                 await self._read_books()
@@ -281,8 +301,12 @@ class BrokerLink(RecordedLink):
         self._arrived(OrderEnded(0, order.order, outcome, code, detail))
 
     async def _cancel(self, order: str) -> None:
-        """Ask again where that did not get through or found nothing of an order that works: it may be repeated."""
-        for attempt in (1, 2, 3):
+        """Ask until the order has ended: a cancel may be repeated, and who wants it asks once."""
+        attempt = 0
+        while (known := self.orders.get(order)) is not None and known.state in LIVE:
+            if attempt == CANCELS_FAILED:
+                self._arrived(IncidentReported(0, self.name, f"cancel of {order} did not get through: it is repeated"))
+            attempt += 1
             try:
                 await self._client.cancel(order)
             except OrderRejected as error:  # it has ended, or is not there yet: its report says which
@@ -290,13 +314,7 @@ class BrokerLink(RecordedLink):
                 self._wanted.set()
             except BrokerError as error:
                 log.warning("cancel_failed", order=order, attempt=attempt, why=str(error))
-            else:
-                return
-            await asyncio.sleep(attempt)
-            known = self.orders.get(order)
-            if known is None or known.state not in LIVE:
-                return
-        self._arrived(IncidentReported(0, self.name, f"cancel of {order} did not get through"))
+            await asyncio.sleep(min(attempt, CANCEL_AGAIN_MOST_S))
 
     async def _want_books(self, after_s: float) -> None:
         await asyncio.sleep(after_s)
@@ -325,12 +343,7 @@ class BrokerLink(RecordedLink):
                 self._reading = False
             failed = 0
             known = {report.order for report in orders} | under_way  # What had not left is not missing there.
-            ours = tuple(
-                name
-                for name, order in self.orders.items()
-                if not order.answered and order.state in LIVE and name in known
-            )
-            self._arrived(BooksRead(0, asked_at, ours, held_in(positions)))
+            self._arrived(BooksRead(0, asked_at, self._open(known), held_in(positions)))
 
 
 def _begin(group: asyncio.TaskGroup, work: Coroutine[Any, Any, None], under_way: set[str], name: str) -> None:

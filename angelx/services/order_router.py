@@ -23,7 +23,7 @@ from angelx.domain.events import (
 )
 from angelx.domain.ports import Broker, Journal
 from angelx.orders.order import Order
-from angelx.orders.states import ENDED, LIVE, IllegalMove, State, after, after_fill
+from angelx.orders.states import ENDED, GIVEN_UP, LIVE, IllegalMove, State, after, after_fill
 from angelx.risk.book import Book
 
 PLANNED, SENDING, WORKING, FILLED = State.PLANNED, State.SENDING, State.WORKING, State.FILLED
@@ -120,9 +120,9 @@ class OrderRouter:
         if order.state == SENDING:
             order.state = WORKING
             return
-        was_absent = order.state == State.ABSENT
-        if self._move(event.at, order, "accept") and was_absent:
-            self._adopt(event.at, order)
+        before = order.state
+        if self._move(event.at, order, "accept") and before in GIVEN_UP:
+            self._adopt(event.at, order, before)
 
     def _answered(self, order: Order) -> None:
         """The broker says for the first time that it has it: a cancel asked for before that found nothing there."""
@@ -130,13 +130,20 @@ class OrderRouter:
         if order.state == CANCEL_PENDING:
             self._broker.cancel(order.approved.order)
 
-    def _adopt(self, at: int, order: Order) -> None:
-        """An order that was given up for absent has arrived: it is ours, and an entry is taken back (SPEC 6.2)."""
-        name = order.approved.order
+    def _adopt(self, at: int, order: Order, before: str) -> None:
+        """An order that was given up has arrived: an entry is taken back (SPEC 6.2), an exit too many too."""
+        name, why = order.approved.order, f"arrived after it was {before}"
         self._book.readmit(order)
-        self._report(at, f"order {name} arrived after it was absent")
-        if not order.approved.reduces:
-            self._bus.publish(CancelRequested(at, name, "arrived after it was absent"))
+        self._report(at, f"order {name} {why}")
+        if not order.approved.reduces or self._is_too_much(order.approved):
+            self._bus.publish(CancelRequested(at, name, why))
+
+    def _is_too_much(self, order: OrderApproved) -> bool:
+        """Whether the exits that work, this one among them, would close more than is held."""
+        strategy, instrument = order.strategy, order.instrument
+        position = self._ledger.positions.get((strategy, instrument))
+        held = position.quantity if position is not None else 0
+        return self._book.exiting(strategy, self._ledger.line(instrument)) > max(-order.side * held, 0)
 
     def on_filled(self, event: OrderFilled) -> None:
         """A fill moves the position first and corrects the state, whatever that was; one that came before does not."""
@@ -155,8 +162,8 @@ class OrderRouter:
         order.state = FILLED if filled >= quantity else after_fill(state, quantity, filled)
         if state not in LIVE:
             self._report(event.at, f"fill {event.execution} after order {event.order} had ended")
-            if state == State.ABSENT and order.state in LIVE:
-                self._adopt(event.at, order)
+            if state in GIVEN_UP and order.state in LIVE:
+                self._adopt(event.at, order, state)
         elif order.state == FILLED:
             self._bus.emit(self._closed(event.at, order))
 
@@ -215,7 +222,7 @@ class OrderRouter:
         else:
             with suppress(IllegalMove):  # reported when it came, and acted on neither then nor now
                 order.state = after(before, "accept" if isinstance(event, OrderAccepted) else event.outcome)
-        if before == State.ABSENT and order.state in LIVE:
+        if before in GIVEN_UP and order.state in LIVE:
             self._book.readmit(order)
         elif before in LIVE and order.state in ENDED:
             self._book.close(order, event.at)

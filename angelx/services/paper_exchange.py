@@ -64,3 +64,7 @@ class PaperExchange:
     def held(self) -> dict[str, int]:
         """Signed units by instrument (`Books`)."""
         return {position.instrument: position.quantity for position in self.broker.positions()}
+
+    def in_account(self, instrument: str) -> int:
+        """Signed units (`Books`): all are ours."""
+        return self.held().get(instrument, 0)

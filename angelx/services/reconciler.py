@@ -1,11 +1,11 @@
 """Reconciler: compares our orders and positions with the broker's, and settles what an unclean stop left in doubt.
 
-Two equal looks count as one finding (SPEC 6.3): the first ten seconds after the start, the second three seconds later,
-then every thirty. What differs twice bars entries until it agrees again; trades are never invented. A broker's
+Two equal looks count as one finding (SPEC 6.3): the first ten seconds after the start, the second three and a half
+later, then every thirty. What differs twice bars entries until it agrees again; trades are never invented. A broker's
 books may be ten seconds behind: what we held within them is no difference.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
 from angelx.bus.bus import Bus, Handler
@@ -16,7 +16,9 @@ from angelx.orders.states import State
 from angelx.services.order_router import OrderRouter
 
 FIRST_LOOK: Final = 10 * NS
-SECOND_LOOK: Final = 3 * NS
+APART: Final = 3 * NS
+"""Least time between two looks that an order is missing in before it is absent (SPEC 6.2)."""
+SECOND_LOOK: Final = APART + NS // 2
 EVERY: Final = 30 * NS
 GRACE: Final = 10 * NS
 """Orders younger than this may still be under way, and books this far behind."""
@@ -39,7 +41,11 @@ class Books(Protocol):
         ...
 
     def held(self) -> dict[str, int]:
-        """Signed units by instrument; flat ones left out."""
+        """Signed units by instrument; flat ones and what was there before us left out."""
+        ...
+
+    def in_account(self, instrument: str) -> int:
+        """Signed units of an instrument, whoever's they are."""
         ...
 
 
@@ -52,7 +58,10 @@ class Reconciler:
     def __init__(self, bus: Bus, books: Books, ledger: Ledger, router: OrderRouter) -> None:
         self._bus, self._books, self._ledger, self._router = bus, books, ledger, router
         self._found: tuple[str, ...] = ()
-        self._missing: frozenset[str] = frozenset()
+        self._missing: dict[str, int] = {}
+        """Orders that the last look did not find, with the time of the first that did not."""
+        self._disputed: set[str] = set()
+        """Instruments of which the books said something else twice: no more is closed than the broker holds."""
         self._barring = False
         self._clean = 0
         self._open: set[str] = set()
@@ -104,12 +113,15 @@ class Reconciler:
 
     def _compare(self) -> None:
         absent = self._absent()
-        found = (*self._positions(), *(f"order {name} is not at the broker" for name in absent))
-        for name in absent:
-            if name in self._missing:  # twice, seconds apart: it never arrived, and is not sent again
+        positions = self._positions()
+        found = (*positions.values(), *(f"order {name} is not at the broker" for name in absent))
+        self._dispute(positions)
+        asked_at = self._books.asked_at
+        self._missing = {name: self._missing.get(name, asked_at) for name in absent}
+        for name, first_at in self._missing.items():
+            if asked_at - first_at >= APART:  # it never arrived, and is not sent again
                 why = "not in the broker's book in two looks"
                 self._bus.publish(OrderEnded(self._bus.now, name, State.ABSENT, "absent", why))
-        self._missing = frozenset(absent)
         differs = tuple(item for item in found if item in self._found)
         self._found = found
         self._clean = 0 if found else self._clean + 1
@@ -120,18 +132,29 @@ class Reconciler:
             self._barring = False
             self._publish("healthy", "books agree")
 
-    def _positions(self) -> Sequence[str]:
-        """Instruments of which the broker holds something else than we."""
+    def _dispute(self, positions: Mapping[str, str]) -> None:
+        """Exits of what differs twice are bound by what the broker has, until it agrees (SPEC 6.3)."""
+        before = self._disputed
+        self._disputed = {name for name, what in positions.items() if name in before or what in self._found}
+        for name in before - self._disputed:
+            self._ledger.line(name).gap = 0
+        for name in self._disputed:
+            if name not in before or not self._held_lately(name):  # else it cannot be told apart from our own fills
+                line = self._ledger.line(name)
+                line.gap = self._books.in_account(name) - line.net
+
+    def _positions(self) -> Mapping[str, str]:
+        """Instruments of which the broker holds something else than we, with both numbers."""
         ours: dict[str, int] = {}
         for position in self._ledger.positions.values():
             if position.quantity:
                 ours[position.instrument] = ours.get(position.instrument, 0) + position.quantity
         theirs = self._books.held()
-        return [
-            f"{name}: ours {ours.get(name, 0)}, broker's {theirs.get(name, 0)}"
+        return {
+            name: f"{name}: ours {ours.get(name, 0)}, broker's {theirs.get(name, 0)}"
             for name in sorted(ours.keys() | theirs.keys())
             if ours.get(name, 0) != theirs.get(name, 0) and theirs.get(name, 0) not in self._held_lately(name)
-        ]
+        }
 
     def _held_lately(self, instrument: str) -> set[int]:
         """What was held before each move since the broker's books may have been right."""

@@ -184,20 +184,27 @@ class SafeExit:
         if working:
             for name in working:
                 self._bus.publish(CancelRequested(self._bus.now, name, reason))
-        elif self._phases.by_place[self._instruments.index[instrument]].phase == "open":
-            self._exit(key, reason, min(steps, MOST_URGENT))
+        elif (place := self._instruments.index.get(instrument)) is None:
+            self._leave(key, "it is not among today's instruments")
+        elif (line := self._ledger.line(instrument)).gap and line.net * line.at_broker <= 0:
+            self._leave(key, "the broker does not hold it")
+        elif self._phases.by_place[place].phase == "open":
+            self._exit(key, place, reason, min(steps, MOST_URGENT))
             self._closing[key] = (reason, steps + 1)
         if again:
             self._bus.at(self._bus.now + STEP, partial(self._step, key))
 
-    def _exit(self, key: Key, reason: str, urgency: int) -> None:
+    def _leave(self, key: Key, why: str) -> None:
+        """A position that cannot be closed stays, and is told once."""
+        if key not in self._stuck:
+            self._stuck.add(key)
+            self._bus.publish(IncidentReported(self._bus.now, self.name, f"FLAT EXCEPT {key[1]}: {why}"))
+
+    def _exit(self, key: Key, place: int, reason: str, urgency: int) -> None:
         strategy, instrument = key
-        place = self._instruments.index[instrument]
         view, bus = self._market.view, self._bus
         if not view[BID if self._held(key) > 0 else ASK, place]:
-            if key not in self._stuck:
-                self._stuck.add(key)
-                bus.publish(IncidentReported(bus.now, self.name, f"FLAT EXCEPT {instrument}: nobody to trade with"))
+            self._leave(key, "nobody to trade with")
             return
         number = self._host.next_signal()
         self._host.hold(strategy, instrument, number)

@@ -282,10 +282,10 @@ class StrategyHost:
 
     # ------------------------------------------------------------ what became of signals
     def on_position(self, event: PositionChanged) -> None:
-        """Move the strategy's position and tell it."""
-        seat = self._by_name.get(event.strategy)
-        if seat is not None:
-            seat.desk.positions[self.instruments.index[event.instrument]] = event.quantity
+        """Move the strategy's position and tell it; what is gone from the table it does not see."""
+        seat, place = self._by_name.get(event.strategy), self.instruments.index.get(event.instrument)
+        if seat is not None and place is not None:
+            seat.desk.positions[place] = event.quantity
             seat.scanned = -1
             if seat.alive and seat.hears_positions:
                 self._call(seat, seat.strategy.on_position, event)
@@ -307,10 +307,9 @@ class StrategyHost:
 
     def _settled(self, event: OrderClosed | SignalRefused) -> _Seat | None:
         """The strategy may signal there again; it, where it is alive."""
-        seat = self._by_name.get(event.strategy)
-        if seat is None:
+        seat, place = self._by_name.get(event.strategy), self.instruments.index.get(event.instrument)
+        if seat is None or place is None:
             return None
-        place = self.instruments.index[event.instrument]
         busy = seat.desk.busy
         if busy.get(place) == event.signal:
             del busy[place]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from angelx.adapters.angelone.master import read_master
 from angelx.adapters.angelone.merge import OrderMerge
 from angelx.adapters.angelone.rows import OrderRow, TradeRow
+from angelx.domain.errors import OrderRejected
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.venue.angelone.contracts import Contracts
 from tests.venue.angelone_floor import CALL, RUPEE, START, TABLE
@@ -106,6 +107,19 @@ def test_a_rejected_order_was_never_accepted() -> None:
     [ended] = events
     assert isinstance(ended, OrderEnded)
     assert ended.detail == "0 of 750 filled; RMS: margin"
+
+
+def test_what_comes_late_of_an_order_that_is_rejected_does_not_accept_it() -> None:
+    made, events = merge()
+    order = OrderApproved(0, "axA", 1, "s", CALL.id, 1, 750, 100 * RUPEE, False, 0, "", 1.0)
+    made.sending(order)
+    made.on_frame(row(0, 0, "rejected", text="RMS: margin"))
+    made.on_frame(row(0, 0, "open"))
+    with pytest.raises(OrderRejected, match="broker_rejected"):
+        made.placed(order, "1", "NORMAL", "CARRYFORWARD")
+    assert [type(event) for event in events] == [OrderEnded]
+    made.on_frame(row(75, 100.0, "open"))
+    assert [type(event) for event in events[1:]] == [OrderAccepted, OrderFilled], "a fill is never refused"
 
 
 def test_a_tag_sent_once_and_there_twice_is_said_and_both_fill() -> None:

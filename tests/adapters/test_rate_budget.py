@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from angelx.adapters.rate_budget import Priority, RateBudget
+from angelx.bus.clock import PacedClock
 from angelx.domain.errors import RateLimited
+from angelx.domain.scalars import NS
 from angelx.orders.windows import MINUTE, SECOND, Limit
 from angelx.sim.loop import simulate
 
@@ -150,3 +152,61 @@ def test_a_burst_of_entries_leaves_polls_their_reserve() -> None:
     at, done = simulate(scenario)
     assert at == pytest.approx(1.1)
     assert done == 5
+
+
+def paced(speed: float) -> PacedClock:
+    """Session time on the running loop's seconds."""
+    loop = asyncio.get_running_loop()
+    return PacedClock(10**18, speed, ticker=lambda: int(loop.time() * NS))
+
+
+def test_windows_holds_and_longest_waits_are_of_a_fast_session() -> None:
+    async def scenario() -> list[float]:
+        loop = asyncio.get_running_loop()
+        budget = RateBudget({"all": [Limit(200, MINUTE)]}, clock=paced(30))
+        for _ in range(200):
+            await budget.take("all", Priority.POLL)
+        with pytest.raises(RateLimited):
+            await budget.take("all", Priority.ENTRY, within_s=15)
+        times = [loop.time()]
+        await budget.take("all", Priority.ENTRY)
+        times.append(loop.time())
+        budget.hold("all", 30, exits_s=3)
+        await budget.take("all", Priority.EXIT)
+        times.append(loop.time())
+        await budget.take("all", Priority.ENTRY)
+        return [*times, loop.time()]
+
+    assert simulate(scenario) == pytest.approx([0.5, 2.02, 2.12, 3.02])
+
+
+def test_while_a_venue_stands_still_so_do_its_windows() -> None:
+    async def scenario() -> float:
+        clock = paced(30)
+        budget = RateBudget({"all": [Limit(1, MINUTE)]}, clock=clock)
+        await budget.take("all", Priority.EXIT)
+        waiting = asyncio.get_running_loop().create_task(budget.take("all", Priority.EXIT))
+        await asyncio.sleep(1)
+        clock.wait_for(clock.now() - 30 * NS)  # it was down for a second
+        await waiting
+        return asyncio.get_running_loop().time()
+
+    assert simulate(scenario) == pytest.approx(3.04, abs=0.021)
+
+
+def test_a_turn_that_comes_as_patience_ends_is_used() -> None:
+    """A process that stands still for a while finds both due in the same moment."""
+
+    async def scenario() -> bool:
+        loop = asyncio.get_running_loop()
+        budget = RateBudget({"all": [Limit(1, SECOND)]})
+        await budget.take("all", Priority.ENTRY)
+        waiting = asyncio.get_running_loop().create_task(budget.take("all", Priority.ENTRY, within_s=1.5))
+        await asyncio.sleep(0)
+        loop._jumping.elapsed_s = 2.0  # type: ignore[attr-defined]
+        await waiting
+        with pytest.raises(RateLimited):
+            await budget.take("all", Priority.ENTRY, within_s=0.5)
+        return True
+
+    assert simulate(scenario)

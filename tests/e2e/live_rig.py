@@ -20,6 +20,7 @@ from tests.e2e.program import angelx, environment, records, until
 
 BROKERS = ("angelone", "alpaca")
 SPEED = 30
+"""Session seconds in one second, where a test does not say otherwise."""
 HALTED = 78
 """Exit code of a daemon whose kill switch was on at its end."""
 BUSY = '''
@@ -29,7 +30,7 @@ from angelx.signals.strategy import Strategy
 class Busy(Strategy):
     """Buys what it does not hold and sells what it does, one instrument after the other, every few seconds."""
 
-    every_s = 12.0
+    every_s = EVERY_S
 
     def start(self):
         self.places = [place for place, one in enumerate(self.desk.instruments) if one.tradable][:4]
@@ -65,11 +66,12 @@ OF_BROKER: dict[str, dict[str, object]] = {
 
 
 class Rig:
-    """Both processes, and what they print, under one directory."""
+    """Both processes, and what they print, under one directory; `speed` is that of the venue's time."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        (directory / "busy.py").write_text(BUSY)
+    def __init__(self, directory: Path, speed: float = SPEED) -> None:
+        self.directory, self.speed = directory, speed
+        every_s = max(0.4 * speed, 1.0)  # About twice a second of the host, so that there is something to disturb.
+        (directory / "busy.py").write_text(BUSY.replace("EVERY_S", f"{every_s:g}"))
         self.venue: subprocess.Popen[bytes] | None = None
         self.daemon: subprocess.Popen[bytes] | None = None
         self.ready: dict[str, Any] = {}
@@ -102,7 +104,7 @@ class Rig:
             "--state-dir",
             self.directory / "venue",
             "--speed",
-            SPEED,
+            self.speed,
             "--capital",
             10_000_000,
             "--json",
@@ -226,14 +228,18 @@ class Rig:
         until(is_there, timeout_s)
 
     def settle(self) -> None:
-        """Entries end; what works is brought to its end by hand where it has to be."""
+        """Entries end; an exit that rests because the market went away from it is brought to its end by hand."""
         for broker in BROKERS:
             self.ask(broker, "kill", "--reason", "the test settles")
 
-        def is_quiet() -> bool:
-            return all(not self.ask(broker, "status")["working"] for broker in BROKERS)
+        def rest() -> list[str]:
+            return [broker for broker in BROKERS if self.ask(broker, "status")["working"]]
 
-        until(is_quiet, 45)
+        waited = time.monotonic() + 20
+        until(lambda: not rest() or time.monotonic() > waited, 45)
+        for broker in rest():
+            self.ask(broker, "flatten", "--reason", "an exit rests")
+        until(lambda: not rest(), 45)
 
     # ------------------------------------------------------------ the venue's side
     def fault(self, **fault: object) -> None:

@@ -1,7 +1,8 @@
 """Chaos: one daemon at both brokers, round after round with faults drawn from a seed and kills of either side.
 
 `make chaos SEEDS="1 2 3"` plays these seeds, some four minutes each. What a seed draws is the same every time;
-what it meets is not, for processes run on the host's clock.
+what it meets is not, for processes run on the host's clock. How fast the venue's time passes is of the seed too:
+`make chaos SEEDS=1 SPEED=100` has it otherwise.
 """
 
 import os
@@ -17,7 +18,9 @@ from tests.e2e.live_rig import BROKERS, HALTED, Rig, agree, proven
 
 pytestmark = pytest.mark.slow
 SEEDS = [int(seed) for seed in os.environ.get("ANGELX_CHAOS", "").split()]
-ROUNDS = 6
+ROUNDS = {1.0: 6, 30.0: 6, 100.0: 3}
+"""By speed: at the highest a session is over in under four minutes."""
+SPEED = float(os.environ.get("ANGELX_CHAOS_SPEED", "0"))
 PLACES = {"angelone": "*/placeOrder", "alpaca": "/v2/orders"}
 
 
@@ -46,12 +49,13 @@ DRAWS: dict[str, Callable[[Random, str], dict[str, Any]]] = {
 @pytest.mark.skipif(not SEEDS, reason="asked for with: make chaos SEEDS=1")
 @pytest.mark.parametrize("seed", SEEDS or [0])
 def test_both_sides_agree_after_chaos(seed: int, tmp_path: Path) -> None:
-    rng, rig = Random(seed), Rig(tmp_path)
+    speed = SPEED or sorted(ROUNDS)[seed % len(ROUNDS)]
+    rng, rig = Random(seed), Rig(tmp_path, speed)
     try:
         rig.start_venue()
         rig.start_daemon()
         rig.trade(4)
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS.get(speed, 6)):
             _round(rng, rig)
         rig.settle()
         rig.end_daemon(code=HALTED)

@@ -9,6 +9,7 @@ import numpy as np
 from angelx.adapters.journal import MemoryJournal
 from angelx.app.house import House, Paper, Parts
 from angelx.bus.bus import Bus
+from angelx.bus.records import Record
 from angelx.domain.errors import BrokerUnreachable, OrderFateUnknown, OrderRejected, RateLimited
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import Instrument, InstrumentTable
@@ -25,7 +26,18 @@ from angelx.signals.filters.standard import FreshnessFilter, SessionFilter, Spre
 from angelx.signals.strategy import Strategy
 from tests.flow.small_house import CAPITAL, LIMITS, OPENS_AT, SESSIONS, TABLE, TICK, fee
 
-FAULTS = ("none", "rejected", "unreachable", "rate", "lost_reply", "never_arrived", "twice", "reports_first", "late")
+FAULTS = (
+    "none",
+    "rejected",
+    "unreachable",
+    "rate",
+    "lost_reply",
+    "never_arrived",
+    "twice",
+    "reports_first",
+    "late",
+    "refused_done",
+)
 
 
 class FickleBroker:
@@ -47,15 +59,22 @@ class FickleBroker:
         self.orders: dict[str, OrderReport] = {}
         self.held: dict[str, int] = {}
         self.foreign: dict[str, int] = {}
+        self.read_at: list[float] = []
+        """When the order book was asked for and told, in seconds of the loop."""
         self.reads_fail = False
         self.fills = True
         """False: what arrives rests."""
         self.takes_back = True
         """False: every cancel is refused."""
+        self.cancels_fail = False
+        """True: none gets through."""
         self.on_report: Callable[[Event], None] = print
         self.on_state: Callable[[bool, str], None] = print
         self.last_look: Callable[[OrderApproved], str] = lambda order: ""
         self._fills = 0
+        self.told: list[Event] = []
+        """Every report, in order."""
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def instruments(self) -> Sequence[Instrument]:
         return list(TABLE)
@@ -64,9 +83,21 @@ class FickleBroker:
         """Ready."""
 
     async def run(self) -> None:
+        """Whoever comes (again) is told everything."""
+        for event in self.told:
+            self.on_report(event)
         self.on_state(True, "")
-        async with asyncio.TaskGroup() as self._group:
-            await asyncio.get_running_loop().create_future()
+        await asyncio.get_running_loop().create_future()
+
+    def _tell(self, event: Event) -> None:
+        self.told.append(event)
+        self.on_report(event)
+
+    def _begin(self, order: OrderApproved, after_s: float) -> None:
+        """It is on its way, whatever becomes of who sent it."""
+        task = asyncio.get_running_loop().create_task(self._arrive(order, after_s))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def place(self, order: OrderApproved) -> OrderAccepted:
         fault = self.fate[order.order] = self.random.choice(self.faults)
@@ -83,9 +114,11 @@ class FickleBroker:
         if fault == "never_arrived":
             raise OrderFateUnknown(order.order, "timeout")
         if fault == "late":
-            self._group.create_task(self._arrive(order, 30.0))
+            self._begin(order, 30.0)
             raise OrderFateUnknown(order.order, "timeout")
-        self._group.create_task(self._arrive(order, 0.0 if fault == "reports_first" else 0.1))
+        self._begin(order, 0.0 if fault == "reports_first" else 0.1)
+        if fault == "refused_done":  # what stands before the broker refuses, and the broker has it all the same
+            raise RateLimited("slow down", 1.0)
         if fault == "reports_first":
             await asyncio.sleep(0.5)
         if fault == "lost_reply":
@@ -97,7 +130,7 @@ class FickleBroker:
         name = order.order
         self.received.append(name)
         self._report(name, order, 0, "working")
-        self.on_report(OrderAccepted(0, name, f"B{name}"))
+        self._tell(OrderAccepted(0, name, f"B{name}"))
         parts = [] if not self.fills else [order.quantity] if order.quantity < 150 else [75, order.quantity - 75]
         for part in parts:
             await asyncio.sleep(self.random.uniform(0.0, 0.4))
@@ -109,7 +142,7 @@ class FickleBroker:
             done = known.filled + part
             self._report(name, order, done, "filled" if done == order.quantity else "working")
             fill = OrderFilled(0, name, order.instrument, order.side, part, order.limit, 0, f"X{self._fills}")
-            self.on_report(fill)
+            self._tell(fill)
             if self.fate[name] == "twice":
                 self.on_report(OrderAccepted(0, name, f"B{name}"))
                 self.on_report(fill)
@@ -121,16 +154,20 @@ class FickleBroker:
 
     async def cancel(self, order: str) -> None:
         await asyncio.sleep(0.05)
+        if self.cancels_fail:
+            raise BrokerUnreachable("no route")
         known = self.orders.get(order)
         if known is None or known.state != "working" or not self.takes_back:
             raise OrderRejected("not working")
         self.orders[order] = OrderReport(*(*(getattr(known, f) for f in known.__struct_fields__[:-2]), "cancelled", ""))
-        self.on_report(OrderEnded(0, order, "cancelled", "requested", ""))
+        self._tell(OrderEnded(0, order, "cancelled", "requested", ""))
 
     async def order_book(self) -> Sequence[OrderReport]:
+        asked_at = asyncio.get_running_loop().time()
         await asyncio.sleep(0.1)
         if self.reads_fail:
             raise BrokerUnreachable("no route")
+        self.read_at.append(asked_at)
         return list(self.orders.values())
 
     async def trade_book(self) -> Sequence[OrderFilled]:
@@ -153,10 +190,10 @@ class LoopClock:
     """Session time on the loop's virtual seconds."""
 
     def __init__(self, origin: int) -> None:
-        self._origin = origin
+        self.origin = origin
 
     def now(self) -> int:
-        return self._origin + int(asyncio.get_running_loop().time() * NS)
+        return self.origin + int(asyncio.get_running_loop().time() * NS)
 
     def seconds_until(self, at: int) -> float:
         return (at - self.now()) / NS
@@ -193,14 +230,25 @@ class NoSource:
         return []
 
 
+class KilledJournal(MemoryJournal):
+    """Knows what is on the disk: all up to the last intent."""
+
+    durable = 0
+
+    def intent(self, event: Event) -> None:
+        self.record(event)
+        self.durable = len(self.records)
+
+
 class LivePlay:
     """A house at a fickle broker."""
 
     def __init__(self, broker: FickleBroker, tape: TickBatch, strategies: Sequence[Strategy], seconds: float) -> None:
         self.broker, self.bus = broker, Bus()
         self.clock = LoopClock(OPENS_AT)
-        self.journal = MemoryJournal(self.bus)
+        self.journal = KilledJournal(self.bus)
         self.latch = MemoryLatch()
+        self.is_restored = False
         self.link = BrokerLink(self.bus, broker, LatchedSends(self.latch))
         parts = Parts(
             instruments=TABLE, source_kind="stream", strategies=strategies,
@@ -215,10 +263,22 @@ class LivePlay:
             feed=self.market, link=self.link, clock=self.clock, ends_at=lambda now: until,
         )  # fmt: skip
 
-    async def run(self) -> "LivePlay":
+    def restore(self, records: Sequence[tuple[int, int, Event]], at: int = 0) -> None:
+        """Go on with the journal of a process that was killed: now, or in a loop of its own half a minute later."""
+        self.journal.records, self.journal.durable = list(records), len(records)
         self.house.host.start()
+        self.house.restore([Record(number, *one) for number, one in enumerate(records, 1)])
+        if not at:
+            at = self.bus.now + 30 * NS
+            self.clock = self.feed._time = self.market._clock = LoopClock(at)
+        self.is_restored = True
+        self.link.begin((), at, [(name, units) for name, units in self.broker.held.items() if units])
+
+    async def run(self) -> "LivePlay":
+        if not self.is_restored:
+            self.house.host.start()
         self.bus.advance(self.clock.now())
-        self.house.start()
+        self.house.start(unclean=self.is_restored)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.link.run()), group.create_task(self.market.run())]
             await group.create_task(self.feed.run(()))

@@ -354,7 +354,7 @@ def test_an_order_that_never_arrived_is_absent_only_after_two_looks_and_never_se
 
     (ended,) = play.of(OrderEnded)
     assert (ended.order, ended.outcome) == (lost[0].order, "absent")
-    looks = [OPENS_AT + seconds * NS for seconds in (10, 13, 43, 46)]
+    looks = [OPENS_AT + int(seconds * NS) for seconds in (10, 13.5, 43.5, 47)]
     assert ended.at in looks
     assert ended.at - lost[0].at >= 13 * NS
     assert len(play.of(OrderApproved)) == 1
@@ -378,7 +378,7 @@ def test_what_differs_twice_bars_entries_until_it_agrees() -> None:
     play = Play(crowd()).feed(market(1, 60))
     held = play.house.exchange.held
     play.house.exchange.held = lambda: {**held(), "NSE:X": 1 + held().get("NSE:X", 0)}  # type: ignore[method-assign]
-    play.feed(market(4, 800, begins_at=play.bus.now + NS))  # in which both looks see the same
+    play.feed(market(4, 850, begins_at=play.bus.now + NS))  # in which both looks see the same
     play.house.exchange.held = held  # type: ignore[method-assign]
     play.feed(market(3, 1_500, begins_at=play.bus.now + NS))
     found = [(event.state, event.at) for event in play.of(HealthChanged) if event.service == "reconciler"]

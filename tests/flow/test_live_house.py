@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from angelx.domain.events import (
     BooksRead,
@@ -20,7 +21,7 @@ from angelx.domain.scalars import NS
 from angelx.orders.states import ENDED
 from angelx.sim.loop import simulate
 from tests.flow.live_house import FAULTS, FickleBroker, LivePlay
-from tests.flow.small_house import Gambler, Holder, market
+from tests.flow.small_house import OPENS_AT, TABLE, Gambler, Holder, market
 
 
 def played(seed: int, faults: tuple[str, ...] = FAULTS, *, rows: int = 1500, seconds: float = 240.0) -> LivePlay:
@@ -75,6 +76,8 @@ def test_each_fault_alone(fault: str) -> None:
     }  # fmt: skip
     if fault == "late":  # given up, then adopted, and an entry is asked back
         assert ("absent", "absent") in outcomes
+    elif fault == "refused_done":
+        assert ("rejected", "rate_limited") in outcomes
     else:
         assert outcomes == expected[fault]
 
@@ -108,6 +111,44 @@ def test_a_position_that_nobody_explains_bars_entries() -> None:
     paused = [e for e in play.of(HealthChanged) if isinstance(e, HealthChanged) and e.state == "paused"]
     assert paused
     assert "NSE:X: ours 0, broker's 40" in paused[0].reason
+
+
+@pytest.mark.parametrize("by_hand", [75, 300, 375])
+def test_of_what_a_person_closed_at_the_broker_nothing_is_sold_again(by_hand: int) -> None:
+    """In the broker's own app; 375: more than we held."""
+    broker = FickleBroker(2, ("none",))
+    play = LivePlay(broker, market(2, 3000), [Holder()], 200.0)
+    name = TABLE[1].id
+
+    async def run() -> LivePlay:
+        loop = asyncio.get_running_loop()
+        loop.call_later(20.0, lambda: broker.foreign.update({name: -by_hand}))
+        loop.call_later(100.0, play.feed.command, "flatten", "test", "operator")
+        return await play.run()
+
+    simulate(run)
+    exits = [event for event in play.of(OrderApproved) if isinstance(event, OrderApproved) and event.reduces]
+    assert sum(one.quantity for one in exits) == max(300 - by_hand, 0)
+    assert broker.held[name] + broker.foreign[name] == min(300 - by_hand, 0)
+    told = [event.what for event in play.of(IncidentReported) if isinstance(event, IncidentReported)]
+    assert f"FLAT EXCEPT {name}: the broker does not hold it" in told
+
+
+def test_what_was_closed_by_hand_and_bought_back_is_closed() -> None:
+    broker = FickleBroker(2, ("none",))
+    play = LivePlay(broker, market(2, 3000), [Holder()], 250.0)
+    name = TABLE[1].id
+
+    async def run() -> LivePlay:
+        loop = asyncio.get_running_loop()
+        loop.call_later(20.0, lambda: broker.foreign.update({name: -300}))
+        loop.call_later(80.0, play.feed.command, "flatten", "test", "operator")
+        loop.call_later(120.0, broker.foreign.clear)
+        return await play.run()
+
+    simulate(run)
+    check(play)
+    assert not broker.held[name]
 
 
 def test_books_that_cannot_be_read_are_no_empty_books() -> None:
@@ -169,6 +210,126 @@ def test_an_entry_that_is_on_its_way_is_taken_back_once_it_is_there(verb: str) -
     if verb == "stop":
         ended = [e for e in play.of(OrderEnded) if isinstance(e, OrderEnded)]
         assert {e.order for e in ended} == set(play.house.router.orders)
+
+
+def test_an_entry_that_was_refused_and_is_there_all_the_same_is_taken_back() -> None:
+    broker = FickleBroker(2, ("refused_done",))
+    broker.fills = False
+    play = LivePlay(broker, market(2, 300), [Gambler("g", 2, eager=1.0)], 60.0)
+    simulate(play.run)
+    assert broker.received
+    assert {order.state for order in broker.orders.values()} == {"cancelled"}
+    check(play)
+
+
+def test_a_cancel_that_does_not_get_through_is_asked_until_it_does() -> None:
+    """HALT takes an entry back that works while nobody can be reached, as soon as somebody can."""
+    broker = FickleBroker(2, ("none",))
+    broker.fills, broker.cancels_fail = False, True
+    play = LivePlay(broker, market(2, 300), [Holder()], 120.0)
+
+    async def run() -> LivePlay:
+        loop = asyncio.get_running_loop()
+        loop.call_later(10.0, play.feed.command, "halt", "test", "operator")
+        loop.call_later(60.0, lambda: setattr(broker, "cancels_fail", False))
+        return await play.run()
+
+    simulate(run)
+    assert broker.received
+    assert {order.state for order in broker.orders.values()} == {"cancelled"}
+    told = [event.what for event in play.of(IncidentReported) if isinstance(event, IncidentReported)]
+    assert len([what for what in told if "did not get through" in what]) == 1
+    check(play)
+
+
+def test_a_cancel_that_was_asked_for_before_a_crash_is_asked_again_after_it() -> None:
+    broker = FickleBroker(2, ("none",))
+    broker.fills, broker.cancels_fail = False, True
+    play = LivePlay(broker, market(2, 300), [Holder()], 20.0)
+
+    async def killed() -> LivePlay:
+        asyncio.get_running_loop().call_later(10.0, play.feed.command, "stop", "test", "operator")
+        return await play.run()
+
+    simulate(killed)
+    assert {order.state for order in broker.orders.values()} == {"working"}
+    broker.cancels_fail = False
+    again = LivePlay(broker, market(3, 300), [Holder()], 120.0)
+    again.restore(play.journal.records)
+    simulate(again.run)
+    assert {order.state for order in broker.orders.values()} == {"cancelled"}
+    check(again)
+
+
+def lost(seconds: float) -> LivePlay:
+    """A first order that never arrives, and books that are read again and again."""
+    play = LivePlay(FickleBroker(2, ("never_arrived",)), market(2, 300), [Holder()], seconds)
+
+    async def run() -> LivePlay:
+        loop = asyncio.get_running_loop()
+        for tenths in range(3, 600, 3):
+            loop.call_later(tenths / 10, play.link.ask)
+        return await play.run()
+
+    return simulate(run)
+
+
+def test_an_order_is_absent_after_two_reads_seconds_apart_however_often_the_books_are_read() -> None:
+    play = lost(60.0)
+    (ended,) = play.of(OrderEnded)
+    assert isinstance(ended, OrderEnded)
+    since = (play.of(OrderApproved)[0].at - OPENS_AT) / NS + 10
+    counted = [read for read in play.broker.read_at if since <= read <= (ended.at - OPENS_AT) / NS]
+    assert counted[-1] - counted[0] >= 3
+    assert counted[-2] - counted[0] < 3, "not later than it has to be"
+
+
+def test_after_a_restart_what_was_read_before_the_session_is_no_look() -> None:
+    before = lost(8.0)
+    assert not before.of(OrderEnded)
+    before.broker.read_at.clear()
+    play = LivePlay(before.broker, market(3, 300), [Holder()], 180.0)
+    play.restore(before.journal.records)
+    began, play.broker.reads_fail = play.clock.origin, True
+
+    async def run() -> LivePlay:
+        asyncio.get_running_loop().call_later(20.0, lambda: setattr(play.broker, "reads_fail", False))
+        return await play.run()
+
+    simulate(run)
+    ended = play.of(OrderEnded)[0]
+    counted = [read for read in play.broker.read_at if read <= (ended.at - began) / NS]
+    assert counted[-1] - counted[0] >= 3
+    check(play)
+
+
+def test_what_is_held_and_gone_from_the_list_does_not_keep_the_rest_from_being_closed() -> None:
+    """An option that expired while nobody was there to see the session end."""
+    broker = FickleBroker(2, ("none",))
+    before = LivePlay(broker, market(2, 300), [Holder(places=(0, 1))], 30.0)
+    simulate(before.run)
+    (seq, row, _), at = before.journal.records[-1], before.bus.now
+    entry = OrderApproved(at, "axGONE", 99, "holder", "NFO:GONE", 1, 75, 500, False, 500, "fixed", 1.0)
+    fill = OrderFilled(at, "axGONE", "NFO:GONE", 1, 75, 500, 0, "GONE")
+    works = replace(entry, order="axWORKS", signal=100)
+    broker.held["NFO:GONE"] = 75
+    assert sum(broker.held.values()) > 75
+    play = LivePlay(broker, market(3, 900), [Holder()], 120.0)
+    play.restore([*before.journal.records, (seq + 1, row, entry), (seq + 2, row, fill), (seq + 3, row, works)])
+
+    async def run() -> LivePlay:
+        broker.told.append(OrderFilled(0, "axWORKS", "NFO:GONE", 1, 25, 500, 0, "LATE"))
+        broker.told.append(OrderEnded(0, "axWORKS", "expired", "day_over", ""))
+        asyncio.get_running_loop().call_later(20.0, play.feed.command, "flatten", "test", "operator")
+        return await play.run()
+
+    simulate(run)
+    assert {name: units for name, units in broker.held.items() if units} == {"NFO:GONE": 75}
+    told = [event.what for event in play.of(IncidentReported) if isinstance(event, IncidentReported)]
+    assert [what for what in told if "FLAT EXCEPT" in what] == [
+        "FLAT EXCEPT NFO:GONE: it is not among today's instruments"
+    ]
+    assert not play.house.router.live
 
 
 def test_a_stop_waits_for_fills_on_their_way_and_sends_nothing_new() -> None:

@@ -6,7 +6,7 @@ Between adapter and server is the fault menu. At the end both sides are compared
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -21,10 +21,10 @@ from angelx.adapters.angelone.feed import AngelOneFeed
 from angelx.adapters.angelone.limits import rate_budget
 from angelx.adapters.angelone.master import MasterStore
 from angelx.adapters.angelone.session import AngelSession
-from angelx.adapters.journal import MemoryJournal
 from angelx.app.house import House, Paper, Parts
 from angelx.bus.bus import Bus
-from angelx.domain.events import Event, HealthChanged, OrderApproved, OrderFilled
+from angelx.bus.records import Record
+from angelx.domain.events import Event, HealthChanged, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.ports import BrokerClient, FeedClient
 from angelx.domain.reports import held_in
@@ -43,13 +43,15 @@ from angelx.sim.memory_transport import MemoryTransport
 from angelx.venue.exchange import Exchange
 from angelx.venue.faults import Fault, FaultyServer, Handles, OffsetClock
 from tests.adapters.angelone_pair import LOGIN, LiveFloor
-from tests.flow.live_house import LoopClock, NoSource
+from tests.flow.live_house import KilledJournal, LoopClock, NoSource
 from tests.flow.small_house import SESSIONS, Gambler, fee
 from tests.venue.alpaca.alpaca_market import KEY, OPEN, SECRET, Market
 from tests.venue.angelone_floor import CALL, PUT, START
 
 BROKERS = ("angelone", "alpaca")
+Ready = tuple[BrokerClient, FeedClient, InstrumentTable]
 QUOTE_S = 0.25
+OF_ORDERS = (OrderApproved, OrderAccepted, OrderFilled, OrderEnded)
 
 
 class Restless(Gambler):
@@ -79,8 +81,10 @@ class Side:
         """One row for each instrument."""
         raise NotImplementedError
 
-    async def ready(self, wire: MemoryTransport, clock: LoopClock) -> tuple[BrokerClient, FeedClient, InstrumentTable]:
-        """Logged in, what is watched chosen."""
+    async def ready(
+        self, wire: MemoryTransport, clock: LoopClock, before: Sequence[Event], early: list[Event]
+    ) -> Ready:
+        """Logged in, what is watched chosen; `early` takes what is reported meanwhile."""
         raise NotImplementedError
 
 
@@ -102,13 +106,17 @@ class AngelSide(Side):
             mid = 100 + random.randrange(-20, 21) / 10
             self.floor.quote(mid - 0.05, mid + 0.05, name=name, size=75 * random.randint(1, 4), traded=75)
 
-    async def ready(self, wire: MemoryTransport, clock: LoopClock) -> tuple[BrokerClient, FeedClient, InstrumentTable]:
+    async def ready(
+        self, wire: MemoryTransport, clock: LoopClock, before: Sequence[Event], early: list[Event]
+    ) -> Ready:
         session = AngelSession(LOGIN, wire, rate_budget(), clock, Random(3), timeout_s=3.0)
         store = MasterStore(Path(tempfile.mkdtemp()))
         client = AngelOneClient(
             session, orders=wire, master=wire, store=store, fee=lambda *_: 0, random=Random(4), timeout_s=3.0
         )
         table = InstrumentTable([one for one in await client.instruments() if one.id in self.names])
+        client.recall(before)
+        client.on_report = early.append
         await client.connect(table)
         return client, AngelOneFeed(client, wire, Random(5)), table
 
@@ -132,10 +140,13 @@ class AlpacaSide(Side):
             mid = 300 + random.randrange(-20, 21) / 50
             self.market.quote(symbol, mid - 0.01, mid + 0.01, size=random.randint(5, 40), last=mid, traded=10)
 
-    async def ready(self, wire: MemoryTransport, clock: LoopClock) -> tuple[BrokerClient, FeedClient, InstrumentTable]:
+    async def ready(
+        self, wire: MemoryTransport, clock: LoopClock, before: Sequence[Event], early: list[Event]
+    ) -> Ready:
         keys = Credentials(KEY, SECRET)
         client = AlpacaClient(wire, keys, now=clock.now, random=Random(4), timeout_s=3.0)
         table = InstrumentTable([one for one in await client.instruments() if one.id in self.names])
+        client.on_report = early.append
         await client.connect(table)
         symbols = {one.id: one.symbol for one in table}
         feed = AlpacaFeed(
@@ -179,20 +190,23 @@ class Wired:
     """A day at a venue: made and ended by `played`."""
 
     def __init__(self, side: AngelSide | AlpacaSide, seed: int, eager: float) -> None:
-        self.side, self._seed, self._eager = side, seed, eager
+        self.side, self._seed, self._eager, self.random = side, seed, eager, Random(seed)
         self.server = Moving(side)
         self.faults = FaultyServer(self.server, name="venue", random=Random(seed), handles=side.handles)
         self.wire = MemoryTransport(self.faults, latency_s=0.002, jitter_s=0.003, random=Random(seed))
-        self.bus, self.latch = Bus(), MemoryLatch()
-        self.journal = MemoryJournal(self.bus)
+        self.latch = MemoryLatch()
         self.clock = LoopClock(side.begins_at)
         self.is_quoted = True
 
-    async def start(self, seconds: float) -> "asyncio.Task[None]":
-        """Build it and let it run for so long."""
-        side = self.side
+    async def start(self, seconds: float, records: Sequence[tuple[int, int, Event]] = ()) -> None:
+        """Build it, with what an earlier process left on the disk, and let it run to that second."""
+        side, early = self.side, list[Event]()
+        self.bus = Bus()
+        self.journal = KilledJournal(self.bus)
         side.quote(Random(0))
-        self.client, market, self.table = await side.ready(self.wire, self.clock)
+        self.client, market, self.table = await side.ready(
+            self.wire, self.clock, [event for _, _, event in records if isinstance(event, OF_ORDERS)], early
+        )
         asked_at, held = self.clock.now(), held_in(await self.client.positions())
         self.link = BrokerLink(self.bus, self.client, LatchedSends(self.latch))
         limits = replace(BENCH, fixed_units=side.units, collar_ticks=(0, 2, 8, 40), allow_short=False)
@@ -210,12 +224,23 @@ class Wired:
             self.bus, source, Differential(len(self.table), [one.tick_size for one in self.table]),  # type: ignore[arg-type]
             feed=market, link=self.link, clock=self.clock, ends_at=lambda now: until,
         )  # fmt: skip
-        self.link.begin((), asked_at, held)
         await market.subscribe(self.table, range(len(self.table)))
         self.house.host.start()
+        if records:
+            self.journal.records, self.journal.durable = list(records), len(records)
+            self.house.restore([Record(number, *one) for number, one in enumerate(records, 1)])
+        self.link.begin(early, asked_at, held)
         self.bus.advance(self.clock.now())
-        self.house.start()
-        return asyncio.get_running_loop().create_task(self._run(market))
+        self.house.start(unclean=bool(records))
+        self.running = asyncio.get_running_loop().create_task(self._run(market))
+
+    async def kill(self) -> list[tuple[int, int, Event]]:
+        """End it as SIGKILL does; what is on the disk then, of what was recorded since the last intent some."""
+        self.running.cancel()
+        await asyncio.wait([self.running])
+        self.wire.cut()
+        journal = self.journal
+        return journal.records[: self.random.randint(journal.durable, len(journal.records))]
 
     async def _run(self, market: FeedClient) -> None:
         async with asyncio.TaskGroup() as group:
@@ -284,7 +309,7 @@ def played(
 
     async def whole() -> Wired:
         wired = Wired(SIDES[broker](), seed, eager)
-        running = await wired.start(seconds)
+        await wired.start(seconds)
         await wired.traded(3)
         await story(wired)
         wired.faults.remove()
@@ -294,8 +319,8 @@ def played(
         await asyncio.sleep(60)
         wired.check()
         wired.feed.stopping = "test"
-        await wired.until(running.done, 30)
-        await running
+        await wired.until(wired.running.done, 30)
+        await wired.running
         await wired.wire.close()
         return wired
 

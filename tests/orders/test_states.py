@@ -15,7 +15,7 @@ PICTURE = {
     "lose": {S.SENDING: S.UNKNOWN},
     "accept": {
         S.SENDING: S.WORKING, S.UNKNOWN: S.WORKING, S.WORKING: S.WORKING,
-        S.ABSENT: S.WORKING,  # arrived late after all: adopted
+        S.ABSENT: S.WORKING, S.REJECTED: S.WORKING,  # arrived after all: adopted
         # reports overtake each other; what came later stands
         S.PARTIALLY_FILLED: S.PARTIALLY_FILLED, S.CANCEL_PENDING: S.CANCEL_PENDING, S.FILLED: S.FILLED,
     },
@@ -24,7 +24,7 @@ PICTURE = {
     ),
     "refuse_cancel": {S.CANCEL_PENDING: S.WORKING},
     "cancelled": dict.fromkeys(LIVE, S.CANCELLED),
-    "rejected": dict.fromkeys((S.SENDING, S.UNKNOWN, S.WORKING, S.CANCEL_PENDING), S.REJECTED),
+    "rejected": dict.fromkeys(LIVE, S.REJECTED),
     "expired": dict.fromkeys(LIVE, S.EXPIRED),
     "absent": dict.fromkeys((S.PLANNED, S.SENDING, S.UNKNOWN, S.CANCEL_PENDING), S.ABSENT),
     "barred": dict.fromkeys((S.PLANNED, S.SENDING), S.BARRED),
@@ -52,7 +52,7 @@ def test_nothing_but_a_fill_or_a_late_arrival_leaves_an_end() -> None:
     left = {
         (state, move) for state in ENDED for move in PICTURE if state in PICTURE[move] and after(state, move) != state
     }
-    assert left == {(S.ABSENT, "accept")}
+    assert left == {(S.ABSENT, "accept"), (S.REJECTED, "accept")}
 
 
 @given(st.sampled_from(STATES), st.integers(1, 100), st.data())

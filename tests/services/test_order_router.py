@@ -60,19 +60,25 @@ def approved(*, reduces: bool) -> OrderApproved:
 
 @pytest.mark.parametrize("reduces", [False, True])
 @pytest.mark.parametrize("fills", [False, True])
-def test_an_absent_order_that_arrives_is_adopted_and_an_entry_is_taken_back(reduces: bool, fills: bool) -> None:
+@pytest.mark.parametrize("outcome", [State.ABSENT, State.REJECTED])
+def test_an_order_given_up_that_arrives_is_adopted_and_an_entry_is_taken_back(
+    outcome: str, reduces: bool, fills: bool
+) -> None:
     bus, broker, router, book = house()
     incidents: list[IncidentReported] = []
     bus.subscribe(IncidentReported, incidents.append)
 
+    if reduces:
+        book.ledger.apply(OrderFilled(0, "before", "X", -1, 75, 500, 0, "before"), "s")
+    before = book.ledger.net("X")
     bus.publish(approved(reduces=reduces))
-    bus.publish(OrderEnded(2, "a", State.ABSENT, "absent", "not at the broker twice"))
+    bus.publish(OrderEnded(2, "a", outcome, "absent", "not at the broker twice"))
     assert not router.live
     assert book.reserved == 0
     bus.publish(OrderFilled(3, "a", "X", 1, 25, 500, 0, "x") if fills else OrderAccepted(3, "a", "B1"))
 
     assert list(router.live) == ["a"]
-    assert (book.reserved, book.ledger.net("X")) == (0 if reduces else (75 - 25 * fills) * 500, 25 * fills)
+    assert (book.reserved, book.ledger.net("X") - before) == (0 if reduces else (75 - 25 * fills) * 500, 25 * fills)
     assert len(incidents) == 1 + fills
     assert broker.sent == ["a"], "never sent again"
     assert broker.cancelled == ([] if reduces else ["a"])
@@ -80,6 +86,42 @@ def test_an_absent_order_that_arrives_is_adopted_and_an_entry_is_taken_back(redu
     assert router.orders["a"].state == (arrived if reduces else State.CANCEL_PENDING)
     bus.publish(OrderEnded(4, "a", State.CANCELLED, "cancelled", ""))
     assert not router.live
+
+
+@pytest.mark.parametrize("held", [0, -25, 75])
+def test_an_exit_that_arrives_after_it_was_given_up_is_taken_back_where_it_would_close_more_than_is_held(
+    held: int,
+) -> None:
+    bus, broker, router, book = house()
+    bus.publish(approved(reduces=True))
+    bus.publish(OrderEnded(2, "a", State.ABSENT, "absent", ""))
+    if held:
+        side = 1 if held > 0 else -1
+        book.ledger.apply(OrderFilled(2, "z", "X", side, abs(held), 500, 0, "z"), "s")
+    bus.publish(OrderAccepted(3, "a", "B1"))
+    assert broker.cancelled == ["a"]
+    assert list(router.live) == ["a"]
+
+
+def test_an_exit_that_arrives_beside_the_one_that_went_in_its_place_is_taken_back() -> None:
+    bus, broker, _, book = house()
+    book.ledger.apply(OrderFilled(0, "z", "X", -1, 75, 500, 0, "z"), "s")
+    bus.publish(approved(reduces=True))
+    bus.publish(OrderEnded(2, "a", State.ABSENT, "absent", ""))
+    bus.publish(replace(approved(reduces=True), order="b"))
+    bus.publish(OrderAccepted(3, "b", "B2"))
+    assert broker.cancelled == []
+    bus.publish(OrderAccepted(4, "a", "B1"))
+    assert broker.cancelled == ["a"]
+
+
+def test_what_is_rejected_after_a_part_of_it_filled_has_ended() -> None:
+    bus, _, router, book = house()
+    bus.publish(approved(reduces=False))
+    bus.publish(OrderFilled(2, "a", "X", 1, 25, 500, 0, "x"))
+    bus.publish(OrderEnded(3, "a", State.REJECTED, "broker_rejected", "25 of 75 filled"))
+    assert not router.live
+    assert (book.reserved, book.ledger.net("X")) == (0, 25)
 
 
 def test_a_cancel_of_what_has_ended_is_not_sent() -> None:

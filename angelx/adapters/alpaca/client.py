@@ -276,7 +276,8 @@ class AlpacaClient:
             start = msgspec.structs.replace(wire, status="new", filled_qty=Decimal(0))
             events += self._tracker.read([start], {}, at)[0]
         self._follower.emit(events)
-        if wire.status == "rejected":
+        tracked = self._tracker.orders[order.order]
+        if wire.status == "rejected" or (tracked.ended and not tracked.accepted):  # The stream may have said it first.
             raise OrderRejected(f"rejected: {wire.reject_reason or 'no reason given'}")
         return OrderAccepted(at, order.order, wire.id)
 

@@ -12,6 +12,7 @@ import msgspec
 from angelx.adapters.alpaca.credentials import Credentials
 from angelx.adapters.alpaca.refusals import error_of, is_unclear
 from angelx.adapters.rate_budget import Priority, RateBudget
+from angelx.bus.clock import PacingClock
 from angelx.domain.errors import BrokerUnreachable, OrderFateUnknown, OrderRejected, RateLimited
 from angelx.domain.scalars import NS
 from angelx.domain.wire import NoAnswer, Response, Transport
@@ -22,6 +23,8 @@ PER_MINUTE: Final = 200
 """Requests a minute of one account (docs/alpaca.md)."""
 RESERVE: Final = 40
 """Of which entries and polls leave this many to exits and look-ups."""
+EXITS_WAIT_S: Final = 1.0
+"""After "too many requests" exits, cancels and look-ups wait this long only; all else waits as told."""
 ATTEMPTS: Final = 4
 """Of a read."""
 FIRST_PAUSE_S: Final = 0.25
@@ -30,9 +33,9 @@ Answer = TypeVar("Answer")
 Query = dict[str, str | int]
 
 
-def budget() -> RateBudget:
-    """The sliding window of one account: everybody who uses these credentials shares it."""
-    return RateBudget({CATEGORY: [Limit(PER_MINUTE, MINUTE)]}, reserve={CATEGORY: RESERVE})
+def budget(clock: PacingClock | None = None) -> RateBudget:
+    """The sliding window of one account, in the broker's time: everybody who uses these credentials shares it."""
+    return RateBudget({CATEGORY: [Limit(PER_MINUTE, MINUTE)]}, reserve={CATEGORY: RESERVE}, clock=clock)
 
 
 class Rest:
@@ -144,7 +147,7 @@ class Rest:
     def _error(self, response: Response) -> Exception:
         error = error_of(response, self._credentials, self._now())
         if isinstance(error, RateLimited):
-            self._budget.hold(CATEGORY, error.wait_s)
+            self._budget.hold(CATEGORY, error.wait_s, exits_s=EXITS_WAIT_S)
         return error
 
     def _note(self, response: Response) -> None:

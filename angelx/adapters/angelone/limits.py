@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from angelx.adapters.rate_budget import RateBudget
+from angelx.bus.clock import PacingClock
 from angelx.orders.windows import HOUR, MINUTE, SECOND, Limit
 
 ORDERS: Final = "orders"
@@ -41,6 +42,6 @@ RESERVE: Final = {ORDERS: 2, DETAILS: 2, QUOTES: 1}
 """What entries and polls leave free for exits, cancels and look-ups."""
 
 
-def rate_budget() -> RateBudget:
-    """One for each client code: everybody who uses it shares it."""
-    return RateBudget(LIMITS, reserve=RESERVE)
+def rate_budget(clock: PacingClock | None = None) -> RateBudget:
+    """One for each client code, in the broker's time: everybody who uses it shares it."""
+    return RateBudget(LIMITS, reserve=RESERVE, clock=clock)

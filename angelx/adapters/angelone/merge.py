@@ -17,6 +17,7 @@ from angelx.adapters.angelone.master import Contract, ScripMaster
 from angelx.adapters.angelone.rows import OrderRow, TradeRow, money, side_of, units
 from angelx.adapters.angelone.session import india_date
 from angelx.domain.client_ids import PREFIX
+from angelx.domain.errors import OrderRejected
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderEnded, OrderFilled
 from angelx.domain.instruments import Instrument
 from angelx.domain.reports import OrderReport
@@ -138,12 +139,20 @@ class OrderMerge:
         self._sent.pop(order, None)
 
     def placed(self, order: OrderApproved, broker_order: str, variety: str, product: str) -> OrderAccepted:
-        """The broker took an order; it is not reported as accepted again."""
+        """The broker took an order; it is not reported as accepted again.
+
+        Raises
+        ------
+        OrderRejected
+            It was told already that it is rejected.
+        """
         known = self._orders.get(broker_order)
         if known is None:
             known = self._of_tag(order.order)
             known.broker_order, known.variety, known.product = broker_order, variety, product
             self._orders[broker_order] = known
+        if known.state == "rejected" and not known.is_accepted:
+            raise OrderRejected(f"{known.code}: told before the answer came")
         known.is_accepted, known.day = True, known.day or india_date(self._now())
         return OrderAccepted(self._now(), order.order, broker_order)
 
@@ -257,7 +266,7 @@ class OrderMerge:
             self._remember(known, row)
         status = (row.orderstatus or row.status or "").strip().lower()
         outcome = ENDED.get(status, "")
-        if filled or (status not in UNDER_WAY and outcome != "rejected"):
+        if filled or (known.state != "rejected" and status not in UNDER_WAY and outcome != "rejected"):
             self._accept(known)
         if filled > known.filled:
             self._fill(known, filled - known.filled, self._increment(known, filled, average))

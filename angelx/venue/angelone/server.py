@@ -57,8 +57,8 @@ class AngelOneServer:
     closes
         Previous close by instrument id, 1/10,000.
     wall
-        The host's time, ns, where it is not the exchange's: rate windows go by it, for clients count real seconds, and
-        one-time passwords of either time are good, for people's clocks are real.
+        The host's time, ns, where it is not the exchange's: one-time passwords of either time are good, for people's
+        clocks are real. All else goes by the exchange's, rate windows too: a fast session is like a real one.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class AngelOneServer:
         session = self.logins.session_of(headers.get("authorization", ""), headers.get("x-privatekey", ""), self._now())
         if headers.get("x-usertype", "USER") != "USER":
             raise Refusal("AB1005")
-        if not self.windows.admits(session.client_code, category, self._wall()):
+        if not self.windows.admits(session.client_code, category, self._now()):
             return too_fast()
         if category in _GATED and self.credentials.static_ips and request.peer not in self.credentials.static_ips:
             raise Refusal("AG7002")
@@ -175,7 +175,7 @@ class AngelOneServer:
             raise Refusal("AG8004")
         body = _body(request)
         code = str(body.get("clientcode") or "")
-        if not self.windows.admits(code, "loginByPassword", self._wall()):
+        if not self.windows.admits(code, "loginByPassword", self._now()):
             return too_fast()
         session = self.logins.log_in(
             code, str(body.get("password") or ""), str(body.get("totp") or ""), self._now(), self._wall()
@@ -188,7 +188,7 @@ class AngelOneServer:
     def _renew(self, request: Request) -> Response:
         if request.headers.get("x-privatekey", "") != self.credentials.api_key:
             raise Refusal("AG8004")
-        if not self.windows.admits(self.credentials.client_code, "generateTokens", self._wall()):
+        if not self.windows.admits(self.credentials.client_code, "generateTokens", self._now()):
             return too_fast()
         return success(_tokens(self.logins.renew(str(_body(request).get("refreshToken") or ""), self._now())))
 

@@ -1,10 +1,14 @@
 """The Alpaca adapter when things go wrong: the right typed outcome, nothing sent twice, no fill lost or doubled."""
 
 import asyncio
+from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
+from angelx.adapters.alpaca.messages import WireOrder
 from angelx.domain.errors import AuthExpired, BrokerUnreachable, OrderFateUnknown, OrderRejected, RateLimited
+from angelx.domain.events import OrderEnded
 from angelx.domain.wire import NoAnswer, Request, Response
 from tests.adapters.alpaca.alpaca_rig import Rig, play, raises
 
@@ -81,6 +85,10 @@ def test_too_many_requests_are_waited_for_and_nothing_happened() -> None:
             await rig.client.place(order)
         with raises(RateLimited, "no room"):
             await rig.client.place(order)
+        held_at = asyncio.get_running_loop().time()
+        with raises(OrderRejected, "order_not_found"):
+            await rig.client.cancel("axNEVERTHERE")  # Cancels and exits wait a second at most.
+        assert asyncio.get_running_loop().time() - held_at < 1.5
         await asyncio.sleep(61)
         await rig.client.place(order)  # It was not placed: the same order may go.
         await rig.until(lambda: rig.filled(order.order) == 10)
@@ -462,5 +470,22 @@ def test_books_that_nobody_answers_take_the_line_down() -> None:
         rig.faults.remove(number)
         await rig.until(lambda: rig.states[-1][0])
         await rig.until(lambda: rig.filled() == 10)
+
+    play(story)
+
+
+def test_an_answer_that_comes_after_the_stream_said_rejected_accepts_nothing() -> None:
+    async def story(rig: Rig) -> None:
+        order = rig.approve()
+        wire = WireOrder(
+            id="B1", client_order_id=order.order, status="rejected", symbol="IBM", side="buy", qty=Decimal(10)
+        )
+        listing = rig.client.listing(order.instrument)
+        assert listing is not None
+        rig.client._tracker.expect(order, listing.instrument)
+        events, _ = rig.client._tracker.read([wire], {}, 0)
+        assert [type(event) for event in events] == [OrderEnded]
+        with pytest.raises(OrderRejected):
+            rig.client._accepted(order, replace(wire, status="new"))
 
     play(story)
