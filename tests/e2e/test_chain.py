@@ -4,9 +4,11 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from angelx.cli.moments import moment_of
 from tests.e2e.program import MARKET, SHARED, UNREPORTED, angelx
 
 AT = "2026-10-21 09:20"
@@ -43,6 +45,17 @@ def test_the_simulated_market_has_a_chain(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.count('class="chart"') == 5
     assert "NaN" not in text.split('id="data">')[1].split("</script>")[0]
+
+
+def test_a_time_alone_is_of_the_last_day_and_a_date_is_its_end(tmp_path: Path) -> None:
+    small = ("--set", "market.expiries=1", "--set", "market.strikes=2")
+    day, clock = AT.split()
+    assert shown(tmp_path, "--at", clock, *small)["at"] == shown(tmp_path, "--at", AT, *small)["at"]
+    whole = shown(tmp_path, "--at", day, *small)
+    assert whole["at"] == whole["last_row_at"]
+    assert moment_of(f"{day} 15:25", ZoneInfo("Asia/Kolkata")) < whole["at"]
+    ran = angelx("chain", "--at", "2026-10-20", *small, cwd=tmp_path)
+    assert (ran.code, "2026-10-21, not of 2026-10-20" in ran.err) == (2, True)
 
 
 def test_people_see_calls_left_and_puts_right(tmp_path: Path) -> None:
