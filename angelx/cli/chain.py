@@ -58,8 +58,9 @@ def chain(
     """Show an option chain as the daemon sees it: quotes, IV, Greeks, open interest and its flow, forward, bias, trap.
 
     The recording is played through the same chain engine that trades, up to the moment asked for. IV and skew are in
-    percent and points, open interest and flows in lots. --json prints everything there is, all strikes included; what
-    is undefined is null and says why.
+    percent and points, open interest and flows in lots. --json prints everything there is, all strikes included, prices
+    and strikes in currency units; what is undefined is null and says why. There `work.avoided` is the share of
+    recomputing every usable contract at each step that was not needed; null where no such recompute was due.
 
     angelx chain recordings/ --at "2025-08-29 11:00" --html chain.html
     """
@@ -92,12 +93,14 @@ def chain(
         name = underlying_of(played.chains, underlying)
         data = picture(played, name, expiry_of(played, name, day))
         _show(data, _near(data, strikes), zone, json=json)
+        page = None
         if html is not None:
             from angelx.research.chain_page import write_page
 
-            say(f"page: {write_page(data, zone, html)}", json=json)
+            page = str(write_page(data, zone, html.resolve()))
+            say(f"page: {page}", json=json)
         if json:
-            answer({"ok": True, **data})
+            answer({"ok": True, **data, "page": page})
         return 0
 
     guarded(body, json=json)
@@ -113,7 +116,7 @@ def _show(data: dict[str, Any], strikes: list[dict[str, Any]], zone: ZoneInfo, *
 def _near(data: dict[str, Any], around: int) -> list[dict[str, Any]]:
     """Strikes around the money; around the middle where there is none."""
     strikes: list[dict[str, Any]] = data["strikes"]
-    levels = [round(one["strike"] * 10_000) for one in strikes]
+    levels = [one["strike"] for one in strikes]
     money = levels.index(data["atm_strike"]) if data["atm_strike"] in levels else len(levels) // 2
     return strikes[max(money - around, 0) : money + around + 1]
 

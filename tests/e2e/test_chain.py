@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from angelx.cli.moments import moment_of
+from angelx.research.chain_picture import LEVELS
 from tests.e2e.program import MARKET, SHARED, UNREPORTED, angelx
 
 AT = "2026-10-21 09:20"
@@ -42,6 +43,11 @@ def test_the_simulated_market_has_a_chain(tmp_path: Path) -> None:
     assert {leg["reason"] for leg in legs(data)} >= {"defined"}
     for leg in legs(data):
         assert (leg["iv"] is None) == (leg["reason"] != "defined")
+    strikes = {one["strike"] for one in data["strikes"]}
+    assert {data["atm_strike"], *(data["view"][name] for name in LEVELS)} <= strikes, "currency units, all of them"
+    assert {one["atm_strike"] for one in data["expiries"]} <= strikes
+    assert data["page"] == str(page)
+    assert 0 <= data["work"]["avoided"] <= 1
     text = page.read_text()
     assert text.count('class="chart"') == 5
     assert "NaN" not in text.split('id="data">')[1].split("</script>")[0]
