@@ -45,7 +45,10 @@ def chain(
     underlying: Annotated[
         str, typer.Option(help="Of which underlying, by id or symbol; else the one with most options.")
     ] = "",
-    expiry: Annotated[str | None, typer.Option(help="Which expiry, 2025-09-02; else the nearest.")] = None,
+    expiry: Annotated[
+        str | None,
+        typer.Option(help="Which expiry, 2025-09-02, with its own ratios, walls and flows; else the nearest."),
+    ] = None,
     strikes: Annotated[int, typer.Option(min=1, help="Strikes shown on each side of the money.")] = SHOWN,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures of smile and open interest.")] = None,
     state_dir: Annotated[

@@ -15,9 +15,9 @@ from angelx.research.report_style import STYLE
 DAYS: Final = 365.0
 CHARTS: Final = (
     ("smile", "Smile", "Implied volatility by strike: calls and puts, the out-of-the-money side filled."),
-    ("oi", "Open interest", "Lots by strike; max pain and walls of the front expiry are marked where they are shown."),
+    ("oi", "Open interest", "Lots by strike; max pain and walls are marked where they are shown."),
     ("change", "Change of open interest", "Lots gained or lost in the window of the flow, by strike."),
-    ("flow", "Flow by class", "What the changes were: who was in a hurry, lots of all strikes of the front expiry."),
+    ("flow", "Flow by class", "What the changes were: who was in a hurry, lots of all strikes of the expiry."),
     ("term", "Term structure", "Volatility at the money by days to expiry."),
 )
 
@@ -226,9 +226,9 @@ function term() {
       yaxis: { ticksuffix: " %" } });
 }
 function all() {
-  const view = data.view, front = data.front === data.expiry;
+  const view = data.view;
   const named = [["max_pain", "max pain", "warn"], ["call_wall", "call wall", "good"], ["put_wall", "put wall", "bad"]];
-  const levels = named.filter(one => front && view[one[0]]).map(one => line(view[one[0]], one[1], one[2]));
+  const levels = named.filter(one => view[one[0]]).map(one => line(view[one[0]], one[1], one[2]));
   smile();
   bars("oi", "oi", forward().concat(levels));
   bars("change", "oi_change", forward());

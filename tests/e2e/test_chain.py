@@ -84,6 +84,39 @@ def test_a_capture_shows_what_the_market_showed(tmp_path: Path) -> None:
 
 @pytest.mark.shared
 @pytest.mark.skipif(not DAY.exists(), reason=f"the recorded day is not here: {DAY}")
+def test_a_chosen_expiry_has_its_own_figures(tmp_path: Path) -> None:
+    import pandas as pd
+
+    page = tmp_path / "chain.html"
+    data = shown(tmp_path, DAY, "--at", "11:00", "--expiry", "2025-09-09", "--html", page)
+    rows = pd.read_parquet(DAY)
+    rows = rows[
+        (rows["ts"] <= pd.Timestamp(data["at"], unit="ns", tz="UTC")) & (rows["expiry"].astype(str) == data["expiry"])
+    ]
+    rows = rows.sort_values("ts").groupby(["strike", "right"]).tail(1)
+    calls, puts = (rows[rows["right"] == right].set_index("strike") for right in ("CE", "PE"))
+    pain = {
+        strike: (calls["oi"] * (strike - calls.index).to_numpy().clip(0)).sum()
+        + (puts["oi"] * (puts.index - strike).to_numpy().clip(0)).sum()
+        for strike in sorted(set(rows["strike"]))
+    }
+    view = data["view"]
+    assert (data["expiry"], data["front"]) == ("2025-09-09", "2025-09-02")
+    assert math.isclose(view["pcr_oi"], puts["oi"].sum() / calls["oi"].sum(), rel_tol=1e-9)
+    assert math.isclose(view["pcr_volume"], puts["volume"].sum() / calls["volume"].sum(), rel_tol=1e-9)
+    assert view["max_pain"] == min(pain, key=lambda strike: pain[strike]) == 24_600
+    assert view["call_wall"] == calls["oi"][calls.index >= data["forward"]].idxmax()
+    assert view["put_wall"] == puts["oi"][puts.index <= data["forward"]].idxmax()
+    assert math.isclose(view["open_interest"], rows["oi"].sum())
+    for side in ("call", "put"):
+        parts = [one[side]["flow"] for one in data["strikes"] if one[side]]
+        for kind, lots in view[f"{side}_flow"].items():
+            assert math.isclose(lots, sum(part[kind] for part in parts), abs_tol=1e-6), (side, kind)
+    assert f'<div class="value">{view["pcr_oi"]:.2f}</div>' in page.read_text()
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not DAY.exists(), reason=f"the recorded day is not here: {DAY}")
 def test_the_real_day_has_the_forward_of_its_reference(tmp_path: Path) -> None:
     import pandas as pd
 
