@@ -158,9 +158,10 @@ def report(
     """Write the report of a state directory's journal again, from the journal alone."""
 
     def body() -> int:
+        from angelx.cli.journal import journal_file
         from angelx.research.play import report_of
 
-        written = report_of((state_dir or Path("var/paper")).resolve())
+        written = report_of(journal_file((state_dir or Path("var/paper")).resolve()).parent)
         say(f"report: {written['report']}", json=json)
         if json:
             answer(written)
