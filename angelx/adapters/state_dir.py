@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
@@ -45,8 +46,23 @@ def durable_write(path: Path, data: bytes) -> None:
     Raises
     ------
     OSError
-        It could not be written; the file is as it was.
+        It could not be written; the file is as it was. The error names it.
     """
+    with naming(path):
+        _durable_write(path, data)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An `OSError` in here names this path: what fails in `write` names none, and a draft is no name for a person."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _durable_write(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_temporary)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:

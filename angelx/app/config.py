@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from angelx.app.config_errors import problems_of
 from angelx.app.config_model import Config, Secrets
 from angelx.app.config_secrets import read_credential
-from angelx.app.config_sources import add_environment, add_overrides, plain, read_file
+from angelx.app.config_sources import add_environment, add_overrides, find_plugins, plain, read_file
 from angelx.app.config_yaml import Document, Problem
 from angelx.domain.errors import ConfigInvalid
 
@@ -59,6 +59,8 @@ def load_config(
     """
     environ = os.environ if environ is None else environ
     document = Document() if path is None else read_file(path)
+    if path is not None:
+        find_plugins(document, path.parent)
     if isinstance(document.data, dict | None):
         add_environment(document, environ)
         add_overrides(document, overrides)
@@ -77,7 +79,7 @@ def _validated(document: Document) -> Config:
             problems.append(Problem(where, "secrets", "never stand in a configuration: see docs/configuration.md"))
             data = {key: value for key, value in data.items() if key != "secrets"}
         try:
-            config = Config.model_validate(data)
+            config = Config.model_validate(data).read_from(document)
         except ValidationError as error:
             known = {problem[:2] for problem in problems}
             problems += [found for found in problems_of(error, Config, document) if found[:2] not in known]

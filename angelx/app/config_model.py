@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Final, Literal, Self, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from angelx.app.config_parts import (
@@ -21,6 +21,7 @@ from angelx.app.config_parts import (
     one_of,
 )
 from angelx.app.config_risk import RiskConfig
+from angelx.app.config_yaml import Document, KeyPath, Origin
 from angelx.domain.scalars import price_of
 
 SIMULATED_DAY: Final = "2026-10-21"
@@ -234,6 +235,8 @@ class Secrets(Section):
 class Config(Section):
     """The whole configuration."""
 
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
     state_dir: str = Field(
         default="var/angelx", min_length=1, description="Journal, latch, lock and reports; one process at a time."
     )
@@ -286,6 +289,15 @@ class Config(Section):
             about = {"broker": self.broker, "currency": CURRENCIES[self.broker]}
             raise PydanticCustomError("inconsistent", text, about)
         return self
+
+    def read_from(self, document: Document) -> Self:
+        """Itself, knowing where its keys stood."""
+        self._origin = Origin(document)
+        return self
+
+    def place(self, path: KeyPath) -> str:
+        """Where a key stood: `config.yaml:12`, `override strategies`, or `defaults`."""
+        return self._origin.place(path)
 
     @property
     def capital_money(self) -> int:

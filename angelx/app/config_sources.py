@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any, Final
 
+from angelx.app.config_parts import plugin
 from angelx.app.config_yaml import LARGEST, Document, KeyPath, Problem, key_text, read_yaml
 
 PREFIX: Final = "ANGELX__"
@@ -29,6 +30,28 @@ def read_file(path: Path) -> Document:
     elif not isinstance(document.data, dict | None):
         document.problems.append(Problem(document.place(()), "", "must be a mapping of keys to values"))
     return document
+
+
+def find_plugins(document: Document, directory: Path) -> None:
+    """Files of strategies and filters that are not in the working directory but beside the configuration are named
+    whole, so that whoever reads the configuration later finds them too.
+    """
+    if not isinstance(document.data, dict):
+        return
+    for section in ("strategies", "filters"):
+        entries = document.data.get(section)
+        if isinstance(entries, tuple):
+            document.data = {**document.data, section: tuple(_found(entry, directory) for entry in entries)}
+
+
+def _found(entry: Any, directory: Path) -> Any:
+    named = plugin(use) if isinstance(entry, dict) and isinstance(use := entry.get("use"), str) else None
+    if named is None:
+        return entry
+    file = Path(named[0]).expanduser()
+    beside = directory.resolve() / file
+    missing = file.is_absolute() or file.exists() or not beside.is_file()
+    return entry if missing else {**entry, "use": f"{beside}:{named[1]}"}
 
 
 def _read(path: Path) -> str:

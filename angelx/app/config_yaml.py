@@ -65,6 +65,25 @@ class Document:
         return self.places.get(path, "defaults")
 
 
+class Origin:
+    """Where the keys of a configuration stood: no part of what it says, so any two are equal."""
+
+    def __init__(self, document: Document | None = None) -> None:
+        self._document = document or Document()
+
+    def place(self, path: KeyPath) -> str:
+        """As `Document.place`."""
+        return self._document.place(path)
+
+    def __eq__(self, other: object) -> bool:
+        """Always, of two of them."""
+        return isinstance(other, Origin)
+
+    def __hash__(self) -> int:
+        """The same of all."""
+        return 0
+
+
 def key_text(path: KeyPath) -> str:
     """`filters[1].max_age_s` for ("filters", 1, "max_age_s")."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")

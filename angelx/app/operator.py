@@ -10,6 +10,7 @@ import structlog
 from angelx.adapters.latch import LEVEL_NAMES, Latch
 from angelx.app.house import House
 from angelx.domain.errors import AngelxError, InputInvalid
+from angelx.domain.scalars import money_fields
 from angelx.services.data_feed import DataFeed
 
 log = structlog.get_logger()
@@ -102,9 +103,10 @@ class Operator:
             "orders": len(house.router.orders),
             "working": sorted(house.book.live),
             "positions": {f"{p.strategy}/{p.instrument}": p.quantity for p in ledger.positions.values() if p.quantity},
-            "cash": ledger.cash,
-            "equity": ledger.cash + value,
-            "pnl": ledger.cash + value - house.parts.capital,
+            "currency": next((one.currency for one in house.parts.instruments if one.tradable), None),
+            **money_fields("cash", ledger.cash),
+            **money_fields("equity", ledger.cash + value),
+            **money_fields("pnl", ledger.cash + value - house.parts.capital),
             "tick_age_s": round((self._feed.now() - bus.row_at) / 1e9, 3) if bus.row_at else None,
             "feed": self._feed.figures(),
             "mailboxes": {house.announcer.name: house.announcer.mailbox.depth},

@@ -5,10 +5,13 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, get_args, get_type_hints
 
 from angelx.app.config import Config
+from angelx.app.config_errors import shown
 from angelx.app.config_parts import plugin
+from angelx.app.config_yaml import KeyPath, Problem, key_text
 from angelx.domain.errors import ConfigInvalid, InputInvalid
 from angelx.signals.admission import Cell, admission
 from angelx.signals.chain_bias import ChainBias
@@ -33,6 +36,10 @@ FILTERS: Final[Mapping[str, Callable[..., Filter]]] = {
     "trap": TrapFilter,
     "oi_confirmation": OiConfirmationFilter,
 }
+BASE: Final = "angelx.signals.Strategy"
+_WORDS: Final[Mapping[type, str]] = {
+    int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null",
+}  # fmt: skip
 
 
 def strategies_of(config: Config) -> Sequence[Strategy]:
@@ -41,19 +48,18 @@ def strategies_of(config: Config) -> Sequence[Strategy]:
     Raises
     ------
     ConfigInvalid
-        A parameter does not fit; names the key.
+        A parameter does not fit; names file, line, key and value.
     InputInvalid
         A file cannot be loaded or does not hold what was named.
     """
     made = []
     for place, entry in enumerate(config.strategies):
-        kind = STRATEGIES.get(entry.use) or _load(entry.use, f"strategies[{place}].use")
+        path = ("strategies", place)
+        kind = STRATEGIES.get(entry.use) or _load(config, entry.use, path)
         if not (isinstance(kind, type) and issubclass(kind, Strategy)):
-            raise InputInvalid(f"strategies[{place}].use: {entry.use} is not a subclass of angelx.signals.Strategy")
-        params = dict(entry.params)
-        if entry.instruments:
-            params["instruments"] = entry.instruments
-        strategy = _make(kind, params, f"strategies[{place}].params")
+            raise InputInvalid(_said(config, (*path, "use"), f"{entry.use} is not a subclass of {BASE}"))
+        given = {"instruments": entry.instruments} if entry.instruments else {}
+        strategy = _make(config, kind, entry.params, (*path, "params"), given)
         strategy.name = entry.name
         made.append(strategy)
     return made
@@ -61,10 +67,12 @@ def strategies_of(config: Config) -> Sequence[Strategy]:
 
 def filters_of(config: Config) -> Sequence[Filter]:
     """The filters of a configuration, made; raises as `strategies_of` does."""
-    return [
-        _make(FILTERS.get(entry.use) or _load(entry.use, f"filters[{place}].use"), entry.params, f"filters[{place}]")
-        for place, entry in enumerate(config.filters)
-    ]
+    made = []
+    for place, entry in enumerate(config.filters):
+        path = ("filters", place)
+        kind = FILTERS.get(entry.use) or _load(config, entry.use, path)
+        made.append(_make(config, kind, entry.params, path, {}))
+    return made
 
 
 def admitted(filters: Sequence[Filter]) -> list[Cell]:
@@ -83,44 +91,87 @@ def admitted(filters: Sequence[Filter]) -> list[Cell]:
 
 def plugin_digests(config: Config) -> dict[str, str]:
     """sha256 of every file a configuration loads code from, by the name it is used under."""
-    used = [entry.use for entry in (*config.strategies, *config.filters)]
-    files = {use: found[0] for use in used if (found := plugin(use)) is not None}
-    return {use: hashlib.sha256(_read(Path(file), use)).hexdigest() for use, file in sorted(files.items())}
+    digests = {}
+    for section, entries in (("strategies", config.strategies), ("filters", config.filters)):
+        for place, entry in enumerate(entries):
+            if (found := plugin(entry.use)) is not None:
+                code = _read(config, Path(found[0]).expanduser(), (section, place, "use"))
+                digests[entry.use] = hashlib.sha256(code).hexdigest()
+    return dict(sorted(digests.items()))
 
 
-def _read(path: Path, use: str) -> bytes:
+def _read(config: Config, path: Path, key: KeyPath) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputInvalid(f"{use}: {path}: {error.strerror}") from error
+        where = "" if path.is_absolute() else f"; it is looked for in {Path.cwd()} and beside the configuration file"
+        raise InputInvalid(_said(config, key, f"{path}: {error.strerror}{where}")) from error
 
 
-def _load(use: str, key: str) -> Any:
+def _load(config: Config, use: str, entry: KeyPath) -> Any:
+    """The class that an entry's `use` names."""
     found = plugin(use)
-    assert found is not None, f"{key}: configuration lets only known names and files through"
+    assert found is not None, f"{use}: configuration lets only known names and files through"
     path, name = Path(found[0]).expanduser(), found[1]
-    _read(path, use)
+    _read(config, path, (*entry, "use"))
+    try:
+        return _class_of(path, name)
+    except InputInvalid as error:
+        raise InputInvalid(_said(config, (*entry, "use"), str(error))) from error
+
+
+def _class_of(path: Path, name: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"angelx_plugin_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise InputInvalid(f"{key}: {path} is not a Python file")
+        raise InputInvalid(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise InputInvalid(f"{key}: {path} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise InputInvalid(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     kind = getattr(module, name, None)
     if kind is None:
-        raise InputInvalid(f"{key}: {path} has no class {name!r}")
+        raise InputInvalid(f"{path} has no class {name!r}")
     return kind
 
 
-def _make(kind: Any, params: Mapping[str, Any], key: str) -> Any:
+# ---------------------------------------------------------------- parameters
+def _make(config: Config, kind: Any, params: Mapping[str, Any], path: KeyPath, given: Mapping[str, Any]) -> Any:
+    """An object of the class; `path` is where its parameters stand, `given` what stands elsewhere."""
+    known = inspect.signature(kind).parameters
+    if not any(one.kind is one.VAR_KEYWORD for one in known.values()):
+        for name in params:
+            if name not in known:
+                takes = f"{getattr(kind, '__name__', kind)} takes {', '.join(known) or 'nothing'}"
+                raise ConfigInvalid(_said(config, (*path, name), f"{shown(params[name])}: unknown key; {takes}"))
+    for name, wanted in _scalars(kind).items():
+        if name in params and not _fits(params[name], wanted):
+            words = " or ".join(_WORDS[one] for one in wanted)
+            raise ConfigInvalid(_said(config, (*path, name), f"{shown(params[name])} is not allowed; allowed: {words}"))
     try:
-        inspect.signature(kind).bind(**params)
-    except TypeError as error:
-        known = [name for name in inspect.signature(kind).parameters if name != "self"]
-        raise ConfigInvalid(f"{key}: {error}; {kind.__name__} takes {', '.join(known) or 'nothing'}") from error
+        return kind(**params, **given)
+    except Exception as error:
+        values = ", ".join(f"{name}={shown(value)}" for name, value in params.items())
+        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ConfigInvalid(_said(config, path, f"{what} (given {values or 'nothing'})")) from error
+
+
+def _scalars(kind: Any) -> dict[str, tuple[type, ...]]:
+    """Of the parameters that are said to be plain values: which."""
     try:
-        return kind(**params)
-    except (TypeError, ValueError) as error:
-        raise ConfigInvalid(f"{key}: {error}") from error
+        hints = get_type_hints(kind.__init__)
+    except Exception:  # noqa: BLE001 - hints that mean nothing check nothing
+        return {}
+    found = {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in hints.items()}
+    return {name: wanted for name, wanted in found.items() if name != "return" and set(wanted) <= set(_WORDS)}
+
+
+def _fits(value: Any, wanted: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return bool in wanted
+    return isinstance(value, wanted) or (isinstance(value, int) and float in wanted)
+
+
+def _said(config: Config, path: KeyPath, text: str) -> str:
+    """What is wrong at a key, with the file and the line it stood in."""
+    return str(Problem(config.place(path), key_text(path), text))

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from angelx.adapters.journal import Head, JournalReader
+from angelx.adapters.journal_names import misnamed
 from angelx.adapters.state_dir import durable_write
 from angelx.app.config import Config
 from angelx.app.house import Paper, Parts, no_fee
@@ -100,7 +101,7 @@ def verify(path: Path, key: bytes) -> Verified:
     kept = msgspec.json.decode(beside.read_bytes(), type=Head) if beside.exists() else None
     reader = JournalReader(path)
     try:
-        faults = tuple(reader.faults(kept, key))
+        faults = (*reader.faults(kept, key), *misnamed(path))
         head = reader.head
     finally:
         reader.close()

@@ -1,19 +1,21 @@
 """`angelx chain`: the option chain of a recording at a moment."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 import typer
 
+from angelx.cli.moments import day_bounds, day_of, is_day, moment_of, zone_of
 from angelx.cli.output import answer, guarded, say
-from angelx.cli.play import ConfigFile, Json, Settings, moment_of, settings_of
+from angelx.cli.play import ConfigFile, Json, Settings, settings_of
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import NS
 
 if TYPE_CHECKING:
     from angelx.app.config import Config
+    from angelx.domain.ports import TickSource
 
 SHOWN: Final = 10
 SIMULATED: Final = "simulated"
@@ -33,12 +35,20 @@ def chain(
     ] = None,
     *,
     at: Annotated[
-        str | None, typer.Option("--at", help="The moment, exchange time: '2025-08-29 11:00'. Else the last row.")
+        str | None,
+        typer.Option(
+            "--at",
+            help="The moment, exchange time: '2025-08-29 11:00', or 11:00 of the last day; a bare date is that day's "
+            "last row. Else the last row of all.",
+        ),
     ] = None,
     underlying: Annotated[
         str, typer.Option(help="Of which underlying, by id or symbol; else the one with most options.")
     ] = "",
-    expiry: Annotated[str | None, typer.Option(help="Which expiry, 2025-09-02; else the nearest.")] = None,
+    expiry: Annotated[
+        str | None,
+        typer.Option(help="Which expiry, 2025-09-02, with its own ratios, walls and flows; else the nearest."),
+    ] = None,
     strikes: Annotated[int, typer.Option(min=1, help="Strikes shown on each side of the money.")] = SHOWN,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures of smile and open interest.")] = None,
     state_dir: Annotated[
@@ -51,8 +61,9 @@ def chain(
     """Show an option chain as the daemon sees it: quotes, IV, Greeks, open interest and its flow, forward, bias, trap.
 
     The recording is played through the same chain engine that trades, up to the moment asked for. IV and skew are in
-    percent and points, open interest and flows in lots. --json prints everything there is, all strikes included; what
-    is undefined is null and says why.
+    percent and points, open interest and flows in lots. --json prints everything there is, all strikes included, prices
+    and strikes in currency units; what is undefined is null and says why. There `work.avoided` is the share of
+    recomputing every usable contract at each step that was not needed; null where no such recompute was due.
 
     angelx chain recordings/ --at "2025-08-29 11:00" --html chain.html
     """
@@ -71,11 +82,13 @@ def chain(
         sessions = Sessions.load(trade_special_sessions=chosen.market.trade_special_sessions)
         source = open_source(chosen, sessions, Bounds())
         chosen, zone = _of_source(chosen, source.instruments.all[-1].currency)
-        until = moment_of(at, zone)
+        until = None if is_day(at) else moment_of(at, zone, day=day_of(source.last_at, zone))
+        asked = moment_of(at, zone) if is_day(at) else until
         if chosen.market.source == SIMULATED:
-            until = until or source.first_at + SIMULATED_HOUR
-        else:
-            begin, end = _day_of(until or source.last_at, zone)
+            _is_there(source, asked, zone)
+            until = source.first_at + SIMULATED_HOUR if at is None else until
+        else:  # A chain is of one session.
+            begin, end = day_bounds(day_of(source.last_at if asked is None else asked, zone), zone)
             source = open_source(chosen, sessions, Bounds(begin, end))
         closes = iv_closes_before(state_dir, source.first_at) if state_dir is not None else None
         play = ChainPlay(source, chosen, sessions, closes)
@@ -83,12 +96,14 @@ def chain(
         name = underlying_of(played.chains, underlying)
         data = picture(played, name, expiry_of(played, name, day))
         _show(data, _near(data, strikes), zone, json=json)
+        page = None
         if html is not None:
             from angelx.research.chain_page import write_page
 
-            say(f"page: {write_page(data, zone, html)}", json=json)
+            page = str(write_page(data, zone, html.resolve()))
+            say(f"page: {page}", json=json)
         if json:
-            answer({"ok": True, **data})
+            answer({"ok": True, **data, "page": page})
         return 0
 
     guarded(body, json=json)
@@ -104,25 +119,20 @@ def _show(data: dict[str, Any], strikes: list[dict[str, Any]], zone: ZoneInfo, *
 def _near(data: dict[str, Any], around: int) -> list[dict[str, Any]]:
     """Strikes around the money; around the middle where there is none."""
     strikes: list[dict[str, Any]] = data["strikes"]
-    levels = [round(one["strike"] * 10_000) for one in strikes]
+    levels = [one["strike"] for one in strikes]
     money = levels.index(data["atm_strike"]) if data["atm_strike"] in levels else len(levels) // 2
     return strikes[max(money - around, 0) : money + around + 1]
 
 
 def _of_source(config: "Config", currency: str) -> "tuple[Config, ZoneInfo]":
     """The configuration with the source's own currency (its rate, its bands), and the exchange's zone."""
-    from angelx.research.session_facts import ZONES
-
-    if currency not in ZONES:
-        raise InputInvalid(f"{config.market.source}: no exchange of currency {currency} is known")
-    return config.model_copy(update={"currency": currency}), ZoneInfo(ZONES[currency])
+    return config.model_copy(update={"currency": currency}), zone_of(currency, config.market.source)
 
 
-def _day_of(at: int, zone: ZoneInfo) -> tuple[int, int]:
-    """The exchange day of a moment: first instant, and first of the next day, ns. A chain is of one session."""
-    day = datetime.fromtimestamp(at // NS, zone).date()
-    begin, end = (datetime.combine(one, time(), zone) for one in (day, day + timedelta(days=1)))
-    return int(begin.timestamp()) * NS, int(end.timestamp()) * NS
+def _is_there(source: "TickSource", asked: int | None, zone: ZoneInfo) -> None:
+    day = day_of(source.first_at, zone)
+    if asked is not None and day_of(asked, zone) != day:
+        raise InputInvalid(f"--at: the simulated session is of {day}, not of {day_of(asked, zone)}")
 
 
 def _day(text: str | None) -> date | None:

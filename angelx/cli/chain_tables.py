@@ -112,7 +112,7 @@ def _mirrored(
     for name in (*names, "strike", *reversed(names)):
         table.add_column(name, justify="right", no_wrap=True, style="bold" if name == "strike" else "")
     for one in strikes:
-        mark = ">" if round(one["strike"] * 10_000) == data["atm_strike"] else ""
+        mark = ">" if one["strike"] == data["atm_strike"] else ""
         legs = [cells(leg) if leg else [DASH] * len(names) for leg in (one["call"], one["put"])]
         table.add_row(*legs[0], f"{mark}{_level(one['strike'])}", *reversed(legs[1]))
     return table
@@ -126,8 +126,8 @@ def _level(price: float) -> str:
     return f"{price:,.0f}" if price == round(price) else f"{price:,.2f}"
 
 
-def _strike(strike: int) -> str:
-    return _level(strike / 10_000) if strike else DASH
+def _strike(strike: float | None) -> str:
+    return DASH if strike is None else _level(strike)
 
 
 def _price(price: float | None) -> str:

@@ -3,7 +3,7 @@
 import os
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,6 +11,9 @@ from angelx.cli.output import FAILED, answer, guarded, say
 from angelx.cli.play import ConfigFile, Json, StateDirectory
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal and the audit.")]
+
+EXACT: Final = "_e4"
+"""Ends the keys of integers of 1/10,000: the same amounts in currency units stand beside them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +28,8 @@ def status(*, config: ConfigFile = None, state_dir: StateDirectory = None, json:
     def body() -> int:
         found = _ask(config, state_dir, "status")
         for key, value in found.items():
-            say(f"{key:>14}  {value}", json=json)
+            if not key.endswith(EXACT):
+                say(f"{key:>15}  {value}", json=json)
         if json:
             answer({"ok": True, **found})
         return 0

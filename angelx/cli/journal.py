@@ -7,6 +7,7 @@ import typer
 
 from angelx.cli.output import FAILED, answer, guarded, say
 from angelx.cli.play import Json
+from angelx.domain.errors import InputInvalid
 
 JournalFile = Annotated[Path, typer.Argument(metavar="FILE", help="A journal, or the state directory that holds one.")]
 
@@ -20,31 +21,47 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app, name="journal")
 
 
-def _file(path: Path) -> Path:
-    from angelx.app.session import JOURNAL
+def journal_file(path: Path) -> Path:
+    """The journal at a path, or in the directory there.
 
-    return path / JOURNAL if path.is_dir() else path
+    Raises
+    ------
+    InputInvalid
+        There is none, and nothing says that there was: no head file beside it.
+    """
+    from angelx.adapters.journal_names import is_journal
+    from angelx.app.session import HEAD, JOURNAL
+
+    file = path / JOURNAL if path.is_dir() else path
+    if not file.is_file():
+        raise InputInvalid(f"{file}: no such journal")
+    if not is_journal(file) and not file.with_name(HEAD).exists():
+        raise InputInvalid(f"{file}: not a journal")
+    return file
 
 
 @app.command()
 def verify(file: JournalFile, *, json: Json = False) -> None:
     """Check the hash chain over every record: what was edited, removed, moved or cut off is named.
 
-    Exits 1 if anything was.
+    Without the head file beside it a cut-off end cannot be seen: a warning says so. Exits 1 if anything was found, 2
+    where there is no journal.
     """
 
     def body() -> int:
         from angelx.app.config import load_config
-        from angelx.app.session import journal_key
+        from angelx.app.session import HEAD, journal_key
         from angelx.app.session import verify as look
 
-        path = _file(file)
+        path = journal_file(file)
         found = look(path, journal_key(load_config(None)))
         faults = found.faults
         for fault in faults:
             say(f"angelx: {path}: {fault.what}", json=True)
         if not faults:
             say(f"{path}: {found.records:,} records, chain whole, head {found.head}", json=json)
+        if not found.head_file:
+            say(f"warning: {path.with_name(HEAD)} is missing: records cut off at the end would not be seen", json=json)
         if json:
             answer(
                 {
@@ -79,8 +96,13 @@ def show(
         import msgspec
 
         from angelx.adapters.journal import JournalReader
+        from angelx.domain.events import RECORDED
 
-        reader = JournalReader(_file(file))
+        kinds = {one.__name__ for one in RECORDED}
+        for name in kind or ():
+            if name not in kinds:
+                raise InputInvalid(f"--kind {name}: there are {', '.join(sorted(kinds))}")
+        reader = JournalReader(journal_file(file))
         shown: list[dict[str, Any]] = []
         for record in reader.records(start):
             event = record.event
@@ -112,7 +134,7 @@ def replay(file: JournalFile, *, json: Json = False) -> None:
     def body() -> int:
         from angelx.research.journal_replay import rerun
 
-        path = _file(file)
+        path = journal_file(file)
         found = rerun(path)
         if found.identical:
             say(f"{path}: {found.records:,} records over {found.rows:,} ticks came out identical", json=json)

@@ -1,6 +1,9 @@
 """How commands speak: text for people, one last line of JSON for programs, promised exit codes."""
 
+import errno
 import logging
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -24,6 +27,12 @@ CODES: Final[Mapping[type[AngelxError], int]] = {InputInvalid: 2, ConfigInvalid:
 
 HALTED: Final = 78
 USAGE: Final = 2
+NOBODY_READS: Final = 128 + signal.SIGPIPE
+"""What a shell says of any program whose output nobody reads any more."""
+UNUSABLE: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
+)
+"""Errors that say a path cannot be used, where others say that something went wrong there."""
 
 
 def configure_logging(level: str, form: str, file: Path | None = None) -> None:
@@ -64,29 +73,59 @@ def code_of(error: AngelxError) -> int:
 
 def say(text: str, *, json: bool = False) -> None:
     """A line for a person; on standard error where standard output belongs to JSON."""
-    stream = sys.stderr if json else sys.stdout
-    stream.write(text + "\n")
-    stream.flush()
+    _write(sys.stderr if json else sys.stdout, text)
 
 
 def answer(data: Mapping[str, Any]) -> None:
     """The one JSON object on the last line of standard output."""
-    sys.stdout.write(msgspec.json.encode(data, order="sorted").decode() + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, msgspec.json.encode(data, order="sorted").decode())
+
+
+class _NobodyReads(Exception):
+    """The reader of our output went away, as `head` does."""
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except BrokenPipeError as error:
+        # What is still in the buffer must not fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise _NobodyReads from error
 
 
 def guarded(command: Callable[[], int], *, json: bool) -> None:
-    """Run a command's body, turn what it raises on purpose into a message and a code, and exit."""
+    """Run a command's body, turn what it raises into a message and a code, and exit."""
     try:
-        code = command()
+        code = _outcome(command, json=json)
+    except _NobodyReads:
+        code = NOBODY_READS
+    raise SystemExit(code)
+
+
+def _outcome(command: Callable[[], int], *, json: bool) -> int:
+    try:
+        return command()
+    except _NobodyReads:
+        raise
     except AngelxError as error:
-        code = code_of(error)
-        sys.stderr.write(f"angelx: {error}\n")
-        if json:
-            answer({"ok": False, "error": str(error), "kind": type(error).__name__, "exit": code})
+        return _failed(error, str(error), code_of(error), json=json)
+    except OSError as error:
+        if error.filename is None:  # No message of ours says where it was.
+            traceback.print_exc()
+            return _failed(error, error.strerror or str(error), FAILED, json=json)
+        code = USAGE if error.errno in UNUSABLE else FAILED
+        return _failed(error, f"{error.filename}: {error.strerror}", code, json=json)
     except Exception as error:  # noqa: BLE001 - a bug: shown whole, and who reads JSON is answered all the same
-        code = FAILED
         traceback.print_exc()
         if json:
-            answer({"ok": False, "error": str(error), "kind": type(error).__name__, "exit": code})
-    raise SystemExit(code)
+            answer({"ok": False, "error": str(error), "kind": type(error).__name__, "exit": FAILED})
+        return FAILED
+
+
+def _failed(error: Exception, text: str, code: int, *, json: bool) -> int:
+    say(f"angelx: {text}", json=True)
+    if json:
+        answer({"ok": False, "error": text, "kind": type(error).__name__, "exit": code})
+    return code

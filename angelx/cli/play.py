@@ -1,18 +1,19 @@
 """`angelx paper`, `replay`, `run` and `report`: sessions."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
-from zoneinfo import ZoneInfo
 
 import typer
 
+from angelx.cli.moments import currency_of, day_of, is_time, moment_of, shown, zone_of
 from angelx.cli.output import HALTED, answer, configure_logging, guarded, say
 from angelx.domain.errors import InputInvalid
-from angelx.domain.scalars import NS
 
 if TYPE_CHECKING:
+    from angelx.app.config import Config
+    from angelx.app.sources import Bounds
     from angelx.app.trading import Plan
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
@@ -81,10 +82,14 @@ def replay(
     ],
     *,
     begin: Annotated[
-        str | None, typer.Option("--from", help="First moment, e.g. 2025-08-29, '2025-08-29 10:00' (exchange time).")
+        str | None,
+        typer.Option(
+            "--from", help="First moment, exchange time: 2025-08-29, '2025-08-29 10:00', or 10:00 of the first day."
+        ),
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", help="Last moment, exclusive; a bare date means all of it.")
+        str | None,
+        typer.Option("--to", help="End, exclusive; a bare date means all of it, 11:00 alone is of the last day."),
     ] = None,
     config: ConfigFile = None,
     state_dir: StateDirectory = None,
@@ -153,9 +158,10 @@ def report(
     """Write the report of a state directory's journal again, from the journal alone."""
 
     def body() -> int:
+        from angelx.cli.journal import journal_file
         from angelx.research.play import report_of
 
-        written = report_of((state_dir or Path("var/paper")).resolve())
+        written = report_of(journal_file((state_dir or Path("var/paper")).resolve()).parent)
         say(f"report: {written['report']}", json=json)
         if json:
             answer(written)
@@ -215,21 +221,38 @@ def _plan(
     override: str,
 ) -> "Plan":
     from angelx.app.config import load_config
-    from angelx.app.sources import Bounds
     from angelx.app.trading import Plan
-    from angelx.research.session_facts import ZONES
 
     config = load_config(config_file, overrides)
-    zone = ZoneInfo(ZONES[config.currency])
     return Plan(
         mode=mode,
         config=config,
-        bounds=Bounds(moment_of(bounds.get("begin"), zone), moment_of(bounds.get("end"), zone, last=True)),
+        bounds=_bounds(config, bounds.get("begin"), bounds.get("end")),
         fresh=fresh,
         most_rows=batch_rows,
         override=override,
         read_again=(lambda: load_config(config_file, overrides)) if config_file is not None else None,
     )
+
+
+def _bounds(config: "Config", begin: str | None, end: str | None) -> "Bounds":
+    """The part of the recording that is asked for; a time alone is of its first day, or of its last."""
+    from angelx.adapters.recorded import open_recording
+    from angelx.app.sources import Bounds
+
+    if begin is None and end is None:
+        return Bounds()
+    path = Path(config.market.source).expanduser().resolve()
+    zone, first, last = zone_of(config.currency, config.market.source), None, None
+    if is_time(begin) or is_time(end):
+        source = open_recording(path, bar_spread_bps=config.market.bar_spread_bps)
+        zone = zone_of(currency_of(source), config.market.source)
+        first, last = day_of(source.first_at, zone), day_of(source.last_at, zone)
+    bounds = Bounds(moment_of(begin, zone, day=first), moment_of(end, zone, day=last, last=True))
+    if bounds.begin is not None and bounds.end is not None and bounds.begin >= bounds.end:
+        of = f"--from {shown(bounds.begin, zone)} is not before --to {shown(bounds.end, zone)}"
+        raise InputInvalid(f"{path}: {of} ({zone.key})")
+    return bounds
 
 
 def _summarise(summary: dict[str, Any], *, json: bool) -> None:
@@ -291,19 +314,3 @@ def _for_recording(path: Path, config_file: Path | None, overrides: dict[str, An
     if "strategies" not in overrides:
         found["strategies"] = [{"use": "chain_bias" if options else "ema_cross"}]
     return found
-
-
-def moment_of(text: str | None, zone: ZoneInfo, *, last: bool = False) -> int | None:
-    """A moment of exchange time, ns; a bare date is its start, or its end where `last`."""
-    if text is None:
-        return None
-    try:
-        if len(text.strip()) == len("2025-08-29"):
-            day = date.fromisoformat(text.strip())
-            moment = datetime.combine(day + timedelta(days=int(last)), time(), zone)
-        else:
-            moment = datetime.fromisoformat(text.strip())
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-    except ValueError:
-        raise InputInvalid(f"{text!r} is no moment: write 2025-08-29 or '2025-08-29 10:00'") from None
-    return int(moment.astimezone(UTC).timestamp() * 1_000_000) * (NS // 1_000_000)

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import typer
 
+from angelx.cli.moments import moment_of
 from angelx.cli.output import answer, guarded, say
-from angelx.cli.play import moment_of
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import SCALE
 

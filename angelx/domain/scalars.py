@@ -48,6 +48,15 @@ def money_text(amount: int, places: int = 2) -> str:
     return f"{decimal_of(amount):,.{places}f}"
 
 
+def money_fields(name: str, amount: int | None) -> dict[str, str | int | None]:
+    """An amount of 1/10,000 as JSON has it everywhere: `{"pnl": "-99.81", "pnl_e4": -998100}`.
+
+    The text is exact: two places, four where the amount has them.
+    """
+    text = None if amount is None else f"{decimal_of(amount):.{4 if amount % 100 else 2}f}"
+    return {name: text, f"{name}_e4": amount}
+
+
 def side_text(side: int) -> str:
     """`buy` or `sell`."""
     return "buy" if side > 0 else "sell"

@@ -15,9 +15,9 @@ from angelx.research.report_style import STYLE
 DAYS: Final = 365.0
 CHARTS: Final = (
     ("smile", "Smile", "Implied volatility by strike: calls and puts, the out-of-the-money side filled."),
-    ("oi", "Open interest", "Lots by strike; max pain and walls of the front expiry are marked where they are shown."),
+    ("oi", "Open interest", "Lots by strike; max pain and walls are marked where they are shown."),
     ("change", "Change of open interest", "Lots gained or lost in the window of the flow, by strike."),
-    ("flow", "Flow by class", "What the changes were: who was in a hurry, lots of all strikes of the front expiry."),
+    ("flow", "Flow by class", "What the changes were: who was in a hurry, lots of all strikes of the expiry."),
     ("term", "Term structure", "Volatility at the money by days to expiry."),
 )
 
@@ -82,7 +82,7 @@ COLUMNS: Final = ("OI", "change", "IV", "delta", "bid", "ask")
 
 def _table(data: dict[str, Any]) -> str:
     heads = "".join(f'<th class="n">{name}</th>' for name in (*COLUMNS, "strike", *reversed(COLUMNS)))
-    rows = "".join(_row(one, round(one["strike"] * 10_000) == data["atm_strike"]) for one in data["strikes"])
+    rows = "".join(_row(one, one["strike"] == data["atm_strike"]) for one in data["strikes"])
     return (
         "<section><h2>Strikes</h2><p>Calls left, puts right; open interest in lots, IV in percent. "
         "What is undefined says why when pointed at.</p>"
@@ -129,8 +129,8 @@ def _signed(value: float | None, places: int) -> str:
     return DASH if value is None else f"{value:+,.{places}f}".replace("-", MINUS)
 
 
-def _strike(strike: int) -> str:
-    return _level(strike / 10_000) if strike else DASH
+def _strike(strike: float | None) -> str:
+    return DASH if strike is None else _level(strike)
 
 
 def _level(price: float) -> str:
@@ -226,9 +226,9 @@ function term() {
       yaxis: { ticksuffix: " %" } });
 }
 function all() {
-  const view = data.view, front = data.front === data.expiry;
+  const view = data.view;
   const named = [["max_pain", "max pain", "warn"], ["call_wall", "call wall", "good"], ["put_wall", "put wall", "bad"]];
-  const levels = named.filter(one => front && view[one[0]]).map(one => line(view[one[0]] / 10000, one[1], one[2]));
+  const levels = named.filter(one => view[one[0]]).map(one => line(view[one[0]], one[1], one[2]));
   smile();
   bars("oi", "oi", forward().concat(levels));
   bars("change", "oi_change", forward());

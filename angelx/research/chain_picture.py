@@ -7,12 +7,15 @@ from typing import Any, Final
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import SCALE
 from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, EXCHANGE_AT, LAST
+from angelx.market.chain import Work
 from angelx.market.chain_layout import ExpiryLine
-from angelx.market.chain_view import ChainView, Flow
+from angelx.market.chain_view import ChainView, ExpiryFigures, ExpiryView, Flow
 from angelx.market.oi_flow import signed
 from angelx.research.chain_play import Played, as_data
 
 GREEKS: Final = ("iv", "delta", "gamma", "vega", "theta", "rho")
+LEVELS: Final = ("max_pain", "call_wall", "put_wall")
+"""Strikes of a view."""
 
 
 def expiry_of(played: Played, underlying: str, wanted: date | None) -> ExpiryLine:
@@ -50,12 +53,12 @@ def picture(played: Played, underlying: str, expiry: ExpiryLine) -> dict[str, An
         "averaging": bool(settlement.averaging_from) and played.at >= settlement.averaging_from,
         "lot": expiry.lot,
         **_terms(view, expiry),
-        "expiries": [as_data(view.expiries[one.expiry]) for one in chains.layout.by_underlying[underlying]],
-        "view": _view(view),
+        "expiries": [_expiry(view.expiries[one.expiry]) for one in chains.layout.by_underlying[underlying]],
+        "view": _view(view, chains.figures_of(expiry)),
         "strikes": [_strike(played, expiry, n) for n in range(len(expiry.strikes))],
         "rows": played.rows,
         "bad_input": {**chains.bad_input(), **{f"refused_{why}": n for why, n in played.refused.items()}},
-        "work": {**as_data(chains.work), "avoided": chains.work.avoided},
+        "work": {**as_data(played.work), "avoided": _avoided(played.work)},
         "deferral": waited.as_dict(),
     }
     _all_finite(answer, "")
@@ -63,17 +66,27 @@ def picture(played: Played, underlying: str, expiry: ExpiryLine) -> dict[str, An
 
 
 def _terms(view: ChainView, expiry: ExpiryLine) -> dict[str, Any]:
-    terms = view.expiries[expiry.expiry]
-    return {
-        name: as_data(getattr(terms, name))
-        for name in ("years", "forward", "discount", "forward_reason", "atm_strike", "atm_iv", "skew")
-    }
+    terms = _expiry(view.expiries[expiry.expiry])
+    del terms["expiry"]
+    return terms
 
 
-def _view(view: ChainView) -> dict[str, Any]:
-    data: dict[str, Any] = as_data(view)
+def _expiry(terms: ExpiryView) -> dict[str, Any]:
+    data: dict[str, Any] = as_data(terms)
+    return {**data, "atm_strike": _price(terms.atm_strike)}
+
+
+def _view(view: ChainView, figures: ExpiryFigures) -> dict[str, Any]:
+    """The view of the underlying, with the figures of the expiry that is shown."""
+    data: dict[str, Any] = {**as_data(view), **as_data(figures)}
     del data["expiries"]
-    return data
+    levels = {name: _price(data[name]) for name in LEVELS}
+    return {**data, **levels, "flow_since": view.flow_since or None}
+
+
+def _avoided(work: Work) -> float | None:
+    """Share of a full recompute not done: `None` where none was due, 0 where time alone gave more to do."""
+    return None if work.avoided is None else max(work.avoided, 0.0)
 
 
 def _strike(played: Played, expiry: ExpiryLine, n: int) -> dict[str, Any]:
@@ -103,7 +116,7 @@ def _leg(played: Played, line: int) -> dict[str, Any] | None:
         "bid_size": cells[BID_SIZE, place] / lot,
         "ask_size": cells[ASK_SIZE, place] / lot,
         "last": _price(cells[LAST, place]),
-        "quoted_at": cells[EXCHANGE_AT, place],
+        "quoted_at": cells[EXCHANGE_AT, place] or None,
         "oi": float(chains.flow.oi[line]) / lot,
         "volume": float(chains.flow.volume[line]) / lot,
         **{name: getattr(contract, name) if defined else None for name in GREEKS},

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from angelx.app.config import Config
 from angelx.app.house import chains_of, memories_of
@@ -15,7 +16,7 @@ from angelx.domain.instruments import Kind
 from angelx.domain.ports import TickSource
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, TickBatch
-from angelx.market.chain import OptionChains
+from angelx.market.chain import OptionChains, Work
 from angelx.market.differential import Differential
 from angelx.market.expiry_time import Settlements
 from angelx.market.freshness import Freshness
@@ -45,6 +46,8 @@ class Played(msgspec.Struct):
     unchanged: int
     last_row_at: int
     max_age_ns: int
+    work: Work
+    """What the steps did, before everything was computed once more for whoever looks."""
 
 
 class ChainPlay:
@@ -103,10 +106,11 @@ class ChainPlay:
             raise InputInvalid("no usable row up to the time asked for")
         if at is not None:
             self.bus.advance(at)
+        work = replace(self.chains.work)
         self.chains.settle(self.bus.now, self.freshness.max_age_ns)
         return Played(
             self.chains, self._settlements, self.market, self.bus.now, self.bus.row, self.differential.refused,
-            self.differential.unchanged, self._last_at, self.freshness.max_age_ns,
+            self.differential.unchanged, self._last_at, self.freshness.max_age_ns, work,
         )  # fmt: skip
 
     def _feed(self, batch: TickBatch, stop: int) -> None:

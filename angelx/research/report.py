@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from angelx.adapters.state_dir import naming
 from angelx.research.report_charts import charts_of
 from angelx.research.report_figures import figures_of
 from angelx.research.report_format import Formats
@@ -51,8 +52,9 @@ def _plotly_js() -> str:
 
 def _write(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with naming(path):
+        try:
+            draft.write_bytes(content)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)

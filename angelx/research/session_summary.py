@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from angelx.domain.scalars import decimal_of
+from angelx.domain.scalars import money_fields
 from angelx.services.forecasts import WEIGHTS
 from angelx.signals.calibration import wilson
 
@@ -108,12 +108,12 @@ def summary_of(facts: "SessionFacts") -> dict[str, Any]:
         "repeated_fills": ledger.repeated,
         "fill_rate": filled / ordered if ordered else None,
         "currency": facts.currency,
-        **_money("capital", facts.capital),
-        **_money("pnl", facts.pnl),
-        **_money("realised", ledger.realised),
-        **_money("unrealised", facts.unrealised),
-        **_money("fees", ledger.fees),
-        **_money("slippage", slippage),
+        **money_fields("capital", facts.capital),
+        **money_fields("pnl", facts.pnl),
+        **money_fields("realised", ledger.realised),
+        **money_fields("unrealised", facts.unrealised),
+        **money_fields("fees", ledger.fees),
+        **money_fields("slippage", slippage),
         "slippage_bps": 10_000 * slippage / at_touch if at_touch else None,
         "trades": len(facts.trips),
         "open_trades": len(facts.open_trips),
@@ -124,7 +124,7 @@ def summary_of(facts: "SessionFacts") -> dict[str, Any]:
         "win_rate_interval": list(wilson(wins, decided)) if decided else None,
         "longest_winning_streak": _streak(trip.pnl > 0 for trip in facts.trips),
         "longest_losing_streak": _streak(trip.pnl < 0 for trip in facts.trips),
-        **_money("max_drawdown", drawdown.amount),
+        **money_fields("max_drawdown", drawdown.amount),
         "max_drawdown_fraction": drawdown.fraction,
         "positions": {
             f"{strategy} {instrument}": position.quantity
@@ -139,13 +139,6 @@ def summary_of(facts: "SessionFacts") -> dict[str, Any]:
         "forecasts": facts.forecasts.as_dict(WEIGHTS),
         "tuning_version": facts.tuning_version,
     }
-
-
-def _money(name: str, amount: int | None) -> dict[str, Any]:
-    """Exact: two places, four where the amount has them."""
-    if amount is None:
-        return {name: None, f"{name}_e4": None}
-    return {name: f"{decimal_of(amount):.{4 if amount % 100 else 2}f}", f"{name}_e4": amount}
 
 
 def _streak(flags: Iterable[bool]) -> int:

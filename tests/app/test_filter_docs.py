@@ -31,12 +31,12 @@ def test_it_is_loaded_from_its_file_and_answers(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "text"), [("most: 2", "most must be in"), ("mots: 0.2", "unexpected keyword argument")]
+    ("key", "text"), [("most: 2", "most must be in"), ("mots: 0.2", r"mots: 0.2: unknown key; Calm takes most")]
 )
 def test_a_wrong_parameter_of_it_is_named(file: Path, tmp_path: Path, key: str, text: str) -> None:
     config = tmp_path / "c.yaml"
     config.write_text(f"filters:\n- use: {file}:Calm\n  {key}\n")
-    with pytest.raises(ConfigInvalid, match=rf"filters\[0\].*{text}"):
+    with pytest.raises(ConfigInvalid, match=rf"c.yaml:2: filters\[0\].*{text}|c.yaml:3: filters\[0\].{text}"):
         filters_of(load_config(config, {}, environ={}))
 
 

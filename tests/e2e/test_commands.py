@@ -1,11 +1,13 @@
 """Every command teaches, and answers programs in one JSON object, whatever happens."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.program import ROOT, angelx
+from tests.e2e.program import ROOT, angelx, environment
 
 COMMANDS = (
     "paper",
@@ -33,10 +35,12 @@ MISTAKES = (
     ("status --state-dir none", 1, "no daemon is running"),
     ("stop --state-dir none", 1, "no daemon is running"),
     ("reload --state-dir none", 1, "no daemon is running"),
-    ("report --state-dir none", 1, "no such journal"),
-    ("journal verify none", 1, "no such journal"),
-    ("journal show none", 1, "no such journal"),
-    ("journal replay none", 1, "no such journal"),
+    ("report --state-dir none", 2, "no such journal"),
+    ("journal verify none", 2, "no such journal"),
+    ("journal show none", 2, "no such journal"),
+    ("journal replay none", 2, "no such journal"),
+    (f"journal verify {ROOT}/README.md", 2, "README.md: not a journal"),
+    (f"journal show {ROOT}/README.md", 2, "README.md: not a journal"),
     ("journal verify", 2, "Missing argument 'FILE'"),
     ("config check none.yaml", 64, "none.yaml"),
     ("run -c none.yaml", 64, "none.yaml"),
@@ -55,6 +59,7 @@ MISTAKES = (
     ("replay none.parquet --from yesterday", 2, "none.parquet"),
     ("chain none.parquet", 2, "none.parquet"),
     ("chain --at yesterday", 2, "yesterday"),
+    ("graph --output none/x.svg", 2, "none/x.svg: No such file or directory"),
     ("chain --expiry soon", 2, "--expiry soon"),
     ("chain --at 2026-10-21T09:16 --underlying X --set market.expiries=1 --set market.strikes=2", 2, "NSE:NIFTY"),
     ("resume --state-dir none", 2, "--reason"),
@@ -81,6 +86,36 @@ def test_a_mistake_is_named_and_answered(command: str, code: int, says: str, tmp
     assert ran.answer["exit"] == code
     assert "Traceback" not in ran.err
     assert not list(tmp_path.rglob("journal.db"))
+
+
+SMALLEST = ("--set", "market.expiries=1", "--set", "market.strikes=2")
+
+
+def test_a_page_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    at = ("--at", "09:16")
+    ran = angelx("chain", *at, *SMALLEST, "--html", "/proc/x.html", "--json", cwd=tmp_path)
+    assert (ran.code, ran.answer["error"]) == (2, "/proc/x.html: No such file or directory")
+    assert "Traceback" not in ran.err
+
+
+def test_a_page_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    at, page = ("--at", "09:16"), tmp_path / "chain.html"
+    ran = angelx("chain", *at, *SMALLEST, "--html", page, cwd=tmp_path, limit=100_000)
+    assert (ran.code, ran.err.splitlines()[-1]) == (1, f"angelx: {page}: File too large")
+    assert "Traceback" not in ran.err
+    assert not list(tmp_path.glob("*.html*"))
+
+
+def test_whoever_reads_may_go_away(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "angelx", "config", "show"],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_the_first_page_names_every_command_and_the_exit_codes(tmp_path: Path) -> None:

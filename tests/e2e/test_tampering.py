@@ -134,6 +134,12 @@ def test_what_was_done_to_a_record_is_named(
         "update meta set value = '999'",
         "delete from meta",
         "drop table block",
+        "drop table field",
+        "delete from field",
+        "delete from field where kind = 'OrderFilled' and place = 2",
+        "update field set name = 'bid' where name = 'ask'",
+        "update field set name = 'price' where kind = 'OrderFilled' and place = 3",
+        "update field set kind = 'OrderFiled' where kind = 'OrderFilled'",
     ],
 )
 def test_no_statement_goes_unseen(statement: str, honest: Path, tmp_path: Path) -> None:
@@ -141,6 +147,27 @@ def test_no_statement_goes_unseen(statement: str, honest: Path, tmp_path: Path) 
     assert ran.code == 1
     assert ran.answer["ok"] is False
     assert "Traceback" not in ran.err
+
+
+def test_without_its_head_a_cut_cannot_be_seen_and_that_is_said(honest: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(honest, state)
+    assert "warning" not in angelx("journal", "verify", state, cwd=tmp_path).succeeded().out
+    (state / "journal.head").unlink()
+    assert (
+        "journal.head is missing: records cut off" in angelx("journal", "verify", state, cwd=tmp_path).succeeded().out
+    )
+    found = angelx("journal", "verify", state, "--json", cwd=tmp_path).succeeded()
+    assert found.answer["head_file"] is False
+    assert "warning" in found.err
+
+
+def test_a_kind_that_there_is_not_is_named(honest: Path, tmp_path: Path) -> None:
+    ran = angelx("journal", "show", honest, "--kind", "Nope", "--json", cwd=tmp_path)
+    assert ran.code == 2
+    assert "--kind Nope: there are " in ran.answer["error"]
+    assert "OrderFilled" in ran.answer["error"]
+    assert angelx("journal", "show", honest, "--kind", "SessionStarted", "--json", cwd=tmp_path).code == 0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])

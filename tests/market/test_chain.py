@@ -298,6 +298,22 @@ def test_flows_of_the_front_are_in_lots() -> None:
     assert view.pcr_oi == pytest.approx(506 / 504)
 
 
+def test_any_expiry_has_figures_of_its_own_and_asking_changes_none() -> None:
+    far = len(STRIKES) * 2
+    desk = Desk().feed(snapshot(oi=100 * LOT, volume=10 * LOT)).step(250)
+    desk.feed([row(5 + far, 60_000, fair(5 + far) + 1, oi=104 * LOT, volume=20 * LOT)]).step(60_250)
+    view = desk.chains.views["NSE:X"]
+    before = msgspec.to_builtins(view, str_keys=True)
+    front, back = (desk.chains.figures_of(one) for one in desk.chains.layout.by_underlying["NSE:X"])
+
+    assert (front.pcr_oi, front.call_flow, front.open_interest) == (1.0, Flow(), 1_000)
+    assert back.pcr_oi == pytest.approx(500 / 504)
+    assert back.call_flow == Flow(long_build_up=4.0)
+    assert (back.open_interest, back.volume, back.call_wall) == (1_004, 110, 1_000 * 10_000)
+    assert {name: getattr(view, name) for name in front.__struct_fields__} == msgspec.structs.asdict(front)
+    assert msgspec.to_builtins(view, str_keys=True) == before
+
+
 def test_an_option_on_a_stock_is_answered_by_the_tree() -> None:
     """A put deep in the money, worth what the tree says at 30 %: Black's formula has another volatility, or none."""
     stock = Instrument(id="US:X", symbol="X", segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100)

@@ -1,5 +1,6 @@
 """The report in its three forms: the same figures, nothing from the network, no text taken for markup."""
 
+import errno
 import json
 import re
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ import pytest
 from angelx.domain import events as ev
 from angelx.domain.scalars import SCALE
 from angelx.health.latency import LatencyHistogram
-from angelx.research.report import _plotly_js, write_report
+from angelx.research.report import _plotly_js, _write, write_report
 from angelx.research.report_charts import CURVE_POINTS, INSTRUMENT_FILLS, MARKERS, thin
 from angelx.research.report_script import SCRIPT
 from angelx.research.session_facts import SessionFacts
@@ -155,3 +156,12 @@ def test_a_metric_of_the_wrong_shape_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"metrics\['latency'\] cannot be reported.*p50_ns"):
         written([started()], tmp_path / "report.html", latency={"risk": {"count": 1, "mean_ns": 1}})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*report.html'"):
+        _write(tmp_path / "report.html", b"...")

@@ -10,6 +10,7 @@ from angelx.adapters.recorded.layouts import layout_of, why_not
 from angelx.adapters.recorded.source import RecordedSource
 from angelx.adapters.recorded.stored import is_parquet, open_parquet
 from angelx.domain.errors import InputInvalid
+from angelx.domain.timestamps import rfc3339
 
 _STAMPED: Final = "ts"
 
@@ -27,7 +28,8 @@ def open_path(
     if not path.exists():
         raise InputInvalid(f"{path}: no such file or directory")
     if begin is not None and end is not None and begin >= end:
-        raise InputInvalid(f"{path}: nothing lies from {begin} to {end}: the end must be after the beginning")
+        bounds = f"from {rfc3339(begin)} to {rfc3339(end)}"
+        raise InputInvalid(f"{path}: nothing lies {bounds}: the end must be after the beginning")
     if bar_spread_bps is not None and not 0 < bar_spread_bps < 10_000:
         raise InputInvalid(f"bar_spread_bps: expected more than 0 and less than 10000, was {bar_spread_bps}")
     if is_capture(path):

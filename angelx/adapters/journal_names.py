@@ -1,0 +1,47 @@
+"""The names of columns that a journal keeps for those who read it with SQL: no part of the hash chain, checked here."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from angelx.bus.records import Fault
+from angelx.domain.events import RECORDED
+
+TABLES: Final = frozenset({"block", "meta", "head", "field"})
+_NAMES: Final = {
+    (kind.__name__, place): name for kind in RECORDED for place, name in enumerate(kind.__struct_fields__, 1)
+}
+
+
+def misnamed(path: Path) -> Iterator[Fault]:
+    """What is wrong with the table `field`.
+
+    A journal of an earlier version may know fewer kinds, and fewer fields at the end of one: that is no fault.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows = list(database.execute("select kind, place, name from field order by kind, place"))
+    except sqlite3.DatabaseError as error:
+        yield Fault(0, f"the names of columns, table field, cannot be read: {error}")
+        return
+    if not rows:
+        yield Fault(0, "the names of columns, table field, were removed")
+    before = ("", 0)
+    for kind, place, name in rows:
+        wanted = _NAMES.get((kind, place))
+        if name != wanted:
+            yield Fault(0, f"table field names column {place} of {kind} {name!r}: it is {wanted or 'none of ours'}")
+        if place != (before[1] + 1 if kind == before[0] else 1):
+            yield Fault(0, f"table field: the names of columns of {kind} before {place} were removed")
+        before = kind, place
+
+
+def is_journal(path: Path) -> bool:
+    """True where a file is a journal, whole or damaged: SQLite, with a table of ours."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return any(name in TABLES for (name,) in database.execute("select name from sqlite_master"))
+    except sqlite3.DatabaseError:
+        return False
