@@ -79,6 +79,20 @@ class MarketConfig(Section):
         return date.fromisoformat(SIMULATED_DAY if self.session == "auto" else self.session)
 
 
+class OrdersConfig(Section):
+    """How long orders wait (docs/operating.md). Times are of the stream, from an order's approval on."""
+
+    exit_wait_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=86_400,
+        description="An exit that has not filled by then is taken back and sent anew at the touch; 0 is never.",
+    )
+    entry_wait_s: float = Field(
+        default=10.0, ge=0, le=86_400, description="An entry that has not filled by then is taken back; 0 is never."
+    )
+
+
 class PaperConfig(Section):
     """How the paper broker behaves. With the defaults an order reaches the book 100 to 200 ms after it is sent, the
     reference profile of the brokers' REST interfaces.
@@ -259,6 +273,7 @@ class Config(Section):
     )
     chain: ChainConfig = Field(default=ChainConfig(), description="The option chain engine.")
     risk: RiskConfig = Field(default=RiskConfig(), description="What may be risked.")
+    orders: OrdersConfig = Field(default=OrdersConfig(), description="How long orders wait.")
     paper: PaperConfig = Field(default=PaperConfig(), description="How the paper broker behaves.")
     live: LiveConfig = Field(default=LiveConfig(), description="How a real broker is reached.")
     journal: JournalConfig = Field(default=JournalConfig(), description="How facts are kept.")

@@ -3,7 +3,7 @@
 Each fill goes through here once: into the ledger, off what is reserved, onto the order's state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar, Final, Protocol
 
@@ -58,6 +58,8 @@ class OrderRouter:
         self._bus, self._journal, self._broker, self._latch = bus, journal, broker, latch
         self._book, self._ledger = book, book.ledger
         self.orders, self.live = book.orders, book.live
+        self.on_resting: Callable[[Order], None] = _ignore
+        """Called with an order that the broker works and that has not filled."""
         self._stopping = ""
         """Why nothing is sent any more; empty while it is."""
 
@@ -119,10 +121,13 @@ class OrderRouter:
             self._answered(order)
         if order.state == SENDING:
             order.state = WORKING
+            self.on_resting(order)
             return
         was_absent = order.state == State.ABSENT
-        if self._move(event.at, order, "accept") and was_absent:
-            self._adopt(event.at, order)
+        if self._move(event.at, order, "accept"):
+            if was_absent:
+                self._adopt(event.at, order)
+            self.on_resting(order)
 
     def _answered(self, order: Order) -> None:
         """The broker says for the first time that it has it: a cancel asked for before that found nothing there."""
@@ -159,6 +164,8 @@ class OrderRouter:
                 self._adopt(event.at, order)
         elif order.state == FILLED:
             self._bus.emit(self._closed(event.at, order))
+        else:
+            self.on_resting(order)
 
     def on_ended(self, event: OrderEnded) -> None:
         """Cancelled, rejected, expired, absent or barred."""
@@ -219,3 +226,7 @@ class OrderRouter:
             self._book.readmit(order)
         elif before in LIVE and order.state in ENDED:
             self._book.close(order, event.at)
+
+
+def _ignore(order: Order) -> None:
+    """Nobody waits for it."""

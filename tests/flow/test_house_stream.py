@@ -194,6 +194,7 @@ def test_services_publish_what_they_declare_and_nothing_else() -> None:
             ("isolation", "WorkDone"), ("isolation", "WorkFailed"), ("learner", "TuningLearned"),
             ("learner", "IncidentReported"),
         ("filter_chain", "CommandReceived"), ("kill_switch", "IncidentReported"), ("order_router", "CancelRequested"),
+        ("patience", "IncidentReported"),
     }, silent  # fmt: skip
 
 
