@@ -106,10 +106,10 @@ class PaperConfig(Section):
     )
     reject_rate: float = Field(default=0.0, ge=0, le=1, description="Fraction of orders refused at random, seeded.")
     equity_band_pct: int = Field(
-        default=20, ge=0, le=1_000, description="Price band of equities, percent of the reference price; 0 is none."
+        default=20, ge=0, le=1_000, description="Price band of NSE shares, percent of the reference price; 0 is none."
     )
     option_band_pct: int = Field(
-        default=10, ge=0, le=1_000, description="Price band of options, percent of the strike; 0 is none."
+        default=10, ge=0, le=1_000, description="Price band of NSE options, percent of the strike; 0 is none."
     )
     band_floor: float = Field(default=5.0, ge=0, le=1e6, description="No band is narrower than this, currency units.")
     fees: bool = Field(default=True, description="Charge the statutory fees and brokerage of the dated tables.")

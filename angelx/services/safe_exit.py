@@ -1,7 +1,8 @@
 """Safe exit: closes positions before a session's end, at FLATTEN, and where the strategy that owned them failed.
 
 It cancels what works, waits for the ends, and sends exits whose limits step further beyond the touch every two seconds
-(SPEC 7.5), and every four once they step no further: so it stays below 20 cancels a minute (SPEC 5.4). Positions that nobody bids for stay and are reported once.
+(SPEC 7.5), and every four once they step no further: fewer than 20 cancels a minute in an instrument (SPEC 5.4).
+Positions that nobody bids for stay and are reported once.
 """
 
 from collections.abc import Iterable
