@@ -100,6 +100,7 @@ class Patience:
         self._host, self._book, self._safe_exit = host, book, safe_exit
         self._waits = {True: exit_wait_ns, False: entry_wait_ns}
         self._watched: set[str] = set()
+        self._taken_back: set[str] = set()
         self._chases: dict[Key, Chase] = {}
         self._stopping = self._is_awake = False
 
@@ -134,6 +135,7 @@ class Patience:
             self._bus.at(now + wait, partial(self._over, order, wait), first=True)
         else:
             self._watched.discard(approved.order)
+            self._taken_back.add(approved.order)
             what = "exit" if approved.reduces else "entry"
             self._bus.publish(CancelRequested(now, approved.order, f"{PREFIX}:{what} after {wait / NS:g} s"))
 
@@ -152,14 +154,15 @@ class Patience:
 
     # ------------------------------------------------------------ exits that ended
     def on_ended(self, event: OrderEnded) -> None:
-        """The rest of an exit goes out again: at once where it was taken back, else after a step."""
+        """The rest of an exit goes out again: at once where we took it back, else after a step."""
         order = self._book.orders.get(event.order)
         if order is None or order.state not in LIVE or not self._count(order.approved, event.outcome):
             return
         self._wake()
         key = order.approved.strategy, order.approved.instrument
-        was_asked_for = order.state == State.CANCEL_PENDING
-        self._call(key, self._bus.now + (1 if was_asked_for else STEP))
+        is_ours = event.order in self._taken_back
+        self._taken_back.discard(event.order)
+        self._call(key, self._bus.now + (1 if is_ours else STEP))
 
     def _count(self, order: OrderApproved, outcome: str) -> bool:
         """Whether the end of an order leaves something to close; counted where it does."""

@@ -22,18 +22,21 @@ from angelx.domain.events import (
     OrderClosed,
     OrderEnded,
     OrderFilled,
+    SessionStarted,
     Signal,
 )
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import ASK, ASK_SIZE, AT, BID, BID_SIZE, EXCHANGE_AT, INSTRUMENT, LAST, TickBatch, batch_of
+from angelx.research.session_facts import SessionFacts
 from angelx.services.patience import CHASES
 from angelx.signals.strategy import Strategy
 from angelx.sim.loop import simulate
 from tests.flow.live_house import FickleBroker, LivePlay
-from tests.flow.small_house import CALL, LIMITS, LOT, OPENS_AT, TICK, Gambler, Play, market
+from tests.flow.small_house import CALL, CAPITAL, LIMITS, LOT, OPENS_AT, TICK, Gambler, Play, market
 from tests.flow.venue_house import BROKERS, Wired, played
 
 PLACE = 1
+SESSION = SessionStarted(OPENS_AT, "flow", "paper", "{}", "", "", 1, CAPITAL, "INR", resumed=False)
 ALL = 4 * LOT
 """What `LIMITS` buys."""
 LATENCY = 50_000_000
@@ -101,6 +104,8 @@ def test_an_exit_that_missed_the_touch_goes_out_again_at_the_touch_of_then() -> 
     ]  # fmt: skip
     assert play.held == {}
     assert not play.of(IncidentReported)
+    (trip,) = SessionFacts.of([SESSION, *play.events]).trips
+    assert (trip.entry_why, trip.exit_why) == ("in", "out"), "a report has the strategy's reason"
 
 
 def test_an_entry_that_missed_the_touch_is_taken_back_and_its_strategy_hears_of_it() -> None:
