@@ -38,7 +38,7 @@ from angelx.services.strategy_host import StrategyHost
 CHASES: Final = 3
 """So often an exit goes out again before a person hears of it (SPEC 6.5)."""
 STEP: Final = 2 * NS
-"""Between two tries, where the last was refused."""
+"""Chases are so far apart (SPEC 6.5)."""
 SLOW: Final = 5
 """Once a person knows, everything takes so many times as long: well below 20 cancels a minute (SPEC 5.4)."""
 LEAST_SLOW: Final = 5 * NS
@@ -162,7 +162,7 @@ class Patience:
         key = order.approved.strategy, order.approved.instrument
         is_ours = event.order in self._taken_back
         self._taken_back.discard(event.order)
-        self._call(key, self._bus.now + (1 if is_ours else STEP))
+        self._call(key, self._bus.now + (1 if is_ours else self._pause(self._chases[key])))
 
     def _count(self, order: OrderApproved, outcome: str) -> bool:
         """Whether the end of an order leaves something to close; counted where it does."""
@@ -217,8 +217,11 @@ class Patience:
             self._ask(key, chase)
         elif self._stopping or self._phases.by_place[self._instruments.index[key[1]]].phase != OPEN:
             return  # not before the next open
-        wait = self._waits[True] or STEP
-        self._call(key, self._bus.now + (max(SLOW * wait, LEAST_SLOW) if chase.is_slow else STEP))
+        self._call(key, self._bus.now + self._pause(chase))
+
+    def _pause(self, chase: Chase) -> int:
+        """Between two tries, where the last was refused."""
+        return max(SLOW * (self._waits[True] or STEP), LEAST_SLOW) if chase.is_slow else STEP
 
     def _ask(self, key: Key, chase: Chase) -> None:
         strategy, instrument = key

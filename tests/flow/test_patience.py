@@ -185,6 +185,18 @@ def test_orders_that_fill_where_they_arrive_leave_no_timer() -> None:
     assert not any("patience" in repr(timer) for _, _, timer in play.bus._timers)
 
 
+def test_a_broker_that_refuses_every_exit_is_asked_at_a_steady_pace() -> None:
+    play = left_behind(thin=LOT - 1)
+    play.house.broker._venue._reject_rate = 1.0
+    play.pass_time(120)
+    asks = [one.at for one in play.of(Signal) if one.why.startswith("patience")]
+    assert CHASES < len(asks) <= CHASES + 12
+    assert min(later - earlier for earlier, later in pairwise(asks)) >= 2 * NS
+    play.house.broker._venue._reject_rate = 0.0
+    play.feed(row(130, 80)).pass_time(30)
+    assert play.held == {}
+
+
 @pytest.mark.parametrize("verb", ["silent", "stop"])
 def test_an_exit_stays_where_nothing_could_go_in_its_place(verb: str) -> None:
     play = left_behind()
