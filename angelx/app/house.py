@@ -170,7 +170,7 @@ class House:
             bus, self.market, table, self.phases, self.host, self.book, self.safe_exit,
             exit_wait_ns=parts.exit_wait_ns, entry_wait_ns=parts.entry_wait_ns,
         )  # fmt: skip
-        self.router.on_resting = self.patience.watch
+        self.router.on_part = self.patience.watch
         self.watchdog = FailoverWatchdog(bus, self.freshness)
         self.kill_switch = KillSwitch(bus, latch)
         self.reconciler = Reconciler(bus, self.exchange, self.ledger, self.router)

@@ -58,8 +58,8 @@ class OrderRouter:
         self._bus, self._journal, self._broker, self._latch = bus, journal, broker, latch
         self._book, self._ledger = book, book.ledger
         self.orders, self.live = book.orders, book.live
-        self.on_resting: Callable[[Order], None] = _ignore
-        """Called with an order that the broker works and that has not filled."""
+        self.on_part: Callable[[Order], None] = _ignore
+        """Called with an order of which a part filled."""
         self._stopping = ""
         """Why nothing is sent any more; empty while it is."""
 
@@ -121,13 +121,10 @@ class OrderRouter:
             self._answered(order)
         if order.state == SENDING:
             order.state = WORKING
-            self.on_resting(order)
             return
         was_absent = order.state == State.ABSENT
-        if self._move(event.at, order, "accept"):
-            if was_absent:
-                self._adopt(event.at, order)
-            self.on_resting(order)
+        if self._move(event.at, order, "accept") and was_absent:
+            self._adopt(event.at, order)
 
     def _answered(self, order: Order) -> None:
         """The broker says for the first time that it has it: a cancel asked for before that found nothing there."""
@@ -165,7 +162,7 @@ class OrderRouter:
         elif order.state == FILLED:
             self._bus.emit(self._closed(event.at, order))
         else:
-            self.on_resting(order)
+            self.on_part(order)
 
     def on_ended(self, event: OrderEnded) -> None:
         """Cancelled, rejected, expired, absent or barred."""

@@ -18,6 +18,7 @@ from angelx.domain.events import (
     CommandReceived,
     Event,
     IncidentReported,
+    OrderAccepted,
     OrderApproved,
     OrderEnded,
     PhaseChanged,
@@ -106,6 +107,7 @@ class Patience:
 
     def handlers(self) -> Iterable[tuple[type[Any], Handler]]:
         """Ends short of a fill; wired before the router, whose word on the order's state is not said yet."""
+        yield OrderAccepted, self.on_accepted
         yield OrderEnded, self.on_ended
         yield PhaseChanged, self.on_phase
         yield CommandReceived, self.on_command
@@ -115,11 +117,17 @@ class Patience:
         yield PositionChanged, self.on_position
 
     # ------------------------------------------------------------ what rests
+    def on_accepted(self, event: OrderAccepted) -> None:
+        """The broker works it, and it has not filled."""
+        order = self._book.orders.get(event.order)
+        if order is not None:
+            self.watch(order)
+
     def watch(self, order: Order) -> None:
-        """An order rests from now on, or still does: the router says so."""
+        """An order may rest from now on, or still does; the router says so where a part of it filled."""
         approved, bus = order.approved, self._bus
         wait = self._waits[approved.reduces]
-        if wait and order.state in RESTING and approved.order not in self._watched:
+        if wait and approved.order not in self._watched:
             chase = self._chases.get((approved.strategy, approved.instrument))
             if approved.reduces and chase is not None and chase.is_slow:
                 wait = max(SLOW * wait, LEAST_SLOW)
