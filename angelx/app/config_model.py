@@ -80,7 +80,7 @@ class MarketConfig(Section):
 
 
 class OrdersConfig(Section):
-    """How long orders wait (docs/operating.md). Times are of the stream, from an order's approval on."""
+    """How long orders wait (docs/operating.md). Times are of the stream, from when the broker says that it works."""
 
     exit_wait_s: float = Field(
         default=2.0,

@@ -40,6 +40,8 @@ CHASES: Final = 3
 """So often an exit goes out again before a person hears of it (SPEC 6.5)."""
 STEP: Final = 2 * NS
 """Chases are so far apart (SPEC 6.5)."""
+LATE: Final = 30 * NS
+"""After an exit that never arrived: so long it may still do so, and two must not fill."""
 SLOW: Final = 5
 """Once a person knows, everything takes so many times as long: well below 20 cancels a minute (SPEC 5.4)."""
 LEAST_SLOW: Final = 5 * NS
@@ -78,7 +80,7 @@ class Patience:
     Parameters
     ----------
     exit_wait_ns, entry_wait_ns
-        How long an order may rest, from its approval on; 0 = to the end of the day.
+        How long an order may rest, from when we hear that it does; 0 = to the end of the day.
     """
 
     name: ClassVar[str] = "patience"
@@ -132,7 +134,7 @@ class Patience:
             if approved.reduces and chase is not None and chase.is_slow:
                 wait = max(SLOW * wait, LEAST_SLOW)
             self._watched.add(approved.order)
-            bus.at(max(approved.at + wait, bus.now + 1), partial(self._over, order, wait), first=approved.reduces)
+            bus.at(bus.now + wait, partial(self._over, order, wait), first=approved.reduces)
 
     def _over(self, order: Order, wait: int) -> None:
         """Its time is over: take it back, unless nothing could go in its place."""
@@ -162,7 +164,7 @@ class Patience:
 
     # ------------------------------------------------------------ exits that ended
     def on_ended(self, event: OrderEnded) -> None:
-        """The rest of an exit goes out again: at once where we took it back, else after a step."""
+        """The rest of an exit goes out again: at once where we took it back, else after a pause."""
         order = self._book.orders.get(event.order)
         if order is None or order.state not in LIVE or not self._count(order.approved, event.outcome):
             return
@@ -170,7 +172,8 @@ class Patience:
         key = order.approved.strategy, order.approved.instrument
         is_ours = event.order in self._taken_back
         self._taken_back.discard(event.order)
-        self._call(key, self._bus.now + (1 if is_ours else self._pause(self._chases[key])))
+        pause = 1 if is_ours else LATE if event.outcome == State.ABSENT else self._pause(self._chases[key])
+        self._call(key, self._bus.now + pause)
 
     def _count(self, order: OrderApproved, outcome: str) -> bool:
         """Whether the end of an order leaves something to close; counted where it does."""
