@@ -80,6 +80,20 @@ class MarketConfig(Section):
         return date.fromisoformat(SIMULATED_DAY if self.session == "auto" else self.session)
 
 
+class OrdersConfig(Section):
+    """How long orders wait (docs/operating.md). Times are of the stream, from when the broker says that it works."""
+
+    exit_wait_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=86_400,
+        description="An exit that has not filled by then is taken back and sent anew at the touch; 0 is never.",
+    )
+    entry_wait_s: float = Field(
+        default=10.0, ge=0, le=86_400, description="An entry that has not filled by then is taken back; 0 is never."
+    )
+
+
 class PaperConfig(Section):
     """How the paper broker behaves. With the defaults an order reaches the book 100 to 200 ms after it is sent, the
     reference profile of the brokers' REST interfaces.
@@ -93,10 +107,10 @@ class PaperConfig(Section):
     )
     reject_rate: float = Field(default=0.0, ge=0, le=1, description="Fraction of orders refused at random, seeded.")
     equity_band_pct: int = Field(
-        default=20, ge=0, le=1_000, description="Price band of equities, percent of the reference price; 0 is none."
+        default=20, ge=0, le=1_000, description="Price band of NSE shares, percent of the reference price; 0 is none."
     )
     option_band_pct: int = Field(
-        default=10, ge=0, le=1_000, description="Price band of options, percent of the strike; 0 is none."
+        default=10, ge=0, le=1_000, description="Price band of NSE options, percent of the strike; 0 is none."
     )
     band_floor: float = Field(default=5.0, ge=0, le=1e6, description="No band is narrower than this, currency units.")
     fees: bool = Field(default=True, description="Charge the statutory fees and brokerage of the dated tables.")
@@ -262,6 +276,7 @@ class Config(Section):
     )
     chain: ChainConfig = Field(default=ChainConfig(), description="The option chain engine.")
     risk: RiskConfig = Field(default=RiskConfig(), description="What may be risked.")
+    orders: OrdersConfig = Field(default=OrdersConfig(), description="How long orders wait.")
     paper: PaperConfig = Field(default=PaperConfig(), description="How the paper broker behaves.")
     live: LiveConfig = Field(default=LiveConfig(), description="How a real broker is reached.")
     journal: JournalConfig = Field(default=JournalConfig(), description="How facts are kept.")

@@ -102,7 +102,8 @@ def _bundled(arrows: Sequence[Arrow]) -> list[tuple[str, str, str]]:
 _ORDER: Final = (
     SESSION, "data_feed", "market_keeper", "paper_broker", "session_phases", "chain_engine", "strategy_host",
     "filter_chain",
-    "forecasts", "isolation", "learner", "risk_engine", "order_router", "ledger_keeper", "safe_exit", "reconciler",
+    "forecasts", "isolation", "learner", "risk_engine", "order_router", "ledger_keeper", "patience", "safe_exit",
+    "reconciler",
     "failover_watchdog", "kill_switch", "stage_clock", "performance_monitor",
 )  # fmt: skip
 

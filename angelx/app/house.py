@@ -55,6 +55,7 @@ from angelx.services.learner import Learner
 from angelx.services.ledger_keeper import LedgerKeeper
 from angelx.services.order_router import OrderRouter, SendLatch
 from angelx.services.paper_exchange import MarketKeeper, PaperExchange
+from angelx.services.patience import Patience
 from angelx.services.performance_monitor import PerformanceMonitor, StageClock
 from angelx.services.reconciler import Reconciler
 from angelx.services.recorder import Recorder
@@ -104,6 +105,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     capital: int
     seed: int
     flat_before_close_ns: int = 20 * 60 * 1_000_000_000
+    exit_wait_ns: int = 2 * 1_000_000_000
+    entry_wait_ns: int = 10 * 1_000_000_000
+    """How long an order may rest; 0 = to the end of the day."""
     silent_feed_ns: int = 5 * 1_000_000_000
     chain: ChainSettings | None = None
     """How option chains are kept up to date; `None` = they are not."""
@@ -164,6 +168,11 @@ class House:
         self.safe_exit = SafeExit(
             bus, self.market, table, self.phases, self.host, self.router, self.ledger, parts.flat_before_close_ns
         )
+        self.patience = Patience(
+            bus, self.market, table, self.phases, self.host, self.book, self.safe_exit,
+            exit_wait_ns=parts.exit_wait_ns, entry_wait_ns=parts.entry_wait_ns,
+        )  # fmt: skip
+        self.router.on_part = self.patience.watch
         self.watchdog = FailoverWatchdog(bus, self.freshness)
         self.kill_switch = KillSwitch(bus, latch)
         self.reconciler = Reconciler(bus, self.exchange, self.ledger, self.router)
@@ -199,6 +208,7 @@ class House:
             self.learner,
             self.risk,
             self.keeper,
+            self.patience,
             self.router,
             self.safe_exit,
             self.reconciler,
@@ -246,6 +256,7 @@ class House:
         self.host.tell_held()
         self.kill_switch.start()
         self.reconciler.start(unclean=unclean)
+        self.patience.start()
         self.phases.start(self.bus.now)
 
     def restore(self, records: Iterable[Record]) -> None:
@@ -312,6 +323,7 @@ class House:
 
     def _restore_books(self, event: Event) -> None:
         self.router.restore(event)
+        self.patience.restore(event)
         if isinstance(event, EquityMarked):
             self.book.mark(event)
         elif isinstance(event, PhaseChanged) and event.phase == "open":

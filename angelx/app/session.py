@@ -223,6 +223,8 @@ def parts_of(
         capital=config.capital_money,
         seed=config.seed,
         flat_before_close_ns=config.risk.flat_before_close_min * 60 * NS,
+        exit_wait_ns=int(config.orders.exit_wait_s * NS),
+        entry_wait_ns=int(config.orders.entry_wait_s * NS),
         silent_feed_ns=int(config.watchdog.stale_feed_s * NS),
         pool=pool,
         waits=waits,

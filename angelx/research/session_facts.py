@@ -19,6 +19,9 @@ from angelx.signals.quality import SignalQuality
 ZONES: Final = {"INR": "Asia/Kolkata", "USD": "America/New_York"}
 """A book is one account, one currency, one calendar: its currency names the exchange's time zone."""
 
+REST: Final = "patience:"
+"""So begins the reason of every signal for the rest of an exit (`angelx.services.patience`)."""
+
 _QUARTER: Final = 900 * NS  # Every zone's offset is a multiple of 15 minutes.
 
 
@@ -37,6 +40,8 @@ class SessionFacts:
         self.first_at = 0
         self.last_at = 0
         self.signals: dict[int, ev.Signal] = {}
+        self._asked: dict[tuple[str, str], str] = {}
+        """Why an order was last asked for, by strategy and instrument; its rest goes out for the same reason."""
         self.acted: set[int] = set()
         """Signals that led to at least one order."""
         self.refusals: dict[tuple[str, str], Refusal] = {}
@@ -233,6 +238,9 @@ class SessionFacts:
             return
         self.orders[event.order] = OrderFacts(event)
         self.acted.add(event.signal)
+        signal = self.signals.get(event.signal)
+        if signal is not None and not signal.why.startswith(REST):
+            self._asked[event.strategy, event.instrument] = signal.why
         self.quality.on_approved(event)
         self._strategy(event.strategy).orders += 1
         self._hour(event.at).orders += 1
@@ -355,7 +363,10 @@ class SessionFacts:
         if order is None:
             return "no order known"
         signal = self.signals.get(order.approved.signal)
-        return (signal.why if signal is not None else order.approved.bound_by) or "no reason given"
+        why = signal.why if signal is not None else order.approved.bound_by
+        if why.startswith(REST):
+            why = self._asked.get((order.approved.strategy, order.approved.instrument), why)
+        return why or "no reason given"
 
     def _strategy(self, name: str) -> Tally:
         tally = self.by_strategy.get(name)

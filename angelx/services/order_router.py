@@ -3,7 +3,7 @@
 Each fill goes through here once: into the ledger, off what is reserved, onto the order's state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar, Final, Protocol
 
@@ -58,6 +58,8 @@ class OrderRouter:
         self._bus, self._journal, self._broker, self._latch = bus, journal, broker, latch
         self._book, self._ledger = book, book.ledger
         self.orders, self.live = book.orders, book.live
+        self.on_part: Callable[[Order], None] = _ignore
+        """Called with an order of which a part filled."""
         self._stopping = ""
         """Why nothing is sent any more; empty while it is."""
 
@@ -166,6 +168,8 @@ class OrderRouter:
                 self._adopt(event.at, order, state)
         elif order.state == FILLED:
             self._bus.emit(self._closed(event.at, order))
+        else:
+            self.on_part(order)
 
     def on_ended(self, event: OrderEnded) -> None:
         """Cancelled, rejected, expired, absent or barred."""
@@ -226,3 +230,7 @@ class OrderRouter:
             self._book.readmit(order)
         elif before in LIVE and order.state in ENDED:
             self._book.close(order, event.at)
+
+
+def _ignore(order: Order) -> None:
+    """Nobody waits for it."""

@@ -1,7 +1,8 @@
 """Safe exit: closes positions before a session's end, at FLATTEN, and where the strategy that owned them failed.
 
 It cancels what works, waits for the ends, and sends exits whose limits step further beyond the touch every two seconds
-(SPEC 7.5). Positions that nobody bids for stay and are reported once.
+(SPEC 7.5), and every four once they step no further: fewer than 20 cancels a minute in an instrument (SPEC 5.4).
+Positions that nobody bids for stay and are reported once.
 """
 
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ from angelx.services.session_phases import SessionPhases
 from angelx.services.strategy_host import StrategyHost
 
 STEP: Final = 2 * NS
+LAST_STEP: Final = 4 * NS
+"""Once the limit steps no further; only the touch moves it."""
 MOST_URGENT: Final = 3
 GONE_ON: Final = frozenset({"filled", "cancelled"})
 """Ends after which the next exit goes at once; a refused one waits for its step, else it would be refused for ever."""
@@ -64,7 +67,6 @@ class SafeExit:
         self._everything = ""
         """Why all is to be closed; empty where it is not."""
         self._silent = False
-        """At SILENT nothing is asked for: nothing would be sent."""
         self._ending: set[str] = set()
         """Segments in their last minutes: intraday positions are closed."""
         self._failed: set[str] = set()
@@ -138,6 +140,15 @@ class SafeExit:
         self._failed.add(event.strategy)
         self._consider_all()
 
+    @property
+    def is_silent(self) -> bool:
+        """At SILENT nothing is asked for: nothing would be sent."""
+        return self._silent
+
+    def owns(self, strategy: str, instrument: str) -> bool:
+        """True where nobody else may take back or send an exit of this position."""
+        return self._silent or bool(self._reason(strategy, instrument))
+
     def _reason(self, strategy: str, instrument: str) -> str:
         if self._silent:
             return ""
@@ -192,7 +203,8 @@ class SafeExit:
             self._exit(key, place, reason, min(steps, MOST_URGENT))
             self._closing[key] = (reason, steps + 1)
         if again:
-            self._bus.at(self._bus.now + STEP, partial(self._step, key))
+            is_last = self._closing[key][1] > MOST_URGENT
+            self._bus.at(self._bus.now + (LAST_STEP if is_last else STEP), partial(self._step, key))
 
     def _leave(self, key: Key, why: str) -> None:
         """A position that cannot be closed stays, and is told once."""

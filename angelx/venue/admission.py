@@ -20,15 +20,21 @@ Objection = tuple[str, str]
 """Code and the numbers compared."""
 
 MAX_BAND: Final = 2**62
+UNBANDED: Final = frozenset({"USD"})
+"""Currencies of the markets without static price bands."""
 
 
 class Bands(msgspec.Struct, frozen=True, kw_only=True):
-    """How far from its reference price a limit may lie, both ways; 0 percent = no band for that kind.
+    """How far from its reference price a limit may lie at NSE, both ways; 0 percent = no band for that kind.
 
     The reference is the previous close, else the first last price seen, else the middle of the present quote. An
     equity's band is a share of the reference (20 %: NSE's widest daily band). An option's is a share of its *strike*:
     its premium may change many-fold in a session, but never by more than its underlying does (10 %: the first index
     circuit breaker).
+
+    That is NSE's rule. US markets know no band around the previous close: the one of Limit Up-Limit Down is 5 % to 20 %
+    and more around the mean of the last five minutes' trades, and follows the price over a gap or a split. A limit at
+    the touch is hardly ever outside it, and it pauses trading rather than refuse an order, so there is none here.
     """
 
     equity_pct: int = 20
@@ -38,6 +44,8 @@ class Bands(msgspec.Struct, frozen=True, kw_only=True):
 
     def width(self, instrument: Instrument, reference: int) -> int:
         """Price from the reference to either end of the band; `MAX_BAND` = none."""
+        if instrument.currency in UNBANDED:
+            return MAX_BAND
         is_option = instrument.kind is Kind.OPTION
         percent = self.option_pct if is_option else self.equity_pct
         if percent <= 0:

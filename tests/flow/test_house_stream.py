@@ -98,6 +98,9 @@ def test_the_same_journal_whatever_the_batches(seed: int, latency: int, jitter: 
     filled = {event.order for event in one.of(OrderFilled)}
     assert len(one.of(OrderFilled)) > len(filled) > 30, "partial fills"
     assert any(":square_off" in event.why for event in one.of(Signal))
+    whys = {event.why for event in one.of(CancelRequested)}
+    assert "patience:exit after 2 s" in whys, "what rests is taken back"
+    assert "patience:entry after 10 s" in whys or not latency
     for size in (7, 256, 4096):
         assert played(size).journal.records == one.journal.records, f"batches of {size}"
     assert len(runs) < batch.rows / 2, "rows come in runs"
@@ -194,6 +197,7 @@ def test_services_publish_what_they_declare_and_nothing_else() -> None:
             ("isolation", "WorkDone"), ("isolation", "WorkFailed"), ("learner", "TuningLearned"),
             ("learner", "IncidentReported"),
         ("filter_chain", "CommandReceived"), ("kill_switch", "IncidentReported"), ("order_router", "CancelRequested"),
+        ("patience", "IncidentReported"),
     }, silent  # fmt: skip
 
 
@@ -252,4 +256,4 @@ def test_positions_are_the_sum_of_fills_everywhere() -> None:
     assert {key: units for key, units in last.items() if units} == held == book.held
     assert play.held == book.net == play.house.exchange.held()
     assert cash == play.house.ledger.cash == broker.funds().cash
-    assert not play.of(CancelRequested)
+    assert {event.why.partition(":")[0] for event in play.of(CancelRequested)} == {"patience"}

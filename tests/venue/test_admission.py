@@ -124,6 +124,16 @@ def test_an_option_may_be_asked_for_within_a_share_of_its_strike() -> None:
     assert banded(CALL, option_pct=10, absolute=0, last=50) == (40, 60)
 
 
+def test_us_markets_have_no_band_around_the_previous_close() -> None:
+    """AAPL on 2014-06-09: split seven for one, 645 to 92."""
+    dollars = InstrumentTable([msgspec.structs.replace(one, currency="USD") for one in TABLE])
+    for name in (EQUITY, CALL):
+        made = Desk(dollars, bands=Bands(), closes={EQUITY: 64_500 * TICK, CALL: 64_500 * TICK})
+        made.quote(9_200, 9_201, name=name)
+        assert [code(made.send(1, 75, limit, name=name)) for limit in (9_201, 1, 60_000)] == ["", "", ""]
+        made.engine.end_of_session("US", 9)
+
+
 def test_the_first_last_price_stays_the_reference_until_the_session_ends() -> None:
     made = Desk(bands=Bands(equity_pct=10, absolute=0))
     made.quote(99, 101, last=100)
