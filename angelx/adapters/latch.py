@@ -45,6 +45,15 @@ def level_named(name: str) -> int:
     return LEVEL_NAMES.index(name)
 
 
+def stays(verb: str, level: int) -> dict[str, str]:
+    """What an answer says where the kill switch stands higher than what was asked for: asking has done nothing."""
+    if verb not in LEVEL_NAMES[1:] or level <= level_named(verb):
+        return {}
+    closes = "nothing is closed, " if verb == "flatten" else ""
+    text = f"{closes}the kill switch stays at {LEVEL_NAMES[level]}, which is above {verb}, until resume"
+    return {"note": text}
+
+
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of the latch file."""
 

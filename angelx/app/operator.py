@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from angelx.adapters.latch import LEVEL_NAMES, Latch
+from angelx.adapters.latch import LEVEL_NAMES, Latch, stays
 from angelx.app.house import House
 from angelx.domain.errors import AngelxError, InputInvalid
 from angelx.domain.scalars import money_fields
@@ -85,7 +85,8 @@ class Operator:
         if verb == "reload":
             self._reload()
         await self.command(verb, reason or "asked for", "operator")
-        return {"verb": verb, "level": self._latch.name, "at": _text(self._feed.now())}
+        at = _text(self._feed.now())
+        return {"verb": verb, "level": self._latch.name, "at": at, **stays(verb, self._latch.level)}
 
     def status(self) -> dict[str, Any]:
         """What `angelx status` prints."""

@@ -1,11 +1,12 @@
 """One session: from a configuration and a state directory to a journal, continued where an earlier process left it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from angelx.adapters.journal import Head, JournalReader
 from angelx.adapters.journal_names import misnamed
@@ -21,15 +22,17 @@ from angelx.domain.ports import TickSource
 from angelx.domain.scalars import NS, price_of
 from angelx.market.chain import ChainSettings
 from angelx.market.iv_closes import IvCloses, iv_closes_of
-from angelx.market.sessions import Sessions
+from angelx.market.sessions import Session, Sessions
 from angelx.market.smile import IvHistory
-from angelx.orders.fees import FeeSchedule
+from angelx.orders.fees import FeeSchedule, FeesUnknown
 from angelx.risk.limits import BENCH, Limits, ppm
 from angelx.services.isolation import Pool
 from angelx.signals.filters.base import Filter
 from angelx.signals.strategy import Strategy
 from angelx.signals.tuning import Tuning, tuning_of
 from angelx.venue.admission import Bands
+
+log = structlog.get_logger()
 
 Kept = TypeVar("Kept")
 
@@ -181,6 +184,49 @@ def fee_of(config: Config, sessions: Sessions) -> Callable[[Instrument, int, int
     return fee
 
 
+def check_fees(config: Config, source: TickSource, sessions: Sessions) -> None:
+    """Refuse to begin where the dated tables do not say what the paper broker charges for anything that can be traded.
+
+    Where they know some kinds of instruments and not others it is a warning: the others may never be traded.
+
+    Raises
+    ------
+    InputInvalid
+        Names the recording, the day, and what to do.
+    """
+    if not config.paper.fees or config.broker != "paper" or not 0 < source.first_at <= source.last_at:
+        return
+    schedule = FeeSchedule.load()
+    unknown: dict[tuple[str, Kind], str] = {}
+    tradable = sorted((one for one in source.instruments if one.tradable), key=_expiry, reverse=True)
+    kinds = {(one.segment, one.kind): one for one in tradable}  # Of options that which expires first.
+    for kind, one in kinds.items():
+        for day in _traded_days(source, sessions, one):
+            try:
+                schedule.rates(one, day)
+            except FeesUnknown as error:
+                unknown[kind] = str(error)
+    for why in unknown.values():
+        if len(unknown) == len(kinds):
+            raise InputInvalid(f"{config.market.source}: {why}; --set paper.fees=false trades without fees")
+        log.warning("fees_unknown", why=why, action="if one is traded, the session fails: set paper.fees=false")
+
+
+def _expiry(instrument: Instrument) -> date:
+    return instrument.expiry or date.max
+
+
+def _traded_days(source: TickSource, sessions: Sessions, one: Instrument) -> set[date]:
+    """First and last day of a source on which an instrument's segment has a session; for one that expires the last such
+    day of its life instead of the first: the recording may begin years before it was listed.
+    """
+    first, last = (sessions.day_of(one.segment, at) for at in (source.first_at, source.last_at))
+    days = (date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1))
+    found = [day for day in days if isinstance(sessions.on(one.segment, day), Session)]
+    alive = [day for day in found if one.expiry is not None and day <= one.expiry]
+    return {*(alive[-1:] or found[:1]), *found[-1:]}
+
+
 def bands_of(config: Config) -> Bands:
     """The price bands of the paper broker."""
     paper = config.paper
@@ -204,6 +250,7 @@ def parts_of(
 ) -> Parts:
     """Everything a house is made of, from a configuration, the source it names, and what was learned before."""
     strategies, filters = strategies_of(config), filters_of(config)
+    check_fees(config, source, sessions)
     return Parts(
         instruments=source.instruments,
         source_kind=source.kind,

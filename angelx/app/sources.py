@@ -6,9 +6,10 @@ from pathlib import Path
 import msgspec
 
 from angelx.app.config import Config
-from angelx.domain.errors import ConfigInvalid
+from angelx.domain.errors import ConfigInvalid, InputInvalid
 from angelx.domain.ports import TickSource
 from angelx.domain.scalars import price_of
+from angelx.market.expiry_time import Settlements
 from angelx.market.rules import freeze_quantity, lot_size
 from angelx.market.sessions import Session, Sessions
 
@@ -46,13 +47,23 @@ def open_source(config: Config, sessions: Sessions, bounds: Bounds) -> TickSourc
         return _simulated(config, sessions, config.market.simulated_day)
     from angelx.adapters.recorded import open_recording
 
-    return open_recording(
-        Path(config.market.source).expanduser().resolve(),
-        begin=bounds.begin,
-        end=bounds.end,
-        bar_spread_bps=config.market.bar_spread_bps,
-        freeze=freeze_of,
+    path = Path(config.market.source).expanduser().resolve()
+    source = open_recording(
+        path, begin=bounds.begin, end=bounds.end, bar_spread_bps=config.market.bar_spread_bps, freeze=freeze_of
     )
+    _check_expiries(path, source, sessions)
+    return source
+
+
+def _check_expiries(path: Path, source: TickSource, sessions: Sessions) -> None:
+    """Options live until a session closes: it must be known when."""
+    settlements = Settlements(sessions)
+    for one in source.instruments:
+        if one.expiry is not None:
+            try:
+                settlements.of(one.segment, one.expiry)
+            except InputInvalid as error:
+                raise InputInvalid(f"{path}: {error}") from error
 
 
 def open_reference(source: str, reference: str) -> TickSource:

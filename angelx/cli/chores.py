@@ -141,7 +141,7 @@ def warm(*, json: Json = False) -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="bus, tick-to-order, replay, journal, wire, or all.")] = "all",
+    name: Annotated[str, typer.Argument(help="bus, tick-to-order, replay, journal, chain, wire, or all.")] = "all",
     *,
     json: Json = False,
 ) -> None:

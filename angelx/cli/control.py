@@ -50,7 +50,8 @@ def kill(
 ) -> None:
     """Halt trading: nothing that adds risk goes out any more. It stays so through restarts, until `angelx resume`.
 
-    Works without a daemon too: the kill switch is latched in the state directory, and the next start finds it.
+    Works without a daemon too: the kill switch is latched in the state directory, and the next start finds it. Levels
+    only rise: halt, flatten, silent. Where it stands higher already nothing happens, and the answer says so.
     """
     verb = "silent" if silent else "flatten" if flatten else "halt"
     guarded(lambda: _level(verb, reason, config, state_dir, json=json), json=json)
@@ -134,7 +135,7 @@ def _level(verb: str, reason: str, config_file: Path | None, state_dir: Path | N
 
 
 def _latched(directory: Path, verb: str, reason: str) -> dict[str, Any]:
-    from angelx.adapters.latch import Latch, level_named
+    from angelx.adapters.latch import Latch, level_named, stays
     from angelx.adapters.state_dir import StateDir
     from angelx.bus.clock import SystemClock
 
@@ -147,7 +148,8 @@ def _latched(directory: Path, verb: str, reason: str) -> dict[str, Any]:
             error = latch.raise_to(level_named(verb), reason, "operator", at)
             if error is not None:
                 raise error
-        return {"verb": verb, "level": latch.name, "daemon": "not running; the next start finds it so"}
+        daemon = "not running; the next start finds it so"
+        return {"verb": verb, "level": latch.name, "daemon": daemon, **stays(verb, latch.level)}
 
 
 def _forced(directory: Path, verb: str, reason: str, *, json: bool) -> int:

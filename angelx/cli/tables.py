@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
+from angelx.domain.scalars import decimal_of
+
 
 def rendered(table: Any, width: int = 100) -> Iterator[str]:
     """A rich table as plain lines."""
@@ -31,9 +33,9 @@ def summary_table(summary: Mapping[str, Any]) -> Iterator[str]:
         "orders": f"{summary['orders']:,}",
         "fills": f"{summary['fills']:,}",
         "trades": f"{summary.get('trades', 0):,}",
-        "P&L": f"{summary['pnl']} {summary.get('currency', '')}",
-        "fees": f"{summary.get('fees', '')}",
-        "max drawdown": f"{summary.get('max_drawdown', '')}",
+        "P&L": f"{_money(summary, 'pnl')} {summary.get('currency', '')}",
+        "fees": _money(summary, "fees"),
+        "max drawdown": _money(summary, "max_drawdown"),
         "kill switch": summary["level"] + (f": {summary['level_reason']}" if summary["level_reason"] else ""),
         "journal": f"{summary['journal']} ({summary['journal_records']:,} records)",
         "report": summary["report"] or "switched off",
@@ -44,6 +46,12 @@ def summary_table(summary: Mapping[str, Any]) -> Iterator[str]:
     for name, value in rows.items():
         table.add_row(name, value)
     yield from rendered(table)
+
+
+def _money(summary: Mapping[str, Any], name: str) -> str:
+    """For people two places are enough; JSON has all there are."""
+    amount = summary.get(f"{name}_e4")
+    return "" if amount is None else f"{decimal_of(amount):.2f}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import NS
 from angelx.market import tables
 from angelx.market.sessions import MINUTE, TABLE, Closed, Session, Sessions, SessionsTable
@@ -49,7 +50,7 @@ class Settlements:
         Raises
         ------
         InputInvalid
-            The table has no such segment.
+            The table has no such segment, or no session of it on or before that date.
         """
         found = self._known.get((segment, expiry))
         if found is None:
@@ -66,15 +67,19 @@ class Settlements:
             averaging_from = self._moved(underlying.closes_at - (0 if auction else AVERAGED), cash, underlying, expiry)
         return Settlement(self._moved(session.closes_at, segment, session, expiry), averaging_from, note)
 
-    def _session(self, segment: str, day: date) -> tuple[Session, str]:
+    def _session(self, segment: str, expiry: date) -> tuple[Session, str]:
         """That day's session, or the last regular one before it and why."""
-        answer = self._sessions.on(segment, day)
+        answer, first = self._sessions.on(segment, expiry), self._sessions.first_verified(segment)
         if isinstance(answer, Session):
             return answer, ""
         note = answer.reason
-        day = min(day, self._sessions.last_verified(segment))
+        day = min(expiry, self._sessions.last_verified(segment))
         while isinstance(answer, Closed) or answer.special or answer.note:
             day -= timedelta(days=1)
+            if day < first:
+                raise InputInvalid(
+                    f"options that expire on {expiry}: the sessions of {segment} are known from {first} on"
+                )
             answer = self._sessions.on(segment, day)
         return answer, f"{note}: taken as on {day}"
 

@@ -154,6 +154,10 @@ class Sessions:
         """After this day every answer is closed."""
         return self._of(segment).calendar.last
 
+    def first_verified(self, segment: str) -> date:
+        """Before this day every answer is closed."""
+        return self._of(segment).calendar.first
+
     def on(self, segment: str, day: date) -> Session | Closed:
         """The session of an exchange date, or why there is none."""
         return self._of(segment).on(day)

@@ -1,5 +1,6 @@
 """What `angelx status` shows of a running house: money in currency units, exact integers beside it for programs."""
 
+import asyncio
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,8 +10,11 @@ from typer.testing import CliRunner
 
 from angelx.adapters.latch import Latch
 from angelx.app.operator import Operator
+from angelx.bench import BENCHES
 from angelx.cli import control
 from angelx.cli.main import app
+from angelx.cli.tables import summary_table
+from angelx.domain.scalars import money_fields
 from angelx.services.data_feed import DataFeed
 from tests.flow.small_house import CAPITAL, Holder, Play, market
 
@@ -58,3 +62,65 @@ def test_people_see_currency_units_only(tmp_path: Path, monkeypatch: pytest.Monk
     assert "_e4" not in text
     answer = msgspec.json.decode(CliRunner().invoke(app, ["status", "--json"]).stdout)
     assert answer == {"ok": True, **found}
+
+
+# ---------------------------------------------------------------- asked for less than what holds
+@pytest.mark.parametrize(
+    ("level", "verb", "note"),
+    [
+        (
+            "silent",
+            "flatten",
+            "nothing is closed, the kill switch stays at silent, which is above flatten, until resume",
+        ),
+        ("silent", "halt", "the kill switch stays at silent, which is above halt, until resume"),
+        ("flatten", "halt", "the kill switch stays at flatten, which is above halt, until resume"),
+        ("flatten", "flatten", None),
+        ("halt", "flatten", None),
+        ("silent", "resume", None),
+    ],
+)
+def test_an_answer_says_where_asking_did_nothing(tmp_path: Path, level: str, verb: str, note: str | None) -> None:
+    def asked(*words: str) -> dict[str, Any]:
+        ran = CliRunner().invoke(app, [*words, "--state-dir", str(tmp_path), "--reason", "test", "--json"])
+        found: dict[str, Any] = msgspec.json.decode(ran.stdout)
+        assert found["ok"] is True
+        return found
+
+    asked("kill", *([] if level == "halt" else [f"--{level}"]))
+    found = asked(*{"halt": ("kill",), "flatten": ("kill", "--flatten"), "resume": ("resume",)}[verb])
+    assert found.get("note") == note
+
+
+def test_a_running_session_says_it_too(tmp_path: Path) -> None:
+    class Commanded(Feed):
+        def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+
+    latch = Latch.load(tmp_path)
+    latch.raise_to(3, "test", "operator", 1)
+    play = Play([Holder()])
+    feed = cast("DataFeed", Commanded(play))
+    asked = Operator(latch, feed, play.house, reload=lambda: None, facts=dict)
+    assert "nothing is closed" in asyncio.run(asked.answer("flatten", {}))["note"]
+    assert "note" not in asyncio.run(asked.answer("silent", {}))
+
+
+def test_people_see_money_with_two_places() -> None:
+    summary: dict[str, Any] = {
+        "mode": "paper", "source": "x", "ticks": 1, "ticks_per_s": 1, "ticks_refused": {}, "signals": 0, "refused": 0,
+        "orders": 0, "fills": 0, "level": "running", "level_reason": "", "journal": "j", "journal_records": 1,
+        "report": None, **money_fields("pnl", -998_100), **money_fields("fees", None),
+        **money_fields("max_drawdown", 1453_7550),
+    }  # fmt: skip
+    text = "\n".join(summary_table(summary))
+    assert "-99.81" in text
+    assert "1453.76" in text
+    assert "1453.7550" not in text
+
+
+def test_every_benchmark_is_named_in_its_help() -> None:
+    text = CliRunner().invoke(app, ["bench", "--help"]).stdout
+    assert all(name in text for name in BENCHES)
