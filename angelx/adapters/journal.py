@@ -19,6 +19,7 @@ LOG_PAGES: Final = 1000
 """Pages that the write-ahead log gathers before SQLite folds them into the file and begins the log anew."""
 PRAGMAS: Final = ("journal_mode=wal", "synchronous=full", f"wal_autocheckpoint={LOG_PAGES}")
 TABLES: Final = """
+begin immediate;
 create table if not exists meta(key text primary key, value text not null) strict;
 create table if not exists block(first integer primary key, last integer not null, records text not null,
                                  hashes blob not null) strict;
@@ -32,6 +33,7 @@ create view if not exists record as
            json_extract(r.value, '$[3][1]') as at, json_extract(r.value, '$[3]') as body
     from block, json_each('[' || replace(block.records, char(10), ',') || ']') as r order by number;
 """
+"""Begins the transaction that makes a journal what it is, or leaves nothing of it."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -110,15 +112,14 @@ class SqliteJournal:
         db = self._db
         for pragma in PRAGMAS:
             db.execute(f"pragma {pragma}")
-        db.executescript(f"begin immediate; {TABLES} commit;")
+        db.executescript(TABLES)
         schema = db.execute("select value from meta where key = 'schema'").fetchone()
         if schema is None:
-            db.execute("begin immediate")
             db.executemany("insert or replace into field values (?, ?, ?)", _fields())
             db.execute("insert into meta values ('schema', ?)", (str(SCHEMA),))
-            db.execute("commit")
         elif schema[0] != str(SCHEMA):
             raise JournalBroken(f"{self.path}: schema {schema[0]}, this program writes schema {SCHEMA}")
+        db.execute("commit")
 
     def _lay_out_log(self) -> None:
         """Give the write-ahead log its whole length, so that no commit has to make the file longer.

@@ -41,7 +41,19 @@ def misnamed(path: Path) -> Iterator[Fault]:
 def is_journal(path: Path) -> bool:
     """True where a file is a journal, whole or damaged: SQLite, with a table of ours."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            return any(name in TABLES for (name,) in database.execute("select name from sqlite_master"))
+        return not TABLES.isdisjoint(_tables(path))
     except sqlite3.DatabaseError:
         return False
+
+
+def is_blank(path: Path) -> bool:
+    """True where a file is SQLite without any table: whoever made it was killed before the first commit."""
+    try:
+        return not _tables(path)
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _tables(path: Path) -> set[str]:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return {name for (name,) in database.execute("select name from sqlite_master")}

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from angelx.adapters.journal import Head, JournalReader
-from angelx.adapters.journal_names import misnamed
+from angelx.adapters.journal_names import is_blank, misnamed
 from angelx.adapters.state_dir import durable_write
 from angelx.app.config import Config
 from angelx.app.house import Paper, Parts, no_fee
@@ -63,8 +63,8 @@ class Left(msgspec.Struct, frozen=True):
 
 
 def left_in(path: Path) -> Left | None:
-    """What a journal says of the session it holds; `None` where it holds none."""
-    if not path.exists():
+    """What a journal says of the session it holds; `None` where it holds none, or was never begun."""
+    if not path.exists() or (is_blank(path) and not path.with_name(HEAD).exists()):
         return None
     reader = JournalReader(path)
     started, source, ended, count = None, None, None, 0
