@@ -95,12 +95,13 @@ def chain(
         played = play.until(until, _Progress(zone, json=json))
         name = underlying_of(played.chains, underlying)
         data = picture(played, name, expiry_of(played, name, day))
-        _show(data, _near(data, strikes), zone, json=json)
         page = None
         if html is not None:
             from angelx.research.chain_page import write_page
 
             page = str(write_page(data, zone, html.resolve()))
+        _show(data, _near(data, strikes), zone, json=json)
+        if page is not None:
             say(f"page: {page}", json=json)
         if json:
             answer({"ok": True, **data, "page": page})

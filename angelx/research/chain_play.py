@@ -1,6 +1,7 @@
 """A recording played through the chain engine up to a moment: what `angelx chain` shows."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -103,7 +104,8 @@ class ChainPlay:
             if stop < batch.rows:
                 break
         if not self._last_at:
-            raise InputInvalid("no usable row up to the time asked for")
+            until = f" up to {datetime.fromtimestamp(at / NS, UTC):%Y-%m-%d %H:%M:%S} UTC" if at is not None else ""
+            raise InputInvalid(f"{self._source.name}: no usable row{until}")
         if at is not None:
             self.bus.advance(at)
         work = replace(self.chains.work)
