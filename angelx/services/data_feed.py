@@ -183,10 +183,12 @@ class DataFeed:
         """Until `at`, the next timer or a command; always lets other tasks run."""
         self.on_settled()
         due = self._bus.next_due
-        at = at if due is None else min(at, due)
+        await self._doze(min(clock.seconds_until(at if due is None else min(at, due)), BREATHE_S))
+
+    async def _doze(self, wait_s: float) -> None:
+        """So long, or until something is there to be done; always lets other tasks run."""
         self._woken.clear()
-        wait_s = 0.0 if self._commands else min(clock.seconds_until(at), BREATHE_S)
-        if wait_s <= 0:
+        if wait_s <= 0 or self._commands:
             await asyncio.sleep(0)
             return
         try:
@@ -206,6 +208,7 @@ class DataFeed:
         while self._commands:
             verb, reason, who, done = self._commands.popleft()
             bus.publish(CommandReceived(bus.now, verb, reason, who))
+            self.on_settled()  # Before it is answered.
             if not done.done():
                 done.set_result(None)
             if verb == "stop":

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 FEED: Final = "market_feed"
 SETTLE_S: Final = 5.0
 """After a stop what is on its way to or from the broker has so many seconds of the host to arrive."""
+LEAVES_S: Final = 0.005
+"""What was approved has so long to leave before the rest of its turn is made durable, which keeps the loop."""
 TELL_S: Final = 60.0
 """What goes on is told so often."""
 MOST_ROWS: Final = 4096
@@ -121,9 +123,17 @@ class LiveFeed(DataFeed):
         return False
 
     async def _wait(self, at: int, clock: PacingClock) -> None:
-        await asyncio.sleep(0)  # What was approved leaves first.
-        if not (self._tables or self._health or self._link.waits):
+        if not self._is_busy():
+            due = self._bus.next_due
+            await self._doze(LEAVES_S if due is None else min(LEAVES_S, clock.seconds_until(due)))
+        if self._is_busy():
+            await asyncio.sleep(0)
+        else:
             await super()._wait(at, clock)
+
+    def _is_busy(self) -> bool:
+        """Whether something has come since the last turn."""
+        return bool(self._tables or self._health or self._link.waits)
 
     def _bring_reports(self, now: int) -> None:
         bus = self._bus
