@@ -201,7 +201,7 @@ class _Deciding(ChainBias):
         self._again = 0
 
     def watches(self) -> Sequence[int]:
-        legs = list(self._legs.values())[:2]
+        legs = [next(iter(one.values())) for one in (self._calls, self._puts)]
         return [place for leg in legs for place in leg[len(leg) // 2 - 10 : len(leg) // 2 + 10].tolist()]
 
     def on_timer(self) -> None:

@@ -18,6 +18,7 @@ It does not churn: it rests `retry_s` after a filter refused or an order did not
 where risk said no; an exit that did not go is asked for again after five seconds.
 """
 
+from collections.abc import Iterable
 from datetime import date
 from typing import ClassVar, Final
 
@@ -25,9 +26,9 @@ import msgspec
 import numpy as np
 
 from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
-from angelx.domain.instruments import Right
+from angelx.domain.instruments import InstrumentTable, Right
 from angelx.domain.scalars import NS, SCALE
-from angelx.domain.ticks import ASK, BID
+from angelx.domain.ticks import ASK, BID, Table
 from angelx.market.chain_view import ChainView
 from angelx.signals.contract_choice import nearest
 from angelx.signals.strategy import Strategy
@@ -155,10 +156,8 @@ class ChainBias(Strategy):
         if self._underlying not in counts:
             raise ValueError(f"chain_bias: no options on {self._underlying or 'anything'} in this source")
         self._chains = self.desk.chains
-        legs: dict[tuple[date | None, Right | None], list[int]] = {}
-        for place in table.options(self._underlying):
-            legs.setdefault((table[place].expiry, table[place].right), []).append(place)
-        self._legs = {key: np.array(places, np.int64) for key, places in legs.items()}
+        options = table.options(self._underlying)
+        self._calls, self._puts = (_by_expiry(table, options, right) for right in (Right.CALL, Right.PUT))
         self._lots = np.array([instrument.lot_size for instrument in table], np.int64)
         self._ticks = np.array([instrument.tick_size for instrument in table], np.int64)
         self._held: dict[int, Holding] = {}
@@ -191,8 +190,13 @@ class ChainBias(Strategy):
 
     def _choose(self, view: ChainView, right: Right) -> int | None:
         """Place of the contract to buy; `None` where none fits."""
-        expiry = next((day for day, one in view.expiries.items() if one.years > self._life), None)  # The nearest first.
-        places = self._legs.get((expiry, right))
+        legs = self._calls if right is Right.CALL else self._puts
+        for expiry, one in view.expiries.items():  # The nearest first.
+            if one.years > self._life:
+                places = legs.get(expiry)
+                break
+        else:
+            places = None
         if places is None:
             return None
         deltas, columns = self._chains.deltas(places), self.desk.market.columns
@@ -272,6 +276,16 @@ class ChainBias(Strategy):
     def on_refused(self, event: SignalRefused) -> None:
         rest = self._retry if event.by == "filter" else self._pause
         self._rests_until = max(self._rests_until, self.desk.now + rest)
+
+
+def _by_expiry(table: InstrumentTable, options: Iterable[int], right: Right) -> dict[date, Table]:
+    """Places of the calls or the puts of each expiry."""
+    places: dict[date, list[int]] = {}
+    for place in options:
+        option = table[place]
+        if option.right is right and option.expiry is not None:
+            places.setdefault(option.expiry, []).append(place)
+    return {expiry: np.array(found, np.int64) for expiry, found in places.items()}
 
 
 def _check(name: str, value: float, fits: bool, allowed: str) -> None:
