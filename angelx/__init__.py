@@ -1,12 +1,14 @@
 """angelx: one long-lived asyncio process that trades Indian index options and US equities, on paper or live."""
 
 import os
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 __version__ = "0.1.0"
 
 
+@cache
 def sources() -> str:
     """What changes with any source of this package."""
     here = Path(__file__).parent

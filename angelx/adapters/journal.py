@@ -115,7 +115,7 @@ class SqliteJournal:
         db.executescript(TABLES)
         schema = db.execute("select value from meta where key = 'schema'").fetchone()
         if schema is None:
-            db.executemany("insert or replace into field values (?, ?, ?)", _fields())
+            db.executemany("insert or replace into field values (?, ?, ?)", field_names())
             db.execute("insert into meta values ('schema', ?)", (str(SCHEMA),))
         elif schema[0] != str(SCHEMA):
             raise JournalBroken(f"{self.path}: schema {schema[0]}, this program writes schema {SCHEMA}")
@@ -228,7 +228,7 @@ class JournalReader:
             raise JournalBroken(f"{path}: no such journal")
         with ExitStack() as unopened:
             try:
-                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+                self._db = read_only(path)
                 unopened.callback(self._db.close)
                 schema = self._db.execute("select value from meta where key = 'schema'").fetchone()
             except sqlite3.DatabaseError as error:
@@ -311,7 +311,12 @@ class JournalReader:
         self._db.close()
 
 
-def _fields() -> Iterator[tuple[str, int, str]]:
+def read_only(path: Path) -> sqlite3.Connection:
+    """The file as it is, never made or changed by looking."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
+def field_names() -> Iterator[tuple[str, int, str]]:
     """What the places of a record's array mean, for those who read the file with SQL."""
     for kind in RECORDED:
         for place, name in enumerate(kind.__struct_fields__, 1):

@@ -6,13 +6,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from angelx.adapters.journal import field_names, read_only
 from angelx.bus.records import Fault
-from angelx.domain.events import RECORDED
 
 TABLES: Final = frozenset({"block", "meta", "head", "field"})
-_NAMES: Final = {
-    (kind.__name__, place): name for kind in RECORDED for place, name in enumerate(kind.__struct_fields__, 1)
-}
+_NAMES: Final = {(kind, place): name for kind, place, name in field_names()}
 
 
 def misnamed(path: Path) -> Iterator[Fault]:
@@ -21,7 +19,7 @@ def misnamed(path: Path) -> Iterator[Fault]:
     A journal of an earlier version may know fewer kinds, and fewer fields at the end of one: that is no fault.
     """
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(read_only(path)) as database:
             rows = list(database.execute("select kind, place, name from field order by kind, place"))
     except sqlite3.DatabaseError as error:
         yield Fault(0, f"the names of columns, table field, cannot be read: {error}")
@@ -55,5 +53,5 @@ def is_blank(path: Path) -> bool:
 
 
 def _tables(path: Path) -> set[str]:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+    with closing(read_only(path)) as database:
         return {name for (name,) in database.execute("select name from sqlite_master")}

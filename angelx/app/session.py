@@ -1,6 +1,6 @@
 """One session: from a configuration and a state directory to a journal, continued where an earlier process left it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -221,10 +221,16 @@ def _traded_days(source: TickSource, sessions: Sessions, one: Instrument) -> set
     day of its life instead of the first: the recording may begin years before it was listed.
     """
     first, last = (sessions.day_of(one.segment, at) for at in (source.first_at, source.last_at))
-    days = (date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1))
-    found = [day for day in days if isinstance(sessions.on(one.segment, day), Session)]
-    alive = [day for day in found if one.expiry is not None and day <= one.expiry]
-    return {*(alive[-1:] or found[:1]), *found[-1:]}
+    begin, end = first.toordinal(), last.toordinal()
+    days = range(begin, end + 1)
+    alive = range(begin, min(one.expiry.toordinal(), end) + 1) if one.expiry is not None else ()
+
+    def traded(ordinals: Iterable[int]) -> date | None:
+        """The first of these with a session."""
+        found = (day for day in map(date.fromordinal, ordinals) if isinstance(sessions.on(one.segment, day), Session))
+        return next(found, None)
+
+    return {day for day in (traded(reversed(alive)) or traded(days), traded(reversed(days))) if day is not None}
 
 
 def bands_of(config: Config) -> Bands:

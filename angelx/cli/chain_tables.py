@@ -6,7 +6,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from angelx.cli.tables import rendered
-from angelx.research.report_format import DASH, Formats
+from angelx.research.report_format import DASH, Formats, strike_text
 
 WIDTH: Final = 124
 DAYS: Final = 365.0
@@ -42,14 +42,14 @@ def _summary(data: dict[str, Any], formats: Formats) -> Any:
         f"unwinding {flow['long_unwinding']:,.0f}, covering {flow['short_covering']:,.0f}"
         for flow in (calls, puts)
     ]
-    walls = f"{_strike(view['put_wall'])}, {_strike(view['call_wall'])}"
+    walls = f"{strike_text(view['put_wall'])}, {strike_text(view['call_wall'])}"
     rows = [
         ("at", formats.stamp(data["at"]), "last row", formats.stamp(data["last_row_at"])),
         ("spot", _price(data["spot"]), "life", days + (", averaging" if data["averaging"] else "")),
         ("forward", f"{_price(data['forward'])} {data['forward_reason']}", "discount", _number(data["discount"], 5)),
         ("ATM IV", _percent(data["atm_iv"]), "skew (25 delta)", _points(data["skew"])),
         ("PCR by OI", _number(view["pcr_oi"], 2), "PCR by volume", _number(view["pcr_volume"], 2)),
-        ("max pain", _strike(view["max_pain"]), "walls: put, call", walls),
+        ("max pain", strike_text(view["max_pain"]), "walls: put, call", walls),
         ("bias", _number(view["bias"], 3, signed=True), "its strength", _number(view["bias_strength"], 2)),
         ("trap upward", _number(view["trap_up"], 2), "trap downward", _number(view["trap_down"], 2)),
         ("regime", view["regime"], "IV rank, closes, noise",
@@ -72,7 +72,7 @@ def _expiries(data: dict[str, Any]) -> Any:
     for one in data["expiries"]:
         table.add_row(
             one["expiry"], f"{one['years'] * DAYS:,.1f}", _price(one["forward"]), _number(one["discount"], 5),
-            _strike(one["atm_strike"]), _percent(one["atm_iv"]), _points(one["skew"]), one["forward_reason"],
+            strike_text(one["atm_strike"]), _percent(one["atm_iv"]), _points(one["skew"]), one["forward_reason"],
         )  # fmt: skip
     return table
 
@@ -114,20 +114,12 @@ def _mirrored(
     for one in strikes:
         mark = ">" if one["strike"] == data["atm_strike"] else ""
         legs = [cells(leg) if leg else [DASH] * len(names) for leg in (one["call"], one["put"])]
-        table.add_row(*legs[0], f"{mark}{_level(one['strike'])}", *reversed(legs[1]))
+        table.add_row(*legs[0], f"{mark}{strike_text(one['strike'])}", *reversed(legs[1]))
     return table
 
 
 def _lots(lots: float) -> str:
     return f"{lots:,.0f}" if lots < 99_999.5 else f"{lots / 1_000:,.0f}k"
-
-
-def _level(price: float) -> str:
-    return f"{price:,.0f}" if price == round(price) else f"{price:,.2f}"
-
-
-def _strike(strike: float | None) -> str:
-    return DASH if strike is None else _level(strike)
 
 
 def _price(price: float | None) -> str:

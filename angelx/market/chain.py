@@ -54,8 +54,8 @@ from angelx.market.chain_kernels import (
 )
 from angelx.market.chain_layout import ChainLayout, ExpiryLine
 from angelx.market.chain_statistics import FIGURES
-from angelx.market.chain_summary import ChainSummary, figures_of
-from angelx.market.chain_view import ChainView, Contract, ExpiryFigures, Flow
+from angelx.market.chain_summary import ChainSummary, fill
+from angelx.market.chain_view import ChainView, Contract, Flow
 from angelx.market.forward import NO_PAIR, workspace
 from angelx.market.oi_flow import LONG_BUILD_UP, LONG_UNWINDING, SHORT_BUILD_UP, SHORT_COVERING, WINDOW, OiFlow
 from angelx.market.priority import Deferral, Turns, choose
@@ -455,10 +455,14 @@ class OptionChains:
         lots: float = (longs - units[n, SHORT_BUILD_UP] - units[n, LONG_UNWINDING]) / self._lots[n]
         return lots
 
-    def figures_of(self, expiry: ExpiryLine) -> ExpiryFigures:
-        """What the open interest, volume and quotes of any expiry say, summed up now, after the last step's forward."""
+    def view_of(self, expiry: ExpiryLine) -> ChainView:
+        """A view of the underlying with what the open interest, volume and quotes of any expiry say instead of the
+        front one's, summed up now, after the last step's forward.
+        """
+        view = msgspec.structs.replace(self.views[expiry.underlying])
         width = sum_up(expiry.line, expiry.line + 1, expiry.line, AROUND, *self._summing)
-        return figures_of(expiry, self._statistics.tolist(), width)
+        fill(view, expiry, self._statistics.tolist(), width)
+        return view
 
     def waited(self) -> Deferral:
         """How long contracts waited so far."""

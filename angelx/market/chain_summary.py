@@ -23,7 +23,7 @@ from angelx.market.chain_statistics import (
     PUT_WALL,
     ratio,
 )
-from angelx.market.chain_view import ChainView, ExpiryFigures, ExpiryView, Flow
+from angelx.market.chain_view import ChainView, ExpiryView, Flow
 from angelx.market.forward import FORWARD_REASONS
 from angelx.market.oi_flow import OiFlow
 from angelx.market.sessions import MINUTE
@@ -153,23 +153,22 @@ class ChainSummary:
     def of_front(self, front: int, got: Sequence[int], width: float) -> None:
         """Ratios, walls and flows of the front expiry; nothing where every expiry has passed.
 
-        `front` is its line, or -1; the others as for `figures_of`.
+        `front` is its line, or -1; the others as for `fill`.
         """
         view = self.view
         if front < 0:
-            view.front, found = None, ExpiryFigures()
-        else:
-            one = self.lines[front - self.first]
-            view.front, found = one.expiry, figures_of(one, got, width)
-            view.flow_since = self._flow.since
-        view.pcr_oi, view.pcr_volume, view.spread = found.pcr_oi, found.pcr_volume, found.spread
-        view.max_pain, view.call_wall, view.put_wall = found.max_pain, found.call_wall, found.put_wall
-        view.call_flow, view.put_flow = found.call_flow, found.put_flow
-        view.volume, view.open_interest = found.volume, found.open_interest
+            view.front = None
+            view.pcr_oi = view.pcr_volume = view.volume = view.open_interest = view.spread = None
+            view.max_pain = view.call_wall = view.put_wall = 0
+            view.call_flow, view.put_flow = Flow(), Flow()
+            return
+        one = self.lines[front - self.first]
+        view.front, view.flow_since = one.expiry, self._flow.since
+        fill(view, one, got, width)
 
 
-def figures_of(one: ExpiryLine, got: Sequence[int], width: float) -> ExpiryFigures:
-    """Ratios, walls and flows of an expiry.
+def fill(view: ChainView, one: ExpiryLine, got: Sequence[int], width: float) -> None:
+    """Put an expiry's ratios, walls and flows into a view of its underlying.
 
     Parameters
     ----------
@@ -179,10 +178,10 @@ def figures_of(one: ExpiryLine, got: Sequence[int], width: float) -> ExpiryFigur
         Median width of the quotes around its money, a fraction; negative without any.
     """
     lot = one.lot
-    return ExpiryFigures(
-        ratio(got[PUT_OI], got[CALL_OI]), ratio(got[PUT_VOLUME], got[CALL_VOLUME]),
-        got[MAX_PAIN], got[CALL_WALL], got[PUT_WALL],
-        Flow(*[units / lot for units in got[CALL_FLOW:PUT_FLOW]]), Flow(*[units / lot for units in got[PUT_FLOW:]]),
-        (got[CALL_VOLUME] + got[PUT_VOLUME]) / lot or None, (got[CALL_OI] + got[PUT_OI]) / lot or None,
-        width if width >= 0.0 else None,
-    )  # fmt: skip
+    view.pcr_oi, view.pcr_volume = ratio(got[PUT_OI], got[CALL_OI]), ratio(got[PUT_VOLUME], got[CALL_VOLUME])
+    view.max_pain, view.call_wall, view.put_wall = got[MAX_PAIN], got[CALL_WALL], got[PUT_WALL]
+    view.call_flow = Flow(*[units / lot for units in got[CALL_FLOW:PUT_FLOW]])
+    view.put_flow = Flow(*[units / lot for units in got[PUT_FLOW:]])
+    view.open_interest = (got[CALL_OI] + got[PUT_OI]) / lot or None
+    view.volume = (got[CALL_VOLUME] + got[PUT_VOLUME]) / lot or None
+    view.spread = width if width >= 0.0 else None

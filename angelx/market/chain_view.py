@@ -65,25 +65,6 @@ class Flow(msgspec.Struct):
         return self.long_build_up + self.short_covering - self.short_build_up - self.long_unwinding
 
 
-class ExpiryFigures(msgspec.Struct):
-    """What the open interest, the volume and the quotes of one expiry say; of the front one they are in the view."""
-
-    pcr_oi: float | None = None
-    pcr_volume: float | None = None
-    max_pain: int = 0
-    """Strike, 1/10,000; 0 = none."""
-    call_wall: int = 0
-    put_wall: int = 0
-    call_flow: Flow = msgspec.field(default_factory=Flow)
-    put_flow: Flow = msgspec.field(default_factory=Flow)
-    volume: float | None = None
-    """Lots traded in the session; `None` where the source does not say."""
-    open_interest: float | None = None
-    """Lots."""
-    spread: float | None = None
-    """Median width of the two-sided quotes around the money, as a fraction of their mids."""
-
-
 class ChainView(msgspec.Struct):
     """One underlying's chain; updated in place, `front` first."""
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from angelx.adapters.state_dir import durable_write
-from angelx.research.report_format import DASH, MINUS, Formats, clean
+from angelx.research.report_format import DASH, MINUS, Formats, clean, strike_text
 from angelx.research.report_style import STYLE
 
 DAYS: Final = 365.0
@@ -55,13 +55,14 @@ def page_of(data: dict[str, Any], formats: Formats, plotly_js: str) -> str:
 
 def _cards(data: dict[str, Any]) -> str:
     view = data["view"]
+    walls = f"walls {strike_text(view['put_wall'])} · {strike_text(view['call_wall'])}"
     trap = f"{_plain(view['trap_up'], 2)} up · {_plain(view['trap_down'], 2)} down"
     cards = [
         ("Forward", _plain(data["forward"], 2), f"{data['forward_reason']} · discount {_plain(data['discount'], 5)}"),
         ("Spot", _plain(data["spot"], 2), "" if data["spot"] else "missing, old, or undefined now"),
         ("ATM IV", _plain(data["atm_iv"], 2, 100, " %"), f"skew {_plain(data['skew'], 2, 100)} points"),
         ("Put-call ratio", _plain(view["pcr_oi"], 2), f"by volume {_plain(view['pcr_volume'], 2)}"),
-        ("Max pain", _strike(view["max_pain"]), f"walls {_strike(view['put_wall'])} · {_strike(view['call_wall'])}"),
+        ("Max pain", strike_text(view["max_pain"]), walls),
         ("Bias", _signed(view["bias"], 3), f"strength {_plain(view['bias_strength'], 2)} · {view['regime']}"),
         ("Trap probability", _plain(view["trap_up"], 2), trap),
         (
@@ -92,7 +93,7 @@ def _table(data: dict[str, Any]) -> str:
 
 def _row(one: dict[str, Any], money: bool) -> str:
     calls, puts = list(_cells(one["call"])), list(_cells(one["put"]))
-    strike = f'<td class="n"><b>{_level(one["strike"])}</b></td>'
+    strike = f'<td class="n"><b>{strike_text(one["strike"])}</b></td>'
     return f"<tr{' class=money' if money else ''}>{''.join(calls)}{strike}{''.join(reversed(puts))}</tr>"
 
 
@@ -127,14 +128,6 @@ def _plain(value: float | None, places: int, times: float = 1.0, unit: str = "")
 
 def _signed(value: float | None, places: int) -> str:
     return DASH if value is None else f"{value:+,.{places}f}".replace("-", MINUS)
-
-
-def _strike(strike: float | None) -> str:
-    return DASH if strike is None else _level(strike)
-
-
-def _level(price: float) -> str:
-    return f"{price:,.0f}" if price == round(price) else f"{price:,.2f}"
 
 
 MORE_STYLE: Final = """

@@ -9,7 +9,7 @@ from angelx.domain.scalars import SCALE
 from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, EXCHANGE_AT, LAST
 from angelx.market.chain import Work
 from angelx.market.chain_layout import ExpiryLine
-from angelx.market.chain_view import ChainView, ExpiryFigures, ExpiryView, Flow
+from angelx.market.chain_view import ChainView, ExpiryView, Flow
 from angelx.market.oi_flow import signed
 from angelx.research.chain_play import Played, as_data
 
@@ -54,7 +54,7 @@ def picture(played: Played, underlying: str, expiry: ExpiryLine) -> dict[str, An
         "lot": expiry.lot,
         **_terms(view, expiry),
         "expiries": [_expiry(view.expiries[one.expiry]) for one in chains.layout.by_underlying[underlying]],
-        "view": _view(view, chains.figures_of(expiry)),
+        "view": _view(chains.view_of(expiry)),
         "strikes": [_strike(played, expiry, n) for n in range(len(expiry.strikes))],
         "rows": played.rows,
         "bad_input": {**chains.bad_input(), **{f"refused_{why}": n for why, n in played.refused.items()}},
@@ -76,9 +76,8 @@ def _expiry(terms: ExpiryView) -> dict[str, Any]:
     return {**data, "atm_strike": _price(terms.atm_strike)}
 
 
-def _view(view: ChainView, figures: ExpiryFigures) -> dict[str, Any]:
-    """The view of the underlying, with the figures of the expiry that is shown."""
-    data: dict[str, Any] = {**as_data(view), **as_data(figures)}
+def _view(view: ChainView) -> dict[str, Any]:
+    data: dict[str, Any] = as_data(view)
     del data["expiries"]
     levels = {name: _price(data[name]) for name in LEVELS}
     return {**data, **levels, "flow_since": view.flow_since or None}

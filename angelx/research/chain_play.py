@@ -1,7 +1,6 @@
 """A recording played through the chain engine up to a moment: what `angelx chain` shows."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +16,7 @@ from angelx.domain.instruments import Kind
 from angelx.domain.ports import TickSource
 from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, TickBatch
+from angelx.domain.timestamps import rfc3339
 from angelx.market.chain import OptionChains, Work
 from angelx.market.differential import Differential
 from angelx.market.expiry_time import Settlements
@@ -104,7 +104,7 @@ class ChainPlay:
             if stop < batch.rows:
                 break
         if not self._last_at:
-            until = f" up to {datetime.fromtimestamp(at / NS, UTC):%Y-%m-%d %H:%M:%S} UTC" if at is not None else ""
+            until = f" up to {rfc3339(at)}" if at is not None else ""
             raise InputInvalid(f"{self._source.name}: no usable row{until}")
         if at is not None:
             self.bus.advance(at)

@@ -17,6 +17,13 @@ MINUS: Final = "\u2212"
 SIGNS: Final = {"INR": "₹", "USD": "$", "EUR": "€", "GBP": "£"}
 
 
+def strike_text(strike: float | None) -> str:
+    """A strike in currency units, `24,600`, with two places where it has any; a dash for `None`."""
+    if strike is None:
+        return DASH
+    return f"{strike:,.0f}" if strike == round(strike) else f"{strike:,.2f}"
+
+
 class Formats:
     """How one book's figures are written.
 

@@ -13,13 +13,14 @@ from angelx.domain.scalars import NS
 from angelx.orders.ledger import Ledger
 from angelx.research.session_records import Incident, OrderFacts, Refusal, Tally, Trip, local_time
 from angelx.research.session_summary import Drawdown, summary_of
+from angelx.services.patience import PREFIX
 from angelx.signals.calibration import ForecastScores
 from angelx.signals.quality import SignalQuality
 
 ZONES: Final = {"INR": "Asia/Kolkata", "USD": "America/New_York"}
 """A book is one account, one currency, one calendar: its currency names the exchange's time zone."""
 
-REST: Final = "patience:"
+REST: Final = f"{PREFIX}:"
 """So begins the reason of every signal for the rest of an exit (`angelx.services.patience`)."""
 
 _QUARTER: Final = 900 * NS  # Every zone's offset is a multiple of 15 minutes.

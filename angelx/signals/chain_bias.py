@@ -190,13 +190,11 @@ class ChainBias(Strategy):
 
     def _choose(self, view: ChainView, right: Right) -> int | None:
         """Place of the contract to buy; `None` where none fits."""
-        legs = self._calls if right is Right.CALL else self._puts
+        legs, places = self._calls if right is Right.CALL else self._puts, None
         for expiry, one in view.expiries.items():  # The nearest first.
             if one.years > self._life:
                 places = legs.get(expiry)
                 break
-        else:
-            places = None
         if places is None:
             return None
         deltas, columns = self._chains.deltas(places), self.desk.market.columns

@@ -304,7 +304,7 @@ def test_any_expiry_has_figures_of_its_own_and_asking_changes_none() -> None:
     desk.feed([row(5 + far, 60_000, fair(5 + far) + 1, oi=104 * LOT, volume=20 * LOT)]).step(60_250)
     view = desk.chains.views["NSE:X"]
     before = msgspec.to_builtins(view, str_keys=True)
-    front, back = (desk.chains.figures_of(one) for one in desk.chains.layout.by_underlying["NSE:X"])
+    front, back = (desk.chains.view_of(one) for one in desk.chains.layout.by_underlying["NSE:X"])
 
     assert (front.pcr_oi, front.call_flow, front.open_interest) == (1.0, Flow(), 1_000)
     assert back.pcr_oi == pytest.approx(500 / 504)
