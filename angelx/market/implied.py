@@ -23,11 +23,15 @@ import numba as nb
 ROOT_TWO_PI: Final = math.sqrt(2.0 * math.pi)
 _LARGEST: Final = 16.0
 """Guesses beyond are no guesses: 500 % over ten years."""
+_HIGHEST: Final = 20.0
+"""No float below `bound` is a price with a deviation beyond."""
 _FARTHEST: Final = 40.0
-"""Deviations from the money at which no float is small enough for the price."""
+"""Deviations from the money at which no float is small enough for the price; guesses beyond are no guesses."""
 _STEPS: Final = 64
 _GRID: Final = 2.0**41 + 1.0
 """Cuts a float to 12 bits: a number is at most 2.5e-4 of itself away from the next one that has no more."""
+_NEAR: Final = 5e-4
+"""A step by less of itself leads to the same such number or to the next one."""
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -88,8 +92,8 @@ def deviation(price: float, x: float, bound: float, guess: float) -> tuple[float
     tuple
         s, and Mills' ratio of |h - t| and of h + t there.
     """
-    s = _coarse(guess if 0.0 < guess < _LARGEST else first_guess(price, x, bound))
-    low, high, target, before = x / _FARTHEST, math.inf, 0.0, 0.0
+    low, high, target = 0.999 * max(x / _FARTHEST, price * ROOT_TWO_PI), _HIGHEST, 0.0  # b(s) <= s / sqrt(2 pi).
+    s = _coarse(guess if low < guess < _LARGEST else first_guess(price, x, bound))
     for _ in range(_STEPS):
         inverse = 1.0 / s
         h, t = x * inverse, 0.5 * s
@@ -114,17 +118,15 @@ def deviation(price: float, x: float, bound: float, guess: float) -> tuple[float
             third = curl - 3.0 * bend * slope + 2.0 * slope * slope
             newton = over * (near + far)
         if newton > 0.0:
-            low = s
+            low, other = s, high
         else:
-            high = s
+            high, other = s, low
         found = s + newton * (1.0 + 0.5 * newton * second) / (1.0 + newton * (second + newton * third / 6.0))
-        if not low <= found <= high:
-            found = 0.5 * (low + high) if high < math.inf else 2.0 * s
         following = _coarse(found)
-        if following in (s, before):  # The one before where the answer lies half-way between two.
+        if abs(newton) < _NEAR * s and following in (s, other):  # The other where the answer is half-way between two.
             to, half = x / found, 0.5 * found
             return found, _moved(near, abs(h - t), abs(to - half)), _moved(far, h + t, to + half)
-        before, s = s, following
+        s = following if low < following < high else _coarse(0.5 * (low + high))
     h, t = x / s, 0.5 * s
     return s, mills(abs(h - t)), mills(h + t)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import QuantLib
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import erfcx, log_ndtr
 
@@ -86,7 +86,11 @@ def test_the_normalised_price_is_exact_far_in_the_tails(x: float, s: float) -> N
     )
 
 
-@given(x=st.floats(0.0, 1.5), s=st.floats(1e-4, 8.7), wrong=st.floats(-7.0, 7.0))
+@given(x=st.floats(0.0, 1.5), s=st.floats(1e-4, 8.7), wrong=st.floats(-40.0, 40.0))
+@example(x=0.10042381639516845, s=0.038585307826161007, wrong=-6.5)  # 16,000 deviations from the money: no guess.
+@example(x=0.16028735326544241, s=3.8315024038536509, wrong=-4.8229989926714776)  # From one far point to another.
+@example(x=1.0643586467586874, s=3.0190689548307059, wrong=-2.6586154731117997)  # To where every price is the bound.
+@example(x=0.52780068522818424, s=2.2435157558534868, wrong=-2.5636724177505759)  # A long step that leads nowhere.
 def test_the_search_ends_at_the_same_answer_from_anywhere(x: float, s: float, wrong: float) -> None:
     bound = math.exp(-x / 2)
     price = normalised(x, s, bound)
