@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from angelx.domain.ports import TickSource
 
 SHOWN: Final = 10
+PAGE: Final = ".html"
 SIMULATED: Final = "simulated"
 SIMULATED_HOUR: Final = 3600 * NS
 """How far the simulated session is played where no time is given."""
@@ -32,6 +33,10 @@ def chain(
     path: Annotated[
         Path | None,
         typer.Argument(help="A recording with options: a file or a directory. Without it the simulated market."),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Argument(help="Where --html writes, *.html; else chain-UNDERLYING-TIME.html in the current directory."),
     ] = None,
     *,
     at: Annotated[
@@ -50,7 +55,9 @@ def chain(
         typer.Option(help="Which expiry, 2025-09-02, with its own ratios, walls and flows; else the nearest."),
     ] = None,
     strikes: Annotated[int, typer.Option(min=1, help="Strikes shown on each side of the money.")] = SHOWN,
-    html: Annotated[Path | None, typer.Option(help="Write a page with pictures of smile and open interest.")] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write a page with pictures of smile and open interest.")
+    ] = False,
     state_dir: Annotated[
         Path | None, typer.Option(help="Read IV rank from the closes that sessions with this state directory kept.")
     ] = None,
@@ -65,7 +72,7 @@ def chain(
     and strikes in currency units; what is undefined is null and says why. There `work.avoided` is the share of
     recomputing every usable contract at each step that was not needed; null where no such recompute was due.
 
-    angelx chain recordings/ --at "2025-08-29 11:00" --html chain.html
+    angelx chain recordings/ --at "2025-08-29 11:00" --html
     """
 
     def body() -> int:
@@ -76,8 +83,9 @@ def chain(
         from angelx.research.chain_picture import expiry_of, picture
         from angelx.research.chain_play import ChainPlay, underlying_of
 
+        recording, target = _paths(path, page, html=html)
         day = _day(expiry)
-        overrides: dict[str, Any] = {"market.source": str(path)} if path is not None else {}
+        overrides: dict[str, Any] = {"market.source": str(recording)} if recording is not None else {}
         chosen = load_config(config, {**overrides, **settings_of(settings)})
         sessions = Sessions.load(trade_special_sessions=chosen.market.trade_special_sessions)
         source = open_source(chosen, sessions, Bounds())
@@ -95,19 +103,30 @@ def chain(
         played = play.until(until, _Progress(zone, json=json))
         name = underlying_of(played.chains, underlying)
         data = picture(played, name, expiry_of(played, name, day))
-        page = None
-        if html is not None:
-            from angelx.research.chain_page import write_page
+        written = None
+        if html:
+            from angelx.research.chain_page import page_name, write_page
 
-            page = str(write_page(data, zone, html.resolve()))
+            written = str(write_page(data, zone, (target or Path(page_name(data, zone))).resolve()))
         _show(data, _near(data, strikes), zone, json=json)
-        if page is not None:
-            say(f"page: {page}", json=json)
+        if written is not None:
+            say(f"page: {written}", json=json)
         if json:
-            answer({"ok": True, **data, "page": page})
+            answer({"ok": True, **data, "page": written})
         return 0
 
     guarded(body, json=json)
+
+
+def _paths(path: Path | None, page: Path | None, *, html: bool) -> tuple[Path | None, Path | None]:
+    """The recording, and where the page goes: alone, a name that ends in .html is the page's."""
+    if html and page is None and path is not None and path.suffix == PAGE:
+        path, page = None, path
+    if page is not None and not html:
+        raise InputInvalid(f"{page}: a page is written with --html; one recording is shown at a time")
+    if page is not None and page.suffix != PAGE:
+        raise InputInvalid(f"{page}: a page's name ends in {PAGE}")
+    return path, page
 
 
 def _show(data: dict[str, Any], strikes: list[dict[str, Any]], zone: ZoneInfo, *, json: bool) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from angelx.adapters.state_dir import durable_write
 from angelx.research.report_format import DASH, MINUS, Formats, clean, strike_text
 from angelx.research.report_style import STYLE
+from angelx.research.session_records import local_time
 
 DAYS: Final = 365.0
 CHARTS: Final = (
@@ -20,6 +21,12 @@ CHARTS: Final = (
     ("flow", "Flow by class", "What the changes were: who was in a hurry, lots of all strikes of the expiry."),
     ("term", "Term structure", "Volatility at the money by days to expiry."),
 )
+
+
+def page_name(data: dict[str, Any], zone: ZoneInfo) -> str:
+    """`chain-NIFTY-2025-08-29T110000.html`: of which underlying, at which local time."""
+    underlying = data["underlying"].rpartition(":")[2]
+    return f"chain-{underlying}-{local_time(data['at'], zone):%Y-%m-%dT%H%M%S}.html"
 
 
 def write_page(data: dict[str, Any], zone: ZoneInfo, path: Path) -> Path:

@@ -98,6 +98,27 @@ def test_a_page_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in ran.err
 
 
+def test_a_page_has_a_name_of_its_own(tmp_path: Path) -> None:
+    ran = angelx("chain", "--at", "09:16", *SMALLEST, "--html", cwd=tmp_path)
+    page = tmp_path / "chain-NIFTY-2026-10-21T091600.html"
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, f"page: {page}")
+    assert [page] == list(tmp_path.glob("chain*"))
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_page_does_not_take_the_place_of_a_recording(tmp_path: Path) -> None:
+    recording = tmp_path / "day.parquet"
+    recording.write_bytes(b"rows")
+    for arguments, says in (
+        (("other.parquet", recording, "--html"), "day.parquet: a page's name ends in .html"),
+        (("other.parquet", "chain.html"), "chain.html: a page is written with --html"),
+    ):
+        ran = angelx("chain", *arguments, cwd=tmp_path)
+        assert ran.code == 2
+        assert says in ran.err
+    assert recording.read_bytes() == b"rows"
+
+
 def test_a_page_that_does_not_fit_is_named(tmp_path: Path) -> None:
     at, page = ("--at", "09:16"), tmp_path / "chain.html"
     ran = angelx("chain", *at, *SMALLEST, "--html", page, cwd=tmp_path, limit=100_000)
