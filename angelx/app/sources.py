@@ -33,8 +33,8 @@ class _Recording(msgspec.Struct, frozen=True):
     bar_spread_bps: float | None = None
 
 
-def open_source(config: Config, sessions: Sessions, bounds: Bounds) -> TickSource:
-    """The source that a configuration names.
+def open_source(config: Config, sessions: Sessions, bounds: Bounds, *, glance: bool = False) -> TickSource:
+    """The source that a configuration names; at a `glance` only to see what is there.
 
     Raises
     ------
@@ -49,9 +49,11 @@ def open_source(config: Config, sessions: Sessions, bounds: Bounds) -> TickSourc
 
     path = Path(config.market.source).expanduser().resolve()
     source = open_recording(
-        path, begin=bounds.begin, end=bounds.end, bar_spread_bps=config.market.bar_spread_bps, freeze=freeze_of
-    )
-    _check_expiries(path, source, sessions)
+        path, begin=bounds.begin, end=bounds.end, bar_spread_bps=config.market.bar_spread_bps, freeze=freeze_of,
+        glance=glance,
+    )  # fmt: skip
+    if not glance:
+        _check_expiries(path, source, sessions)
     return source
 
 

@@ -88,7 +88,7 @@ def chain(
         overrides: dict[str, Any] = {"market.source": str(recording)} if recording is not None else {}
         chosen = load_config(config, {**overrides, **settings_of(settings)})
         sessions = Sessions.load(trade_special_sessions=chosen.market.trade_special_sessions)
-        source = open_source(chosen, sessions, Bounds())
+        source = open_source(chosen, sessions, Bounds(), glance=True)
         chosen, zone = _of_source(chosen, source.instruments.all[-1].currency)
         until = None if is_day(at) else moment_of(at, zone, day=day_of(source.last_at, zone))
         asked = moment_of(at, zone) if is_day(at) else until

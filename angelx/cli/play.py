@@ -245,7 +245,7 @@ def _bounds(config: "Config", begin: str | None, end: str | None) -> "Bounds":
     path = Path(config.market.source).expanduser().resolve()
     zone, first, last = zone_of(config.currency, config.market.source), None, None
     if is_time(begin) or is_time(end):
-        source = open_recording(path, bar_spread_bps=config.market.bar_spread_bps)
+        source = open_recording(path, bar_spread_bps=config.market.bar_spread_bps, glance=True)
         zone = zone_of(currency_of(source), config.market.source)
         first, last = day_of(source.first_at, zone), day_of(source.last_at, zone)
     bounds = Bounds(moment_of(begin, zone, day=first), moment_of(end, zone, day=last, last=True))
@@ -307,7 +307,7 @@ def _for_recording(path: Path, config_file: Path | None, overrides: dict[str, An
     from angelx.adapters.recorded import open_recording
     from angelx.domain.instruments import Kind
 
-    table = open_recording(path, begin=None, end=None, bar_spread_bps=None).instruments
+    table = open_recording(path, glance=True).instruments
     currency = next((instrument.currency for instrument in table if instrument.tradable), "INR")
     options = any(instrument.kind is Kind.OPTION for instrument in table)
     found: dict[str, Any] = {"currency": currency}

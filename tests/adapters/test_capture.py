@@ -275,8 +275,16 @@ def test_an_instrument_that_changed_between_days_asks_for_a_choice(tmp_path: Pat
     capture(tmp_path, rows_of(2))
     smaller = InstrumentTable([NIFTY, msgspec.structs.replace(CALL, lot_size=65)])
     capture(tmp_path, rows_of(2, begin=MORNING + DAY), first_row=2, instruments=smaller)
-    with pytest.raises(InputInvalid, match=r"2025-08-30.*NFO:NIFTY:2025-09-02:24500:CE is defined otherwise"):
+    with pytest.raises(InputInvalid, match=r"2025-08-30.*NFO:NIFTY:2025-09-02:24500:CE is defined otherwise.*--from"):
         CaptureSource(tmp_path)
+    for chosen, lot in (
+        (CaptureSource(tmp_path, end=MORNING + DAY), 75),
+        (CaptureSource(tmp_path, begin=MORNING + DAY), 65),
+    ):
+        assert [one.lot_size for one in chosen.instruments if one.id == CALL.id] == [lot]
+        assert whole(chosen).shape[1] == 2
+    seen = CaptureSource(tmp_path, glance=True)
+    assert (seen.rows, seen.instruments.all[1].lot_size) == (4, 75)
 
 
 def test_the_exchange_day_is_that_of_the_zone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.adapters.recorded_files import CHAIN, NSE_OPEN, chain_row, write
 from tests.e2e.program import ROOT, angelx, environment
 
 COMMANDS = (
@@ -96,6 +97,22 @@ def test_a_page_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     ran = angelx("chain", *at, *SMALLEST, "--html", "/proc/x.html", "--json", cwd=tmp_path)
     assert (ran.code, ran.answer["error"]) == (2, "/proc/x.html: No such file or directory")
     assert "Traceback" not in ran.err
+
+
+def test_days_that_do_not_go_together_can_be_played_apart(tmp_path: Path) -> None:
+    (tmp_path / "rec").mkdir()
+    write(tmp_path / "rec" / "a.parquet", CHAIN, [chain_row()])
+    write(tmp_path / "rec" / "b.parquet", CHAIN, [chain_row(NSE_OPEN + 3 * 86_400, lot_size=65)])
+
+    whole = angelx("replay", "rec", "--json", cwd=tmp_path)
+    assert (whole.code, "replay the days apart (--from, --to)" in whole.answer["error"]) == (2, True)
+    for day, number in (("2025-08-29", 0), ("2025-09-01", 1)):
+        played = angelx(
+            "replay", "rec", "--from", day, "--to", day, "--state-dir", f"s{number}", "--json", cwd=tmp_path
+        )
+        assert (played.code, played.answer["ticks"]) == (0, 1), played.err
+        shown = angelx("chain", "rec", "--at", day, "--json", cwd=tmp_path)
+        assert (shown.code, shown.answer["lot"]) == (0, (75, 65)[number]), shown.err
 
 
 def test_a_page_has_a_name_of_its_own(tmp_path: Path) -> None:

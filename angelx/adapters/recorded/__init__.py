@@ -23,6 +23,7 @@ def open_recording(
     symbols: Collection[str] | None = None,
     bar_spread_bps: float | None = None,
     freeze: Callable[[str, date], int] | None = None,
+    glance: bool = False,
 ) -> "RecordedSource | CaptureSource":
     """Ticks of a file or of all files of a directory, whatever documented schemas their columns are of.
 
@@ -40,6 +41,8 @@ def open_recording(
         1/10,000 of it. `None` = such an instrument has no touch and cannot trade.
     freeze
         Answers the freeze quantity of an NSE underlying on a date, units; `None` = unknown.
+    glance
+        Only to see what is there: an instrument that is another one on another day is listed as it first was.
 
     Raises
     ------
@@ -48,4 +51,6 @@ def open_recording(
     """
     from angelx.adapters.recorded.opening import open_path
 
-    return open_path(path, begin=begin, end=end, symbols=symbols, bar_spread_bps=bar_spread_bps, freeze=freeze)
+    return open_path(
+        path, begin=begin, end=end, symbols=symbols, bar_spread_bps=bar_spread_bps, freeze=freeze, glance=glance
+    )

@@ -96,6 +96,8 @@ class CaptureSource:
         Only rows received at or after `begin` and before `end`, ns.
     symbols
         Only rows of these symbols, underlyings or instrument ids.
+    glance
+        An instrument that two days define differently is listed as the first does.
     """
 
     name = "capture"
@@ -107,6 +109,7 @@ class CaptureSource:
         begin: int | None = None,
         end: int | None = None,
         symbols: Collection[str] | None = None,
+        glance: bool = False,
     ) -> None:
         from angelx.adapters.recorded.stored import digest_of
 
@@ -116,9 +119,13 @@ class CaptureSource:
         self._parts = [(folder, [Part(part) for part in parts_of(folder)]) for folder in folders]
         if path.is_file():
             self._parts = [(path.parent, [Part(path)])]
+        if begin is not None or end is not None:  # Days beside it may define their instruments otherwise.
+            inside = [(folder, parts) for folder, parts in self._parts if _lies_in(parts, begin, end)]
+            self._parts = inside or self._parts
+            folders = [folder for folder, _ in self._parts]
         self.torn = [torn for folder in folders for torn in sorted(folder.glob("*.tmp"))]
         tables = {folder: instruments_of(folder) for folder in folders}
-        self.instruments = _union(tables)
+        self.instruments = _union(tables, glance=glance)
         self._places = {
             folder: np.array([self.instruments.index[one.id] for one in table], np.int64)
             for folder, table in tables.items()
@@ -239,7 +246,14 @@ def instruments_of(folder: Path) -> list[Instrument]:
         raise InputInvalid(f"{path}: cannot be read: {error}") from error
 
 
-def _union(tables: dict[Path, list[Instrument]]) -> InstrumentTable:
+def _lies_in(parts: list[Part], begin: int | None, end: int | None) -> bool:
+    """Whether a folder's parts may hold rows of [begin, end), ns."""
+    return any(
+        (begin is None or part.about.last_at >= begin) and (end is None or part.about.first_at < end) for part in parts
+    )
+
+
+def _union(tables: dict[Path, list[Instrument]], *, glance: bool = False) -> InstrumentTable:
     """The instruments of all folders: those of the first in its order, then what the others add.
 
     Raises
@@ -251,9 +265,9 @@ def _union(tables: dict[Path, list[Instrument]]) -> InstrumentTable:
     for folder, table in tables.items():
         for instrument in table:
             known = found.setdefault(instrument.id, instrument)
-            if known != instrument:
+            if known != instrument and not glance:
                 raise InputInvalid(
                     f"{folder / INSTRUMENTS}: {instrument.id} is defined otherwise than before: {instrument} is not "
-                    f"{known}: replay the days apart"
+                    f"{known}: replay the days apart (--from, --to)"
                 )
     return InstrumentTable(found.values())

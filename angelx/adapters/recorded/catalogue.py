@@ -37,10 +37,12 @@ class Catalogue:
         All files of the recording: which symbols are indices is seen from all of them.
     freeze
         Freeze quantity of an NSE underlying on a date, units; `None` = unknown.
+    glance
+        A contract whose lot size changes keeps its first one.
     """
 
-    def __init__(self, surveys: Iterable[Survey], freeze: Freeze | None) -> None:
-        self._freeze = freeze
+    def __init__(self, surveys: Iterable[Survey], freeze: Freeze | None, *, glance: bool = False) -> None:
+        self._freeze, self._glance = freeze, glance
         self._found: dict[str, Instrument] = {}
         self._where: dict[str, str] = {}
         self._indices: set[tuple[str, str]] = set()
@@ -83,7 +85,7 @@ class Catalogue:
         instrument = self._instrument(name, survey, key, day)
         known = self._found.setdefault(name, instrument)
         source = self._where.setdefault(name, str(survey.stored.path))
-        if known.lot_size != instrument.lot_size:
+        if known.lot_size != instrument.lot_size and not self._glance:
             raise InputInvalid(
                 f"{survey.stored.path}: column lot_size, row {row}: {name} has lots of {instrument.lot_size}, but of "
                 f"{known.lot_size} in {source}: replay the days apart (--from, --to)"

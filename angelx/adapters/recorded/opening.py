@@ -23,6 +23,7 @@ def open_path(
     symbols: Collection[str] | None,
     bar_spread_bps: float | None,
     freeze: Freeze | None,
+    glance: bool,
 ) -> RecordedSource | CaptureSource:
     """As `angelx.adapters.recorded.open_recording`."""
     if not path.exists():
@@ -33,7 +34,7 @@ def open_path(
     if bar_spread_bps is not None and not 0 < bar_spread_bps < 10_000:
         raise InputInvalid(f"bar_spread_bps: expected more than 0 and less than 10000, was {bar_spread_bps}")
     if is_capture(path):
-        return CaptureSource(path, begin=begin, end=end, symbols=symbols)
+        return CaptureSource(path, begin=begin, end=end, symbols=symbols, glance=glance)
     files, ignored = (_files_of(path), {}) if path.is_file() else _sorted_out(path, _files_of(path))
     return RecordedSource(
         path,
@@ -44,6 +45,7 @@ def open_path(
         symbols=symbols,
         bar_spread_bps=bar_spread_bps,
         freeze=freeze,
+        glance=glance,
     )
 
 

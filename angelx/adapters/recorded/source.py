@@ -53,12 +53,13 @@ class RecordedSource:
         symbols: Collection[str] | None,
         bar_spread_bps: float | None,
         freeze: Freeze | None,
+        glance: bool,
     ) -> None:
         self.path = path
         self._ignored = ignored
         self._begin, self._end, self._spread_bps = begin, end, bar_spread_bps
         surveys = [Survey(Stored(file), begin, end) for file in files]
-        catalogue = Catalogue(surveys, freeze)
+        catalogue = Catalogue(surveys, freeze, glance=glance)
         self._chosen = choose(surveys, catalogue, symbols)
         self._untouched = self._without_quotes()
         for chosen in self._chosen:
