@@ -209,7 +209,7 @@ def check_fees(config: Config, source: TickSource, sessions: Sessions) -> None:
     for why in unknown.values():
         if len(unknown) == len(kinds):
             raise InputInvalid(f"{config.market.source}: {why}; --set paper.fees=false trades without fees")
-        log.warning("fees_unknown", why=why, action="if one is traded, the session fails: set paper.fees=false")
+        log.warning("fees_unknown", why=why, action="entries are rejected; --set paper.fees=false")
 
 
 def _expiry(instrument: Instrument) -> date:

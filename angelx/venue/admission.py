@@ -10,6 +10,7 @@ from angelx.domain.instruments import Instrument, Kind
 from angelx.domain.scalars import side_text
 from angelx.domain.ticks import ASK, BID, LAST
 from angelx.market.state import FIRST, MarketState
+from angelx.orders.fees import FeesUnknown
 from angelx.venue.account import Account
 from angelx.venue.orders import Book, Order, reaches
 
@@ -115,7 +116,10 @@ class Admission:
             return None
         if side > 0:
             unit_hold = order.limit
-            order.fee_hold = self._fee(book.instrument, side, order.quantity, order.quantity * unit_hold, at)
+            try:
+                order.fee_hold = self._fee(book.instrument, side, order.quantity, order.quantity * unit_hold, at)
+            except FeesUnknown as error:
+                return "fees_unknown", str(error)
         elif position.lock_pct:  # The proceeds come in and are locked: what is locked beyond them must be there before.
             bid = book.quote[BID]
             price = bid if bid > order.limit else order.limit  # noqa: FURB136  (the call costs 0.1 us)

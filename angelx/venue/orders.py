@@ -21,8 +21,8 @@ TIMES_IN_FORCE: Final = (DAY, IOC, FOK)
 
 REJECT_CODES: Final = (
     "duplicate_order", "unknown_instrument", "not_tradable", "market_closed", "bad_quantity", "bad_price", "off_lot",
-    "over_freeze", "off_tick", "no_quote", "price_band", "self_trade", "insufficient_position", "insufficient_funds",
-    "injected",
+    "over_freeze", "off_tick", "no_quote", "price_band", "self_trade", "insufficient_position", "fees_unknown",
+    "insufficient_funds", "injected",
 )  # fmt: skip
 """Why an order is refused, in the order in which it is asked; stable."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from angelx.domain.events import Event, OrderAccepted, OrderEnded
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind, Right
+from angelx.orders.fees import FeesUnknown
 from angelx.venue.account import Margin
 from angelx.venue.admission import Bands
 from angelx.venue.orders import REJECT_CODES, Order
@@ -156,6 +157,16 @@ def test_a_long_is_paid_in_full_fees_included() -> None:
 
     assert with_cash(cash(10_100) + 6) == "insufficient_funds"
     assert with_cash(cash(10_100) + 7) == ""
+
+
+def test_what_has_no_fees_is_not_bought() -> None:
+    def fee(*_: object) -> int:
+        raise FeesUnknown("no fee of 2010-01-04")
+
+    made = Desk(fee=fee)
+    made.quote(99, 101)
+    assert code(made.send(1, 100, 101)) == "fees_unknown"
+    assert made.engine.account.funds().held == 0
 
 
 def test_working_orders_hold_their_money_until_they_fill_or_end() -> None:
