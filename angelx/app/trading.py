@@ -135,12 +135,15 @@ class TradingSession:
             config, self.source, self.sessions, run, tuning=self.tuning, iv_closes=self.iv_closes, pool=self.pool,
             waits=not plan.speed,
         )  # fmt: skip
+        key = journal_key(config)
+        if self.left is None:  # Only now, when nothing of what was asked for is missing.
+            archive(state.path)
         self.journal = SqliteJournal(
             self.bus,
             state.path / JOURNAL,
             durable=bool(plan.speed) and config.journal.durability == "intent",
             block_records=config.journal.block_records,
-            key=journal_key(config),
+            key=key,
         )
         self.link = BrokerLink(self.bus, live.client, LatchedSends(self.latch)) if live else None
         self.house = House(self.bus, parts, self.journal, self.latch, self.guard, link=self.link)
@@ -186,11 +189,13 @@ class TradingSession:
         return closed + int(self.plan.config.live.stop_after_close_min * 60 * NS) if closed else 0
 
     def _left(self) -> Left | None:
-        """What is to be continued; what is over is put aside first."""
+        """What is to be continued."""
         path = self.state.path / JOURNAL
-        left = left_in(path)
-        if left is None or left.finished or self.plan.fresh:
-            archive(self.state.path)
+        try:
+            left = None if self.plan.fresh else left_in(path)
+        except JournalBroken as error:
+            raise JournalBroken(f"{error}; look at it with angelx journal, or put it aside with --fresh") from error
+        if left is None or left.finished:
             return None
         config = self.plan.config
         what = []

@@ -115,6 +115,31 @@ def test_days_that_do_not_go_together_can_be_played_apart(tmp_path: Path) -> Non
         assert (shown.code, shown.answer["lot"]) == (0, (75, 65)[number]), shown.err
 
 
+def test_a_run_that_cannot_begin_leaves_the_last_one_where_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "rec.parquet", CHAIN, [chain_row()])
+    angelx("replay", "rec.parquet", "--json", cwd=tmp_path).succeeded()
+    journal = tmp_path / "var" / "replay" / "journal.db"
+    before = journal.read_bytes()
+
+    for wrong in (("--strategy", "none.py:Mine"), ("--from", "2025-09-01"), ("--set", "journal.block_records=0")):
+        assert angelx("replay", "rec.parquet", *wrong, cwd=tmp_path).code in (2, 64), wrong
+    assert journal.read_bytes() == before
+    assert not (tmp_path / "var" / "replay" / "archive").exists()
+
+
+def test_a_broken_journal_can_be_put_aside(tmp_path: Path) -> None:
+    write(tmp_path / "rec.parquet", CHAIN, [chain_row()])
+    state = tmp_path / "var" / "replay"
+    state.mkdir(0o700, parents=True)
+    (state / "journal.db").write_bytes(b"no database" * 500)
+
+    refused = angelx("replay", "rec.parquet", cwd=tmp_path)
+    assert (refused.code, "cannot be read as a journal: file is not a database" in refused.err) == (1, True)
+    assert "--fresh" in refused.err
+    angelx("replay", "rec.parquet", "--fresh", cwd=tmp_path).succeeded()
+    assert (state / "archive" / "0001" / "journal.db").read_bytes() == b"no database" * 500
+
+
 def test_a_page_has_a_name_of_its_own(tmp_path: Path) -> None:
     ran = angelx("chain", "--at", "09:16", *SMALLEST, "--html", cwd=tmp_path)
     page = tmp_path / "chain-NIFTY-2026-10-21T091600.html"
