@@ -192,15 +192,17 @@ async def _angelone(config: Config, state: Path, before: Before) -> Live:
 
 async def _chain(config: Config, master: Sequence[Instrument], feed: "AngelOneFeed") -> list[Instrument]:
     """Each underlying, and its options of the nearest expiries around the money."""
-    chosen: list[Instrument] = []
+    underlyings: list[Instrument] = []
     for symbol in config.live.symbols:
         named = [one for one in master if one.symbol == symbol and one.kind in (Kind.INDEX, Kind.EQUITY)]
         if not named:
             raise ConfigInvalid(f"live.symbols: {symbol} is not in Angel One's scrip master of today")
-        underlying = named[0]
+        underlyings.append(named[0])
+    chosen: list[Instrument] = []
+    spots = await asyncio.gather(*(feed.last_price(underlying.id) for underlying in underlyings))
+    for underlying, spot in zip(underlyings, spots, strict=True):
         options = [one for one in master if one.underlying == underlying.id and one.expiry is not None]
         days = sorted({one.expiry for one in options if one.expiry})[: config.live.expiries]
-        spot = await feed.last_price(underlying.id)
         chosen.append(underlying)
         for day in days:
             of_day = [one for one in options if one.expiry == day]

@@ -102,6 +102,23 @@ def test_the_gate_reopens_after_any_fault_with_the_present_quote(tmp_path: Path,
     play(tmp_path, scenario)
 
 
+def test_last_prices_that_are_asked_for_at_once_are_one_question(tmp_path: Path) -> None:
+    async def scenario(pair: Pair) -> None:
+        pair.floor.quote(100, 101, last=100)
+        pair.floor.quote(24_500, 24_500, name=INDEX.id, last=24_500)
+        await pair.client.session.ensure()
+        await pair.client.instruments()
+        feed = pair.new_feed()
+        before = pair.line.count("/market/v1/quote")
+        prices = await asyncio.gather(feed.last_price(CALL.id), feed.last_price(INDEX.id), feed.last_price(CALL.id))
+        assert list(prices) == [100 * RUPEE, 24_500 * RUPEE, 100 * RUPEE]
+        assert pair.line.count("/market/v1/quote") == before + 1
+        with pytest.raises(InputInvalid, match="not in today's scrip master"):
+            await feed.last_price("NSE:NOBODY")
+
+    play(tmp_path, scenario)
+
+
 def test_doubled_and_reordered_packets_never_take_the_quote_back(tmp_path: Path) -> None:
     async def scenario(pair: Pair) -> None:
         pair.floor.quote(100, 101)
