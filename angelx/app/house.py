@@ -118,6 +118,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     tuning: Tuning = Tuning()
     iv_closes: IvCloses = IvCloses()
     """Of sessions before this one."""
+    config_hash: str = ""
+    """Of the configuration it was made from."""
     tunes: bool = True
     """What a session taught applies from the next one on."""
 
@@ -183,6 +185,8 @@ class House:
         self.learner = Learner(
             bus, self.isolation, self.phases, parts.filters, memories, parts.tuning, applies=parts.tunes
         )
+        self.learner.on_used = self._decided_by
+        self._decided_by(parts.tuning)
         self.services: tuple[Service, ...] = (
             Recorder(journal),
             StageClock(self.monitor),
@@ -219,6 +223,10 @@ class House:
         wire(bus, self.services)
         if link is not None:
             link.orders = self.router.orders
+
+    def _decided_by(self, tuning: Tuning) -> None:
+        """Orders say what they rest on (SPEC 4.6)."""
+        self.book.decided_by = f"{self.parts.config_hash[:12]}/{tuning.version}/{tuning.trap.digest[:8]}"
 
     def _paper_broker(self, paper: Paper) -> PaperBroker:
         parts = self.parts

@@ -11,7 +11,7 @@ import structlog
 from angelx.adapters.journal import Head, JournalReader
 from angelx.adapters.journal_names import is_blank, misnamed
 from angelx.adapters.state_dir import durable_write
-from angelx.app.config import Config
+from angelx.app.config import Config, config_hash
 from angelx.app.house import Paper, Parts, no_fee
 from angelx.app.plugins import filters_of, strategies_of
 from angelx.bus.records import Fault
@@ -283,6 +283,7 @@ def parts_of(
         waits=waits,
         tuning=tuning or Tuning(),
         iv_closes=iv_closes or IvCloses(),
+        config_hash=config_hash(config),
         tunes=config.tuning.apply == "next_session",
         chain=chain_settings(config) if _uses_chains(config, source, strategies, filters) else None,
     )

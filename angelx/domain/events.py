@@ -126,6 +126,8 @@ class OrderApproved(Event, frozen=True):
     bound_by: str
     """What limited the quantity."""
     confidence: float
+    decided_by: str = ""
+    """What it rests on, `7713c6fae899/2/5d41402a`: the configuration by its hash, the tuning, the model by its hash."""
 
 
 class CancelRequested(Event, frozen=True):

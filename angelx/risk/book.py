@@ -40,6 +40,8 @@ class Book:
         """Exchange date that the day's limits count from."""
         self.barred = ""
         """Why health or the kill switch bars entries; empty where they do not."""
+        self.decided_by = ""
+        """What orders say that they rest on (`OrderApproved.decided_by`)."""
         self._caps()
 
     def _caps(self) -> None:

@@ -62,7 +62,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912  (one question, one if)
     strategy, number = signal.strategy, signal.signal
     return OrderApproved(
         signal.at, ids.of(strategy, number), number, strategy, signal.instrument, side, quantity, limit, reduces,
-        touch, bound, confidence,
+        touch, bound, confidence, book.decided_by,
     )  # fmt: skip
 
 

@@ -80,6 +80,8 @@ class Learner:
         self._rose: list[int] = []
         self.on_learned: Callable[[Tuning], None] = _nobody
         """Called with what a session taught, to keep it."""
+        self.on_used: Callable[[Tuning], None] = _nobody
+        """Called with what applies from now on."""
         self._use(tuning)
         rules = next((one.rules for one in self._filters if isinstance(one, VolatilityRegimeFilter)), RegimeRules())
         for name, memory in memories.items():
@@ -198,6 +200,7 @@ class Learner:
         apply(tuning, self._filters)
         for memory in self._memories.values():
             memory.model, memory.skill = tuning.trap, tuning.bias
+        self.on_used(tuning)
 
 
 def _nobody(tuning: Tuning) -> None:

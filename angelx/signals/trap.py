@@ -16,6 +16,7 @@ method, weights not below 0; what a session taught is the prior of the next, old
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 from math import exp, log2
 from typing import Final
 
@@ -101,6 +102,11 @@ class TrapModel(msgspec.Struct, frozen=True):
             raise ValueError(f"a trap model has {n} weights")
         if min(self.weights[1:]) < 0 or not np.all(np.isfinite([*self.weights, *sum(self.precision, ())])):
             raise ValueError(f"the weights of a trap model are finite and not negative, were {self.weights}")
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the weights and their precision."""
+        return sha256(msgspec.json.encode(self)).hexdigest()
 
     def probability(self, evidence: Evidence) -> float:
         """Of a trap."""

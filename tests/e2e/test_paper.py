@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from angelx.signals.trap import TrapModel
 from tests.e2e.program import ROOT, SMALL, UNREPORTED, Ran, angelx, environment, records
 
 PROMISED = {"ticks", "signals", "refused", "orders", "fills", "pnl", "ticks_per_s", "journal", "report"}
@@ -39,6 +40,13 @@ def test_the_answer_has_what_was_promised_and_is_true_of_the_journal(session: Ra
     cash = -sum(fill["side"] * fill["quantity"] * fill["price"] + fill["fee"] for fill in fills)
     assert answer["pnl_e4"] == cash
     assert round(float(answer["pnl"]) * 10_000) == cash
+
+
+def test_orders_say_what_they_were_decided_by(session: Ran) -> None:
+    journal = Path(session.answer["journal"])
+    (started,) = records(journal, "SessionStarted")
+    said = {order["decided_by"] for order in records(journal, "OrderApproved")}
+    assert said == {f"{started['config_hash'][:12]}/0/{TrapModel().digest[:8]}"}
 
 
 def test_the_report_has_the_same_figures(session: Ran) -> None:

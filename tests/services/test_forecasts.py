@@ -198,8 +198,11 @@ def test_a_session_teaches_and_the_next_one_applies_it() -> None:
     assert "spread" not in state.filters, "it cannot be moved"
     assert session.learner.tuning == Tuning(), "not yet"
     assert session.memory.model == TrapModel()
+    used: list[Tuning] = []
+    session.learner.on_used = used.append
     session.bus.advance(OPENS_AT + 24 * 3600 * NS)
     assert session.learner.tuning == state
+    assert used == [state]
     assert session.memory.model == state.trap
 
 
