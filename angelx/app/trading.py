@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import msgspec
@@ -145,7 +146,7 @@ class TradingSession:
             block_records=config.journal.block_records,
             key=key,
         )
-        self.link = BrokerLink(self.bus, live.client, LatchedSends(self.latch)) if live else None
+        self.link = BrokerLink(self.bus, live.client, LatchedSends(self.latch), Random(config.seed)) if live else None
         self.house = House(self.bus, parts, self.journal, self.latch, self.guard, link=self.link)
         self.house.learner.on_learned = lambda tuning: keep_tuning(state.path, tuning)
         if self.house.chain_engine is not None:

@@ -37,7 +37,7 @@ from angelx.market.differential import Differential
 from angelx.market.iv_closes import iv_closes_of
 from angelx.market.sessions import Sessions
 from angelx.orders.states import State
-from angelx.services.broker_link import BARRED_LATE, RecordedLink
+from angelx.services.broker_link import BARRED_BY_LINK, BREAKER, RecordedLink
 from angelx.services.data_feed import DataFeed
 from angelx.services.isolation import RecordedPool
 from angelx.services.kill_switch import LEVELS, MemoryLatch
@@ -212,7 +212,7 @@ class _RecordedBars:
             for record in records
             if isinstance(record.event, OrderEnded)
             and record.event.outcome == "barred"
-            and record.event.code != BARRED_LATE
+            and record.event.code not in BARRED_BY_LINK
         }
 
     def bars(self, order: OrderApproved) -> str:
@@ -242,9 +242,9 @@ def _is_input(event: Event) -> bool:
 def _said_by_broker(event: Event) -> bool:
     """Live, what came from outside beside ticks: reports, books, and whether either can be relied on."""
     if isinstance(event, OrderEnded):
-        return event.outcome != State.ABSENT and (event.outcome != State.BARRED or event.code == BARRED_LATE)
+        return event.outcome != State.ABSENT and (event.outcome != State.BARRED or event.code in BARRED_BY_LINK)
     if isinstance(event, HealthChanged | IncidentReported):
-        return event.service in (RecordedLink.name, FEED)
+        return event.service in (RecordedLink.name, BREAKER, FEED)
     return isinstance(event, OrderAccepted | OrderFilled | BooksRead)
 
 

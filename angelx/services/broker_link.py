@@ -7,6 +7,7 @@ driver empties between two inputs. What a report says twice, or says of orders t
 import asyncio
 from collections import deque
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Mapping, Sequence
+from random import Random
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -35,6 +36,7 @@ from angelx.domain.ports import BrokerClient
 from angelx.domain.reports import held_in
 from angelx.orders.order import Order
 from angelx.orders.states import LIVE, State
+from angelx.services.circuit_breaker import CircuitBreaker
 from angelx.services.order_router import SendLatch
 
 log = structlog.get_logger()
@@ -54,6 +56,12 @@ BASELINE: Final = "baseline"
 """Who says what was held before us: it follows from the books, and is no input as what the link itself says."""
 BARRED_LATE: Final = "kill_switch_late"
 """Code of an order that the kill switch stopped after it was approved and before it left."""
+BREAKER: Final = "circuit_breaker"
+"""Who says that the broker does not answer requests, though the session stands."""
+BREAKER_OPEN: Final = "breaker_open"
+"""Code of an entry that was approved before, and would have left after, the breaker opened."""
+BARRED_BY_LINK: Final = frozenset({BARRED_LATE, BREAKER_OPEN})
+"""Codes of orders that were approved and handed over, and never left."""
 WAITING: Final = 256
 """Orders that may wait to be sent; more means that the broker does not take them."""
 
@@ -142,10 +150,15 @@ class BrokerLink(RecordedLink):
         Connected; its callbacks are set here.
     latch
         Asked as the last thing before each send.
+    random
+        Of the waits of the circuit breaker.
     """
 
-    def __init__(self, bus: Bus, client: BrokerClient, latch: SendLatch) -> None:
+    def __init__(self, bus: Bus, client: BrokerClient, latch: SendLatch, random: Random) -> None:
         super().__init__(bus)
+        self._breaker = CircuitBreaker(random)
+        self._is_up = True
+        """As the client last said of its session."""
         self._client, self._latch = client, latch
         self.on_arrival: Callable[[], None] = lambda: None
         """Called when the inbox has something: wakes the driver."""
@@ -242,6 +255,7 @@ class BrokerLink(RecordedLink):
         self.on_arrival()
 
     def _state(self, is_up: bool, why: str) -> None:
+        self._is_up = is_up
         self._arrived(HealthChanged(0, "healthy" if is_up else "recovering", why or "books merged", self.name))
         if is_up:
             self._wanted.set()
@@ -280,14 +294,20 @@ class BrokerLink(RecordedLink):
         if barred:
             self._ended(order, "barred", BARRED_LATE, barred)
             return
+        if self._breaker.why and not order.reduces:
+            self._ended(order, "barred", BREAKER_OPEN, self._breaker.why)
+            return
         try:
             self._arrived(await self._client.place(order))
+            self._answered()
         except OrderFateUnknown as error:
+            self._unanswered(error)
             log.warning("order_fate_unknown", order=order.order, why=str(error), action="look it up, never resend")
             self._arrived(IncidentReported(0, self.name, str(error)))
             for after_s in DOUBT_LOOKS_S:
                 group.create_task(self._want_books(after_s))
         except OrderRejected as error:
+            self._answered()
             code, _, detail = str(error).partition(": ")
             if code == "barred":
                 self._ended(order, "barred", BARRED_LATE, detail)
@@ -295,6 +315,7 @@ class BrokerLink(RecordedLink):
                 known = code.isidentifier() and bool(detail)
                 self._ended(order, "rejected", code if known else "broker", detail if known else str(error))
         except (BrokerUnreachable, AuthExpired, RateLimited) as error:  # it did not leave, or was turned away
+            self._unanswered(error)
             self._ended(order, "rejected", _CODES[type(error)], str(error))
 
     def _ended(self, order: OrderApproved, outcome: str, code: str, detail: str) -> None:
@@ -309,10 +330,13 @@ class BrokerLink(RecordedLink):
             attempt += 1
             try:
                 await self._client.cancel(order)
+                self._answered()
             except OrderRejected as error:  # it has ended, or is not there yet: its report says which
+                self._answered()
                 log.info("cancel_refused", order=order, attempt=attempt, why=str(error))
                 self._wanted.set()
             except BrokerError as error:
+                self._unanswered(error)
                 log.warning("cancel_failed", order=order, attempt=attempt, why=str(error))
             await asyncio.sleep(min(attempt, CANCEL_AGAIN_MOST_S))
 
@@ -333,6 +357,7 @@ class BrokerLink(RecordedLink):
                 positions = await self._client.positions()
             except BrokerError as error:
                 failed += 1
+                self._unanswered(error)
                 log.warning("books_not_read", why=str(error), failed=failed)
                 if failed == BOOKS_FAILED:
                     self._arrived(IncidentReported(0, self.name, f"books cannot be read: {error}"))
@@ -342,8 +367,36 @@ class BrokerLink(RecordedLink):
             finally:
                 self._reading = False
             failed = 0
+            self._answered()
             known = {report.order for report in orders} | under_way  # What had not left is not missing there.
             self._arrived(BooksRead(0, asked_at, self._open(known), held_in(positions)))
+
+    # ------------------------------------------------------------ whether it answers
+    def _answered(self) -> None:
+        if self._breaker.answered():
+            self._arrived(HealthChanged(0, "healthy", "the broker answers again", BREAKER))
+
+    def _unanswered(self, error: BrokerError) -> None:
+        """Count it, and bar entries where it is one too many; a probe is what lets them back.
+
+        A session that is down bars them already, and comes back by proof of its own. Being told to log in or to wait is
+        no failure: each has its own remedy.
+        """
+        if isinstance(error, AuthExpired | RateLimited) or not (self._is_up or self._breaker.why):
+            return
+        wait_s = self._breaker.failed(str(error))
+        if wait_s:
+            why = f"{self._breaker.why}; asked again in {wait_s:.0f} s"
+            log.warning("breaker_open", why=why, action="entries are barred until the broker answers")
+            self._arrived(HealthChanged(0, "recovering", why, BREAKER))
+            if self._group is not None:
+                self._group.create_task(self._probe(wait_s))
+
+    async def _probe(self, wait_s: float) -> None:
+        """Read the books when the wait is over: that answer decides."""
+        await asyncio.sleep(wait_s)
+        self._breaker.probe()
+        self._wanted.set()
 
 
 def _begin(group: asyncio.TaskGroup, work: Coroutine[Any, Any, None], under_way: set[str], name: str) -> None:

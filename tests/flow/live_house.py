@@ -249,7 +249,7 @@ class LivePlay:
         self.journal = KilledJournal(self.bus)
         self.latch = MemoryLatch()
         self.is_restored = False
-        self.link = BrokerLink(self.bus, broker, LatchedSends(self.latch))
+        self.link = BrokerLink(self.bus, broker, LatchedSends(self.latch), Random(1))
         parts = Parts(
             instruments=TABLE, source_kind="stream", strategies=strategies,
             filters=[SessionFilter(), FreshnessFilter(), SpreadFilter(max_bps=100, max_ticks=9)], limits=LIMITS,

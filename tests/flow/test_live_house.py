@@ -71,7 +71,7 @@ def test_each_fault_alone(fault: str) -> None:
     outcomes = {(e.outcome, e.code) for e in play.of(OrderEnded) if isinstance(e, OrderEnded)}
     expected = {
         "none": set(), "twice": set(), "reports_first": set(), "lost_reply": set(),
-        "rejected": {("rejected", "broker")}, "unreachable": {("rejected", "unreachable")},
+        "rejected": {("rejected", "broker")}, "unreachable": {("rejected", "unreachable"), ("barred", "breaker_open")},
         "rate": {("rejected", "rate_limited")}, "never_arrived": {("absent", "absent")},
     }  # fmt: skip
     if fault == "late":  # given up, then adopted, and an entry is asked back

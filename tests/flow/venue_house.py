@@ -208,7 +208,7 @@ class Wired:
             self.wire, self.clock, [event for _, _, event in records if isinstance(event, OF_ORDERS)], early
         )
         asked_at, held = self.clock.now(), held_in(await self.client.positions())
-        self.link = BrokerLink(self.bus, self.client, LatchedSends(self.latch))
+        self.link = BrokerLink(self.bus, self.client, LatchedSends(self.latch), Random(self._seed))
         limits = replace(BENCH, fixed_units=side.units, collar_ticks=(0, 2, 8, 40), allow_short=False)
         parts = Parts(
             instruments=self.table, source_kind="stream",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 from msgspec.structs import replace
@@ -67,7 +68,7 @@ class Stub(FickleBroker):
 
 
 def link_of(stub: Stub, latch: MemoryLatch | None = None) -> BrokerLink:
-    return BrokerLink(Bus(), stub, LatchedSends(latch or MemoryLatch()))
+    return BrokerLink(Bus(), stub, LatchedSends(latch or MemoryLatch()), Random(1))
 
 
 def heard(link: BrokerLink, seconds: float = 1.0) -> list[Event]:
