@@ -255,7 +255,7 @@ class Watcher:
             fills=self._filled,
             refusals=dict(self._refusals),
             latency={name: _line(stage) for name, stage in house.monitor.stages.items() if stage.count},
-            health=house.watchdog.state,
+            health=house.risk.health.state,
             level=session.latch.name,
             note=session.latch.reason if session.latch.level else "",
             positions=tuple(self._positions())[:SHOWN],

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from angelx.domain import events as ev
 from angelx.domain.scalars import NS
+from angelx.health.board import HealthBoard
 from angelx.orders.ledger import Ledger
 from angelx.research.session_records import Incident, OrderFacts, Refusal, Tally, Trip, local_time
 from angelx.research.session_summary import Drawdown, summary_of
@@ -72,7 +73,7 @@ class SessionFacts:
         self.by_exit: dict[str, Tally] = {}
         """Round trips by the reason (`Signal.why`) of the order that ended them."""
         self.level = "running"
-        self.health = ""
+        self._board = HealthBoard()
         self.cash_differs = 0
         """Marks whose cash was not the ledger's."""
         self.fills_since_mark = 0
@@ -331,8 +332,13 @@ class SessionFacts:
         self.timeline.append(Incident(event.at, "level", event.level, f"{event.who}: {event.reason}"))
 
     def _on_health(self, event: ev.HealthChanged) -> None:
-        self.health = event.state
-        self.timeline.append(Incident(event.at, "health", event.state, event.reason))
+        self._board.take(event)
+        self.timeline.append(Incident(event.at, "health", event.state, f"{event.service}: {event.reason}"))
+
+    @property
+    def health(self) -> str:
+        """The worst that any service last said; empty where none said anything."""
+        return self._board.state if self._board.is_heard else ""
 
     def _on_failed(self, event: ev.StrategyFailed) -> None:
         self.incidents.append(Incident(event.at, "strategy failed", event.strategy, event.error))

@@ -18,6 +18,7 @@ from angelx.domain.events import (
 )
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
+from angelx.health.board import HealthBoard
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.risk.book import Book
@@ -25,8 +26,6 @@ from angelx.risk.engine import decide
 from angelx.risk.gate import HALTING, Stand, Terms
 from angelx.services.session_phases import OPEN, SessionPhases
 
-ENTRIES_ALLOWED: Final = frozenset({"healthy", "degraded"})
-"""Health states in which new risk may be taken (SPEC 7.1)."""
 CONFIRM: Final = NS
 """Two marks this far apart must lie beyond a limit before it halts."""
 
@@ -53,7 +52,7 @@ class RiskEngine:
         self._stands: dict[str, Stand] = {}
         """By instrument."""
         self._level = self._health = ""
-        self._unhealthy: dict[str, str] = {}
+        self.health = HealthBoard()
         self._halting = False
         self._mark, self._breached_at = mark, 0
         """When a mark lay beyond a limit, ns; 0 = the last one did not."""
@@ -121,10 +120,8 @@ class RiskEngine:
 
     def on_health(self, event: HealthChanged) -> None:
         """Entries are barred while any service sees a state that bars them."""
-        self._unhealthy.pop(event.service, None)
-        if event.state not in ENTRIES_ALLOWED:
-            self._unhealthy[event.service] = f"{event.state}: {event.reason}"
-        self._health = next(iter(self._unhealthy.values()), "")
+        self.health.take(event)
+        self._health = self.health.bars_entries
         self._bar()
 
     def _bar(self) -> None:
