@@ -113,3 +113,10 @@ def test_where_keys_stood_is_no_part_of_a_configuration(tmp_path: Path) -> None:
     first, second = load_config(one, environ={}), load_config(other, environ={})
     assert first == second
     assert config_hash(first) == config_hash(second)
+
+
+def test_a_file_that_ends_the_program_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "buy.py").write_text("raise SystemExit(3)\n")
+    said = refusal(tmp_path, "strategies:\n- use: buy.py:Buy\n")
+    assert said == "c.yaml:2: strategies[0].use: buy.py cannot be loaded: SystemExit: 3"
