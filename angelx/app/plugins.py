@@ -71,7 +71,12 @@ def filters_of(config: Config) -> Sequence[Filter]:
     for place, entry in enumerate(config.filters):
         path = ("filters", place)
         kind = FILTERS.get(entry.use) or _load(config, entry.use, path)
-        made.append(_make(config, kind, entry.params, path, {}))
+        one = _make(config, kind, entry.params, path, {})
+        name = getattr(one, "name", None)
+        if not (callable(one) and isinstance(name, str) and name):
+            lacks = "a name (a text)" if callable(one) else "__call__(signal, scene)"
+            raise InputInvalid(_said(config, (*path, "use"), f"{entry.use} is no filter: it has no {lacks}"))
+        made.append(one)
     return made
 
 
