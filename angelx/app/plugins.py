@@ -71,7 +71,12 @@ def filters_of(config: Config) -> Sequence[Filter]:
     for place, entry in enumerate(config.filters):
         path = ("filters", place)
         kind = FILTERS.get(entry.use) or _load(config, entry.use, path)
-        made.append(_make(config, kind, entry.params, path, {}))
+        one = _make(config, kind, entry.params, path, {})
+        name = getattr(one, "name", None)
+        if not (callable(one) and isinstance(name, str) and name):
+            lacks = "a name (a text)" if callable(one) else "__call__(signal, scene)"
+            raise InputInvalid(_said(config, (*path, "use"), f"{entry.use} is no filter: it has no {lacks}"))
+        made.append(one)
     return made
 
 
@@ -127,7 +132,7 @@ def _class_of(path: Path, name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputInvalid(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     kind = getattr(module, name, None)
     if kind is None:
@@ -150,7 +155,7 @@ def _make(config: Config, kind: Any, params: Mapping[str, Any], path: KeyPath, g
             raise ConfigInvalid(_said(config, (*path, name), f"{shown(params[name])} is not allowed; allowed: {words}"))
     try:
         return kind(**params, **given)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         values = ", ".join(f"{name}={shown(value)}" for name, value in params.items())
         what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ConfigInvalid(_said(config, path, f"{what} (given {values or 'nothing'})")) from error

@@ -88,7 +88,7 @@ class Verified(msgspec.Struct, frozen=True):
     head: str
     """Hash of the last record; empty where there is none."""
     head_file: bool
-    """True where a head kept beside the journal was checked too."""
+    """True where there is a head beside the journal: it was checked too."""
     faults: tuple[Fault, ...]
 
 
@@ -101,14 +101,20 @@ def verify(path: Path, key: bytes) -> Verified:
         It is missing or cannot be read at all.
     """
     beside = path.with_name(HEAD)
-    kept = msgspec.json.decode(beside.read_bytes(), type=Head) if beside.exists() else None
+    kept, garbled = None, tuple[Fault, ...]()
+    there = beside.exists()
+    if there:
+        try:
+            kept = msgspec.json.decode(beside.read_bytes(), type=Head)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            garbled = (Fault(0, f"{beside.name}, the head kept beside it, was edited or is damaged: {error}"),)
     reader = JournalReader(path)
     try:
-        faults = (*reader.faults(kept, key), *misnamed(path))
+        faults = (*garbled, *reader.faults(kept, key), *misnamed(path))
         head = reader.head
     finally:
         reader.close()
-    return Verified(head.last if head else 0, head.hash if head else "", kept is not None, faults)
+    return Verified(head.last if head else 0, head.hash if head else "", there, faults)
 
 
 def journal_key(config: Config) -> bytes:

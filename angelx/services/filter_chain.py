@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalRefused
@@ -84,6 +86,8 @@ class FilterChain:
                 margins.append(answer)
             elif answer is NOT_APPLICABLE:
                 names = self._without(names, len(margins))
+            elif (margin := _margin(answer)) is not None:
+                margins.append(margin)
             else:
                 self._refuse(signal, scene, names, margins, answer)
                 return
@@ -106,6 +110,8 @@ class FilterChain:
             answer = self._failed(
                 name, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
             )
+        elif not (_kept(answer.code) and answer.code and _kept(answer.detail)):
+            answer = self._failed(name, f"answered {answer!r}, whose code and detail must be texts")
         self._bus.publish(
             SignalRefused(
                 signal.at, signal.signal, signal.strategy, signal.instrument, "filter", answer.code, answer.detail
@@ -128,7 +134,7 @@ class FilterChain:
 
     def _failed(self, name: str, what: str) -> Refusal:
         """A filter that fails lets nothing through, and halts: nobody knows what it would have said."""
-        reason = f"filter {name} failed: {what}"
+        reason = f"filter {name} failed: {what}".encode(errors="backslashreplace").decode()
         self._bus.publish(CommandReceived(self._bus.now, "halt", reason, self.name))
         return Refusal("filter_failed", reason)
 
@@ -151,6 +157,24 @@ class FilterChain:
         scene.opens_at, scene.closes_at = opens_at, closes_at
         scene.window = self._windows.window(now, opens_at, closes_at)
         scene.window_ends = window_ends(now, opens_at, closes_at)
+
+
+def _margin(answer: object) -> float | None:
+    """The margin that a person's filter gave as another kind of number: 1, or one of numpy's."""
+    if isinstance(answer, bool) or not isinstance(answer, int | float | np.integer | np.floating):
+        return None
+    return float(answer) if 0.0 <= answer <= 1.0 else None
+
+
+def _kept(text: object) -> bool:
+    """Whether the journal can keep it."""
+    if not isinstance(text, str):
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _twins(table: InstrumentTable) -> dict[int, int]:

@@ -1,5 +1,6 @@
 """Strategy host: shows strategies the stream, publishes their signals, and survives their mistakes."""
 
+import inspect
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -36,6 +37,8 @@ RAISED: Final = (Exception, SystemExit, StrategyTimeout)
 """A person's own code may do anything."""
 LOOK_AHEAD: Final = 8192
 """Rows a scan looks ahead at most before it answers."""
+SHORTEST_TIMER, LONGEST_TIMER = 0.001, 86_400.0
+"""Seconds. A shorter one would be called millions of times between two rows, and never let a stop be heard."""
 
 
 class SignalDesk:
@@ -77,6 +80,12 @@ class SignalDesk:
         host, held = self._host, self.positions.get(place, 0)
         if host.muted or place in self.busy or held * direction > 0 or (direction == 0 and held == 0):
             return False
+        if type(place) is not int or not 0 <= place < len(self.instruments):
+            place = _place(place, len(self.instruments))
+        if type(stop_distance) is not int or not 0 <= stop_distance < 2**63:
+            stop_distance = _distance(stop_distance)
+        if type(why) is not str or not why.isascii():
+            _text(why)
         quote, bus = self.market.quotes[place], host.bus
         if place not in host.used:
             host.announce(place)
@@ -117,7 +126,7 @@ class _Seat:
         else:
             self.decide = _guarded(guard, strategy.on_tick)
         self.closed = _guarded(guard, strategy.on_closed)
-        self.every = int(strategy.every_s * NS)
+        self.every = 0
         self.watched = np.zeros(0, np.bool_)
         self.prepared: TickBatch | None = None
         self.scanned = -1
@@ -177,7 +186,10 @@ class StrategyHost:
             seat.watched = np.zeros(len(self.instruments), np.bool_)
             try:
                 self._guard.call(seat.strategy.start)
-                seat.watched[list(seat.strategy.watches())] = True
+                for place in seat.strategy.watches():
+                    seat.watched[_place(place, len(self.instruments))] = True
+                seat.every = _timer(seat.strategy)
+                _no_coroutines(seat.strategy)
             except RAISED as error:
                 name = seat.strategy.name
                 raise InputInvalid(f"strategy {name} cannot start: {_said(error)}") from error
@@ -360,9 +372,48 @@ def _guarded(guard: Guard, method: Callable[..., Any]) -> Callable[..., Any]:
     return method if type(guard) is Unguarded else partial(guard.call, method)
 
 
+def _place(place: Any, places: int) -> int:
+    """A place of the instrument table; one below 0 would be another instrument's, counted from the end."""
+    if isinstance(place, int | np.integer) and not isinstance(place, bool) and 0 <= place < places:
+        return int(place)
+    raise ValueError(f"{place!r} is no place; allowed: a whole number from 0 to {places - 1} (instruments.index[id])")
+
+
+def _distance(distance: Any) -> int:
+    """A stop distance as a number that the journal can keep."""
+    if isinstance(distance, int | np.integer) and not isinstance(distance, bool) and 0 <= distance < 2**63:
+        return int(distance)
+    raise ValueError(f"stop_distance: {distance!r} is not allowed; allowed: a whole number of 1/10,000 from 0 on")
+
+
+def _text(why: Any) -> None:
+    """Raise where the journal could not keep it."""
+    if not isinstance(why, str):
+        raise TypeError(f"why: {why!r} is not allowed; allowed: a text")
+    why.encode()
+
+
+def _timer(strategy: Strategy) -> int:
+    """Time between two calls of `on_timer`, ns; 0 = none."""
+    every: Any = strategy.every_s
+    number = isinstance(every, int | float | np.integer | np.floating) and not isinstance(every, bool)
+    if number and (every == 0 or SHORTEST_TIMER <= every <= LONGEST_TIMER):
+        return int(every * NS)
+    allowed = f"0 (never), or {SHORTEST_TIMER} to {LONGEST_TIMER:.0f} seconds"
+    raise ValueError(f"every_s: {every!r} is not allowed; allowed: {allowed}")
+
+
+def _no_coroutines(strategy: Strategy) -> None:
+    """Raise where a method is `async`: called, it would do nothing, and nobody would notice."""
+    for name in ("on_tick", "on_timer", "on_position", "on_closed", "on_refused", "prepare", "scan", "decide"):
+        if inspect.iscoroutinefunction(getattr(strategy, name, None)):
+            raise TypeError(f"{name} is async; strategies are called, not awaited: write `def {name}`")
+
+
 def _said(error: BaseException) -> str:
     """What a strategy raised, and where."""
     trace = traceback.extract_tb(error.__traceback__)
     # Where a timeout struck depends on the host's speed; it must not, in what is recorded.
     where = "" if isinstance(error, StrategyTimeout) else f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})"
-    return f"{type(error).__name__}: {error}{where}"
+    said = f"{type(error).__name__}: {error}{where}"
+    return said.encode(errors="backslashreplace").decode()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from angelx.adapters.journal import PRAGMAS, SqliteJournal
-from angelx.app.session import HEAD, JOURNAL, left_in
+from angelx.app.session import HEAD, JOURNAL, left_in, verify
 from angelx.bus.bus import Bus
 from angelx.domain.errors import JournalBroken
 
@@ -35,3 +35,17 @@ def test_a_journal_that_lost_everything_is_broken(tmp_path: Path) -> None:
     (tmp_path / HEAD).write_bytes(b"{}")
     with pytest.raises(JournalBroken):
         left_in(path)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff\x00", b'{"last": 3', b"[]", b'{"last": "three", "hash": "ab"}', b'"\xff"']
+)
+def test_a_head_file_that_is_none_is_a_fault_with_its_name(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / JOURNAL
+    SqliteJournal(Bus(), path).close()
+    assert verify(path, b"").faults == ()
+    (tmp_path / HEAD).write_bytes(text)
+    found = verify(path, b"")
+    assert found.head_file
+    (fault,) = found.faults
+    assert fault.what.startswith("journal.head, the head kept beside it, was edited or is damaged: ")

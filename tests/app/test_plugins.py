@@ -113,3 +113,27 @@ def test_where_keys_stood_is_no_part_of_a_configuration(tmp_path: Path) -> None:
     first, second = load_config(one, environ={}), load_config(other, environ={})
     assert first == second
     assert config_hash(first) == config_hash(second)
+
+
+def test_a_file_that_ends_the_program_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "buy.py").write_text("raise SystemExit(3)\n")
+    said = refusal(tmp_path, "strategies:\n- use: buy.py:Buy\n")
+    assert said == "c.yaml:2: strategies[0].use: buy.py cannot be loaded: SystemExit: 3"
+
+
+@pytest.mark.parametrize(
+    ("body", "lacks"),
+    [
+        ("def __call__(self, signal, scene): return 1.0", "a name (a text)"),
+        ("name = 3\n    def __call__(self, signal, scene): return 1.0", "a name (a text)"),
+        ("name = 'mine'", "__call__(signal, scene)"),
+    ],
+)
+def test_a_class_that_is_no_filter_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, lacks: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(f"class Mine:\n    {body}\n")
+    said = refusal(tmp_path, "filters:\n- use: mine.py:Mine\n")
+    assert said == f"c.yaml:2: filters[0].use: mine.py:Mine is no filter: it has no {lacks}"

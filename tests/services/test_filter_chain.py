@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from angelx.bus.bus import Bus
@@ -159,7 +160,7 @@ def test_a_session_that_opens_after_the_first_question_is_seen() -> None:
     assert [seen[2] and seen[2].name for seen in fixed.seen] == [None, "opening"]
 
 
-@pytest.mark.parametrize("answer", [ZeroDivisionError("x"), float("nan"), 1.5, -0.1, True, None, 1, "yes"])
+@pytest.mark.parametrize("answer", [ZeroDivisionError("x"), float("nan"), 1.5, -0.1, True, None, 2, "yes"])
 def test_a_filter_that_fails_refuses_and_halts(answer: Any) -> None:
     heard = Asked(Fixed(answer), chains=good()).ask()
     assert [type(event) for event in heard] == [CommandReceived, SignalRefused, SignalJudged]
@@ -170,3 +171,23 @@ def test_a_filter_that_fails_refuses_and_halts(answer: Any) -> None:
     assert judged.refused_by == "fixed"
     assert isinstance(refused, SignalRefused)
     assert refused.code == "filter_failed"
+
+
+@pytest.mark.parametrize("answer", [1, 0, np.float64(0.25), np.float32(0.25), np.int64(1)])
+def test_a_margin_may_be_any_kind_of_number(answer: Any) -> None:
+    (passed, *_) = Asked(Fixed(answer)).ask()
+    assert isinstance(passed, Passed)
+    assert (type(passed.confidence), passed.confidence) == (float, float(answer))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Refusal("wide", 3.2), Refusal(None, ""), Refusal("", "why"), Refusal("wide", "\ud800"), ValueError("\ud800")],  # type: ignore[arg-type]
+)
+def test_a_refusal_the_journal_could_not_keep_is_a_failure(answer: Any) -> None:
+    halt, refused = Asked(Fixed(answer)).ask()
+    assert isinstance(halt, CommandReceived)
+    assert isinstance(refused, SignalRefused)
+    assert (halt.verb, refused.code) == ("halt", "filter_failed")
+    assert refused.detail == halt.reason
+    assert refused.detail.encode().startswith(b"filter fixed failed: ")
