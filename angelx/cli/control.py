@@ -26,7 +26,16 @@ def status(*, config: ConfigFile = None, state_dir: StateDirectory = None, json:
     """Show what the daemon does now: kill switch, health, phases, positions, working orders, money."""
 
     def body() -> int:
-        found = _ask(config, state_dir, "status")
+        from angelx.adapters.admin import DaemonAbsent
+        from angelx.adapters.latch import Latch
+
+        try:
+            found = _ask(config, state_dir, "status")
+        except DaemonAbsent as error:
+            latch = Latch.load(_directory(config, state_dir))
+            if not latch.level:
+                raise
+            raise DaemonAbsent(f"{error}; its kill switch is at {latch.name}: {latch.reason}") from error
         for key, value in found.items():
             if not key.endswith(EXACT):
                 say(f"{key:>15}  {value}", json=json)

@@ -89,6 +89,13 @@ def test_a_mistake_is_named_and_answered(command: str, code: int, says: str, tmp
     assert not list(tmp_path.rglob("journal.db"))
 
 
+def test_status_without_a_daemon_says_where_the_kill_switch_stands(tmp_path: Path) -> None:
+    angelx("kill", "--state-dir", "book", "--reason", "lunch", cwd=tmp_path).succeeded()
+    ran = angelx("status", "--state-dir", "book", "--json", cwd=tmp_path)
+    assert ran.code == 1
+    assert ran.answer["error"].endswith("; its kill switch is at halt: lunch")
+
+
 SMALLEST = ("--set", "market.expiries=1", "--set", "market.strikes=2")
 
 
