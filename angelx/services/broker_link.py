@@ -157,6 +157,7 @@ class BrokerLink(RecordedLink):
     def __init__(self, bus: Bus, client: BrokerClient, latch: SendLatch, random: Random) -> None:
         super().__init__(bus)
         self._breaker = CircuitBreaker(random)
+        self._tripped, self._probe_in_s = asyncio.Event(), 0.0
         self._is_up = True
         """As the client last said of its session."""
         self._client, self._latch = client, latch
@@ -265,6 +266,7 @@ class BrokerLink(RecordedLink):
         """Keep the session alive, send, and read the books, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._client.run(), name=f"{self.name}.client")
+            group.create_task(self._probe(), name=f"{self.name}.probe")
             self._group = group
             for name, order in self.orders.items():  # What an earlier process asked for last may never have left.
                 if order.state == State.CANCEL_PENDING:
@@ -389,14 +391,17 @@ class BrokerLink(RecordedLink):
             why = f"{self._breaker.why}; asked again in {wait_s:.0f} s"
             log.warning("breaker_open", why=why, action="entries are barred until the broker answers")
             self._arrived(HealthChanged(0, "recovering", why, BREAKER))
-            if self._group is not None:
-                self._group.create_task(self._probe(wait_s))
+            self._probe_in_s = wait_s
+            self._tripped.set()
 
-    async def _probe(self, wait_s: float) -> None:
-        """Read the books when the wait is over: that answer decides."""
-        await asyncio.sleep(wait_s)
-        self._breaker.probe()
-        self._wanted.set()
+    async def _probe(self) -> None:
+        """Have the books read when a wait is over: that answer decides."""
+        while True:
+            await self._tripped.wait()
+            self._tripped.clear()
+            await asyncio.sleep(self._probe_in_s)
+            self._breaker.probe()
+            self._wanted.set()
 
 
 def _begin(group: asyncio.TaskGroup, work: Coroutine[Any, Any, None], under_way: set[str], name: str) -> None:
