@@ -105,7 +105,7 @@ class Operator:
             "orders": len(house.router.orders),
             "working": sorted(house.book.live),
             "positions": {f"{p.strategy}/{p.instrument}": p.quantity for p in ledger.positions.values() if p.quantity},
-            "currency": next((one.currency for one in house.parts.instruments if one.tradable), None),
+            "currency": house.parts.instruments.currency,
             **money_fields("cash", ledger.cash),
             **money_fields("equity", ledger.cash + value),
             **money_fields("pnl", ledger.cash + value - house.parts.capital),

@@ -27,8 +27,7 @@ def zone_of(currency: str, source: str) -> ZoneInfo:
 
 def currency_of(source: TickSource) -> str:
     """What the instruments of a source are traded in."""
-    table = source.instruments.all
-    return next((one.currency for one in table if one.tradable), table[-1].currency)
+    return source.instruments.currency or source.instruments.all[-1].currency
 
 
 def is_day(text: str | None) -> bool:

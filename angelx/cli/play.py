@@ -308,9 +308,8 @@ def _for_recording(path: Path, config_file: Path | None, overrides: dict[str, An
     from angelx.domain.instruments import Kind
 
     table = open_recording(path, glance=True).instruments
-    currency = next((instrument.currency for instrument in table if instrument.tradable), "INR")
     options = any(instrument.kind is Kind.OPTION for instrument in table)
-    found: dict[str, Any] = {"currency": currency}
+    found: dict[str, Any] = {"currency": table.currency or "INR"}
     if "strategies" not in overrides:
         found["strategies"] = [{"use": "chain_bias" if options else "ema_cross"}]
     return found

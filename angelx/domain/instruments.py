@@ -95,6 +95,11 @@ class InstrumentTable:
         place = self.index.get(instrument_id)
         return None if place is None else self.all[place]
 
+    @property
+    def currency(self) -> str | None:
+        """What can be traded is traded in this; `None` where nothing can."""
+        return next((instrument.currency for instrument in self.all if instrument.tradable), None)
+
     def options(self, underlying: str) -> tuple[int, ...]:
         """Places of all options on an underlying, in table order."""
         return tuple(
