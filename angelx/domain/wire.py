@@ -35,6 +35,11 @@ class Request(msgspec.Struct, frozen=True):
     peer: str = "127.0.0.1"
     """Address it came from."""
 
+    @property
+    def route(self) -> str:
+        """The path without its query, and without slashes that are too many, as gateways read it."""
+        return "/" + "/".join(part for part in self.path.partition("?")[0].split("/") if part)
+
 
 class Response(msgspec.Struct, frozen=True):
     """One HTTP answer. Header names are lower case."""

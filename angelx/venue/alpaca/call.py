@@ -33,10 +33,9 @@ class Call:
     __slots__ = ("_said", "body", "method", "path", "query", "where")
 
     def __init__(self, request: Request) -> None:
-        path, _, query = request.path.partition("?")
         self.method = request.method.upper()
-        self.path = plain_path(path)
-        self._said = parse_qsl(query, keep_blank_values=True)
+        self.path = plain_path(request)
+        self._said = parse_qsl(request.path.partition("?")[2], keep_blank_values=True)
         self.query = dict(self._said)
         self.body = request.body
         self.where: tuple[str, ...] = ()
@@ -130,10 +129,9 @@ class Call:
         return found
 
 
-def plain_path(path: str) -> str:
-    """A path without the slashes that are too many, as gateways read it; a slash inside a part stays `%2F`."""
-    kept = _SLASH_INSIDE.sub("%252F", path)
-    return "/" + "/".join(part for part in unquote(kept).split("/") if part)
+def plain_path(request: Request) -> str:
+    """Where a request goes, its escapes resolved; a slash inside a part stays `%2F`."""
+    return unquote(_SLASH_INSIDE.sub("%252F", request.route))
 
 
 Handler = Callable[[Call], Answer]

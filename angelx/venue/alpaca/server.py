@@ -211,7 +211,7 @@ class AlpacaServer:
             await found.serve(request, stream)
 
     def _stream_of(self, request: Request) -> OrderUpdates | MarketStream | None:
-        path = plain_path(request.path.partition("?")[0])
+        path = plain_path(request)
         if path == "/stream":
             return self.updates
         family, _, feed = path.rpartition("/")

@@ -124,7 +124,7 @@ class AngelOneServer:
         return replace(response, headers={**response.headers, "date": date})
 
     def _answer(self, request: Request) -> Response:
-        path = _path(request)
+        path = request.route
         if request.method == "HEAD":  # A GET whose body is not sent.
             request = replace(request, method="GET")
         if path == SCRIP_MASTER and request.method == "GET":
@@ -209,7 +209,7 @@ class AngelOneServer:
     # ------------------------------------------------------------ streams
     def admits(self, request: Request) -> Response | None:
         """401 without a session, 429 at the fourth connection, 404 for any other path; the old streams ask later."""
-        path = _path(request)
+        path = request.route
         if path in {NEST, OLD_ORDERS}:
             return None
         if path not in {MARKET_STREAM, ORDER_STREAM}:
@@ -232,7 +232,7 @@ class AngelOneServer:
 
     async def serve(self, request: Request, stream: Stream) -> None:
         """Work one WebSocket until it closes or the day in India ends."""
-        path = _path(request)
+        path = request.route
         if path in {NEST, OLD_ORDERS}:
             await self.old_streams.serve(stream, is_packed=path == NEST)
             return
@@ -272,11 +272,6 @@ class AngelOneServer:
     def _on_frame(self, message: str) -> None:
         for connection in self._order_streams:
             connection.push(message)
-
-
-def _path(request: Request) -> str:
-    """Without the query, and without slashes that are too many."""
-    return "/" + "/".join(part for part in request.path.partition("?")[0].split("/") if part)
 
 
 def _tokens(session: Session) -> dict[str, str]:
