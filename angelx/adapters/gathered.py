@@ -30,14 +30,14 @@ class Gathered(Generic[K, V]):
 
     async def get(self, key: K) -> V | None:
         """The answer, `None` where there is none. Who comes first asks for all: where he is cancelled, so are they."""
-        question, is_first = self._open, self._open is None
+        question = self._open
         if question is None:
-            question = self._open = _Question()
-        question.keys[key] = None
-        if is_first:
+            question = self._open = _Question(key)
             await self._ask(question)
-        elif len(question.keys) >= self._most:
-            self._close(question)
+        else:
+            question.keys[key] = None
+            if len(question.keys) >= self._most:
+                self._close(question)
         return (await asyncio.shield(question.answer)).get(key)
 
     async def _ask(self, question: "_Question[K, V]") -> None:
@@ -64,7 +64,7 @@ class Gathered(Generic[K, V]):
 class _Question(Generic[K, V]):
     """What goes out together, and what will come back."""
 
-    def __init__(self) -> None:
-        self.keys: dict[K, None] = {}
+    def __init__(self, first: K) -> None:
+        self.keys = {first: None}
         self.is_full = asyncio.Event()
         self.answer: asyncio.Future[Mapping[K, V]] = asyncio.get_running_loop().create_future()

@@ -157,7 +157,8 @@ class BrokerLink(RecordedLink):
     def __init__(self, bus: Bus, client: BrokerClient, latch: SendLatch, random: Random) -> None:
         super().__init__(bus)
         self._breaker = CircuitBreaker(random)
-        self._tripped, self._probe_in_s = asyncio.Event(), 0.0
+        self._probes: asyncio.Queue[float] = asyncio.Queue()
+        """In how many seconds a probe is due."""
         self._is_up = True
         """As the client last said of its session."""
         self._client, self._latch = client, latch
@@ -391,15 +392,12 @@ class BrokerLink(RecordedLink):
             why = f"{self._breaker.why}; asked again in {wait_s:.0f} s"
             log.warning("breaker_open", why=why, action="entries are barred until the broker answers")
             self._arrived(HealthChanged(0, "recovering", why, BREAKER))
-            self._probe_in_s = wait_s
-            self._tripped.set()
+            self._probes.put_nowait(wait_s)
 
     async def _probe(self) -> None:
         """Have the books read when a wait is over: that answer decides."""
         while True:
-            await self._tripped.wait()
-            self._tripped.clear()
-            await asyncio.sleep(self._probe_in_s)
+            await asyncio.sleep(await self._probes.get())
             self._breaker.probe()
             self._wanted.set()
 

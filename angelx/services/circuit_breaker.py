@@ -33,9 +33,7 @@ class CircuitBreaker:
     def failed(self, why: str) -> float:
         """A request had no answer. Seconds to wait where that opens it, until `probe` is to be called; else 0."""
         self._failures += 1
-        if self.why and not self._probes:
-            return 0.0
-        if not self._probes and self._failures < FAILURES:
+        if not self._probes and (self.why or self._failures < FAILURES):
             return 0.0
         self.why = f"{self._failures} requests in a row without an answer, the last: {why}"
         wait_s = min(OPEN_S * 2.0**self._opened, OPEN_MOST_S) * (1.0 + JITTER * self._random.random())

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
-
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalRefused
@@ -13,6 +11,7 @@ from angelx.domain.instruments import InstrumentTable, Right
 from angelx.market.chain_view import Chains, ChainView
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
+from angelx.services.given import is_number, is_text, printable
 from angelx.services.guard import Guard, Unguarded
 from angelx.services.session_phases import Segment, SessionPhases
 from angelx.signals.filters.base import NOT_APPLICABLE, Filter, Refusal, Scene
@@ -110,7 +109,7 @@ class FilterChain:
             answer = self._failed(
                 name, f"answered {answer!r}, neither a margin in [0, 1] nor a refusal nor NOT_APPLICABLE"
             )
-        elif not (_kept(answer.code) and answer.code and _kept(answer.detail)):
+        elif not (is_text(answer.code) and answer.code and is_text(answer.detail)):
             answer = self._failed(name, f"answered {answer!r}, whose code and detail must be texts")
         self._bus.publish(
             SignalRefused(
@@ -134,7 +133,7 @@ class FilterChain:
 
     def _failed(self, name: str, what: str) -> Refusal:
         """A filter that fails lets nothing through, and halts: nobody knows what it would have said."""
-        reason = f"filter {name} failed: {what}".encode(errors="backslashreplace").decode()
+        reason = printable(f"filter {name} failed: {what}")
         self._bus.publish(CommandReceived(self._bus.now, "halt", reason, self.name))
         return Refusal("filter_failed", reason)
 
@@ -161,20 +160,7 @@ class FilterChain:
 
 def _margin(answer: object) -> float | None:
     """The margin that a person's filter gave as another kind of number: 1, or one of numpy's."""
-    if isinstance(answer, bool) or not isinstance(answer, int | float | np.integer | np.floating):
-        return None
-    return float(answer) if 0.0 <= answer <= 1.0 else None
-
-
-def _kept(text: object) -> bool:
-    """Whether the journal can keep it."""
-    if not isinstance(text, str):
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return float(answer) if is_number(answer) and 0.0 <= answer <= 1.0 else None
 
 
 def _twins(table: InstrumentTable) -> dict[int, int]:

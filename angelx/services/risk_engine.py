@@ -51,7 +51,7 @@ class RiskEngine:
         self.book, self._ids, self._freshness = book, ids, freshness
         self._stands: dict[str, Stand] = {}
         """By instrument."""
-        self._level = self._health = ""
+        self._level = ""
         self.health = HealthBoard()
         self._halting = False
         self._mark, self._breached_at = mark, 0
@@ -121,8 +121,7 @@ class RiskEngine:
     def on_health(self, event: HealthChanged) -> None:
         """Entries are barred while any service sees a state that bars them."""
         self.health.take(event)
-        self._health = self.health.bars_entries
         self._bar()
 
     def _bar(self) -> None:
-        self.book.barred = self._level or self._health
+        self.book.barred = self._level or self.health.bars_entries

@@ -30,6 +30,7 @@ from angelx.domain.ticks import ASK, BID, INSTRUMENT, Rows, TickBatch
 from angelx.market.chain_view import Chains
 from angelx.market.scan import next_watched
 from angelx.market.state import MarketState
+from angelx.services.given import is_number, is_whole, printable
 from angelx.services.guard import Guard, Unguarded
 from angelx.signals.strategy import ScanningStrategy, Strategy
 
@@ -374,14 +375,14 @@ def _guarded(guard: Guard, method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _place(place: Any, places: int) -> int:
     """A place of the instrument table; one below 0 would be another instrument's, counted from the end."""
-    if isinstance(place, int | np.integer) and not isinstance(place, bool) and 0 <= place < places:
+    if is_whole(place) and 0 <= place < places:
         return int(place)
     raise ValueError(f"{place!r} is no place; allowed: a whole number from 0 to {places - 1} (instruments.index[id])")
 
 
 def _distance(distance: Any) -> int:
     """A stop distance as a number that the journal can keep."""
-    if isinstance(distance, int | np.integer) and not isinstance(distance, bool) and 0 <= distance < 2**63:
+    if is_whole(distance) and 0 <= distance < 2**63:
         return int(distance)
     raise ValueError(f"stop_distance: {distance!r} is not allowed; allowed: a whole number of 1/10,000 from 0 on")
 
@@ -396,8 +397,7 @@ def _text(why: Any) -> None:
 def _timer(strategy: Strategy) -> int:
     """Time between two calls of `on_timer`, ns; 0 = none."""
     every: Any = strategy.every_s
-    number = isinstance(every, int | float | np.integer | np.floating) and not isinstance(every, bool)
-    if number and (every == 0 or SHORTEST_TIMER <= every <= LONGEST_TIMER):
+    if is_number(every) and (every == 0 or SHORTEST_TIMER <= every <= LONGEST_TIMER):
         return int(every * NS)
     allowed = f"0 (never), or {SHORTEST_TIMER} to {LONGEST_TIMER:.0f} seconds"
     raise ValueError(f"every_s: {every!r} is not allowed; allowed: {allowed}")
@@ -415,5 +415,4 @@ def _said(error: BaseException) -> str:
     trace = traceback.extract_tb(error.__traceback__)
     # Where a timeout struck depends on the host's speed; it must not, in what is recorded.
     where = "" if isinstance(error, StrategyTimeout) else f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})"
-    said = f"{type(error).__name__}: {error}{where}"
-    return said.encode(errors="backslashreplace").decode()
+    return printable(f"{type(error).__name__}: {error}{where}")
