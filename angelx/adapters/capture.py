@@ -29,6 +29,7 @@ from angelx.adapters.recorded.captured import (
     parts_of,
 )
 from angelx.adapters.recorded.days import date_of, day_numbers, zone_of
+from angelx.adapters.state_dir import durable_write, sync_directory
 from angelx.adapters.waiting_rows import NAME, PATTERN, WaitingRows, left_behind
 from angelx.domain.errors import AngelxError, InputInvalid
 from angelx.domain.instruments import InstrumentTable
@@ -225,7 +226,7 @@ class CaptureWriter:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise CaptureFailed(f"{temporary}: could not be written: {error.strerror or error}") from error
-        _sync_folder(folder)
+        sync_directory(folder)
         pa.default_memory_pool().release_unused()  # else a day's parts leave ever more behind
         return path
 
@@ -239,8 +240,8 @@ class CaptureWriter:
             else:
                 folder = self.directory / (f"{name}.{len(there) + 1}" if there else name)
                 folder.mkdir(parents=True, exist_ok=True)
-                _write_durably(folder / INSTRUMENTS, self._definitions)
-                _sync_folder(self.directory)
+                durable_write(folder / INSTRUMENTS, self._definitions)
+                sync_directory(self.directory)
             self._folders[day] = folder
         return self._folders[day]
 
@@ -272,21 +273,3 @@ class CaptureWriter:
             self._write(folder, rows)
             self.next_row = int(rows[ROW_PLACE, -1]) + 1
         waiting.discard()
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,6 @@ Nothing is parsed out of a symbol: the files say root, underlying, expiry, strik
 the dated rule tables: ticks (an option class that is not in them gets `UNKNOWN_CLASS_TICK`) and the largest order.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -14,6 +13,7 @@ from typing import Final
 import msgspec
 
 from angelx.adapters.alpaca.messages import WireAsset, WireContract
+from angelx.adapters.state_dir import durable_write
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import SCALE, decimal_of, price_of
 from angelx.market import rules
@@ -149,12 +149,10 @@ def load(folder: Path, day: date, underlyings: Sequence[str]) -> Kept | None:
 
 
 def store(folder: Path, kept: Kept) -> None:
-    """Keep a master: a reader sees the old file or the new one, whole."""
+    """Keep a master, and those of no other days: a reader sees the old file or the new one, whole."""
     folder.mkdir(parents=True, exist_ok=True)
     path = cache_path(folder, kept.day)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(msgspec.json.encode(kept))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    durable_write(path, msgspec.json.encode(kept))
+    for other in folder.glob("alpaca-*.json"):
+        if other != path:
+            other.unlink(missing_ok=True)

@@ -5,8 +5,6 @@ exchange and the file's date. Nothing is parsed out of a symbol, with one except
 option is a call or a put is said nowhere but in the symbol's last two letters.
 """
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
@@ -15,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from angelx.adapters.state_dir import durable_write
 from angelx.domain.instruments import Instrument, Kind, Right
 from angelx.domain.scalars import decimal_of, price_of
 
@@ -194,15 +193,7 @@ class MasterStore:
     def store(self, day: date, raw: bytes) -> None:
         """Keep the file of a day, and no others: tokens of other days mean other instruments."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._directory, prefix=".angelone-scrips-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path(day))
-        finally:
-            Path(name).unlink(missing_ok=True)
+        durable_write(self.path(day), raw)
         for other in self._directory.glob("angelone-scrips-*.json"):
             if other != self.path(day):
                 other.unlink(missing_ok=True)

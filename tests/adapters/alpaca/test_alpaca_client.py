@@ -137,7 +137,7 @@ def test_what_an_earlier_process_sent_is_found_after_a_restart() -> None:
     play(story)
 
 
-def test_the_master_is_kept_for_the_day(tmp_path: Path) -> None:
+def test_the_master_is_kept_for_the_day_and_no_other(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         instruments = await rig.client.instruments()
         kinds = [instrument.kind for instrument in instruments]
@@ -155,6 +155,7 @@ def test_the_master_is_kept_for_the_day(tmp_path: Path) -> None:
         assert await again.client.instruments() == instruments
         assert len(rig.counting.seen) == before
 
+    (tmp_path / "alpaca-2026-01-02.json").write_text("of another day")
     play(story, client_options={"cache": tmp_path})
     assert [path.name for path in tmp_path.iterdir()] == ["alpaca-2026-01-05.json"]
 
