@@ -13,7 +13,8 @@ from angelx.bus.clock import PacingClock
 from angelx.domain.events import CommandReceived, Event, HealthChanged, SessionEnded
 from angelx.domain.ports import FeedClient, TickSource
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import AT, INSTRUMENT, Table, TickBatch
+from angelx.domain.ticks import AT, Table, TickBatch
+from angelx.market.conflation import conflated
 from angelx.market.differential import AHEAD_OF_CLOCK, Differential
 from angelx.services.broker_link import BrokerLink
 from angelx.services.data_feed import BREATHE_S, DataFeed
@@ -28,7 +29,7 @@ LEAVES_S: Final = 0.005
 TELL_S: Final = 60.0
 """What goes on is told so often."""
 MOST_ROWS: Final = 4096
-"""If more rows than this came in one turn, only the newest of each instrument goes on: rows are whole, none adds up."""
+"""If more rows than this came in one turn, they are conflated."""
 
 
 class LiveFeed(DataFeed):
@@ -59,18 +60,20 @@ class LiveFeed(DataFeed):
     ) -> None:
         super().__init__(bus, source, differential, clock=clock, most_rows=2**31, ends_at=ends_at)
         self._time, self._link = clock, link
+        self._instruments = len(source.instruments)
+        conflated(TickBatch.empty(), self._instruments)  # Compiled, or loaded, before it is needed.
         self._tables: deque[Table] = deque()
         self._health: deque[HealthChanged] = deque()
         self._leaves_at = 0.0
         self.conflated = 0
-        """Rows that were left out because a newer one of the instrument had come, when too many waited."""
+        """Rows that were left out when too many waited."""
         self._ahead_told, self._tells_at = 0, 0.0
         feed.on_rows = self._arrived
         feed.on_state = self._state
         link.on_arrival = self._woken.set
 
     def figures(self) -> dict[str, int]:
-        """`waiting`: batches that came and are not in the stream yet; `conflated`: rows left out for newer ones;
+        """`waiting`: batches that came and are not in the stream yet; `conflated`: rows left out when too many waited;
         `ahead_of_clock`: rows refused because the exchange stamped them in this host's future.
         """
         return {"waiting": len(self._tables), "conflated": self.conflated, AHEAD_OF_CLOCK: self._ahead()}
@@ -152,22 +155,16 @@ class LiveFeed(DataFeed):
         bus, tables = self._bus, self._tables
         table = tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
         tables.clear()
-        if table.shape[1] > MOST_ROWS:
-            before = table.shape[1]
-            table = _newest(table)
-            self.conflated += before - table.shape[1]
         np.maximum(table[AT], bus.now, out=table[AT])
         np.maximum.accumulate(table[AT], out=table[AT])
         batch = self._differential.process(TickBatch(np.ascontiguousarray(table)))
+        if batch.rows > MOST_ROWS:
+            before = batch.rows
+            batch = conflated(batch, self._instruments)
+            self.conflated += before - batch.rows
         if batch.rows:
             if self.received is not None:
                 self.received(batch, bus.row)
             bus.feed(batch, 0, batch.rows)
         else:
             self._look_at_clock()
-
-
-def _newest(table: Table) -> Table:
-    """The last row of each instrument, in their order."""
-    _, from_end = np.unique(table[INSTRUMENT, ::-1], return_index=True)
-    return table[:, np.sort(table.shape[1] - 1 - from_end)]

@@ -10,7 +10,7 @@ import structlog
 from angelx.domain.events import CommandReceived, HealthChanged, SessionEnded
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import AT, EXCHANGE_AT, INSTRUMENT, LAST, Rows, TickBatch
+from angelx.domain.ticks import AT, EXCHANGE_AT, INSTRUMENT, LAST, NOT_A_NUMBER, Rows, TickBatch
 from angelx.services import data_feed
 from angelx.services.live_feed import FEED, MOST_ROWS
 from angelx.signals.strategy import Strategy
@@ -49,21 +49,26 @@ def play_of(
     return play
 
 
-def test_too_many_rows_in_one_turn_leave_the_newest_of_each_instrument_and_are_counted() -> None:
+def test_too_many_rows_in_one_turn_are_conflated_and_counted() -> None:
     burst = market(3, BURST)
     later = market(4, MOST_ROWS, begins_at=int(burst.table[AT, -1]) + NS)
-    play = play_of({1.0: lambda feed: feed.on_rows(burst), 2.0: lambda feed: feed.on_rows(later)})
+    last = {int(burst.table[INSTRUMENT, row]): int(burst.table[LAST, row]) for row in range(BURST)}
+    broken = np.ascontiguousarray(burst.table[:, -1:])
+    broken[LAST] = NOT_A_NUMBER
+    torn = TickBatch(np.concatenate([burst.table, broken], axis=1))
+    play = play_of({1.0: lambda feed: feed.on_rows(torn), 2.0: lambda feed: feed.on_rows(later)})
     heard: list[tuple[int, int]] = []
     seen: list[tuple[int, int]] = []
     play.feed.received = lambda batch, row: heard.append((batch.rows, row))
     play.bus.subscribe(Rows, lambda rows: seen.extend(_rows(rows)))
     simulate(play.run)
-    last = {int(burst.table[INSTRUMENT, row]): int(burst.table[LAST, row]) for row in range(BURST)}
-    assert dict(seen[:3]) == last
-    assert play.feed.conflated == BURST - 3
-    assert play.feed.figures() == {"waiting": 0, "conflated": BURST - 3, "ahead_of_clock": 0}
-    assert heard[0] == (3, 0)
-    assert heard[1][1] == 3
+    first = heard[0][0]
+    assert first <= 4 * 3, "first, last, highest, lowest"
+    assert dict(seen[:first]) == last, "the newest that can be true: a broken row hides none"
+    assert play.feed.conflated == BURST - first
+    assert play.feed.figures() == {"waiting": 0, "conflated": BURST - first, "ahead_of_clock": 0}
+    assert heard[0][1] == 0
+    assert heard[1][1] == first
     assert play.bus.row == sum(rows for rows, _ in heard)
     assert play.bus.row > MOST_ROWS // 2, "as many as it can take go on whole"
 

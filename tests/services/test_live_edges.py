@@ -4,30 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 
 from angelx.bus.bus import Bus
 from angelx.bus.clock import PacedClock
 from angelx.domain.events import BooksRead, Event, IncidentReported, OrderApproved, OrderFilled
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import FIELDS, INSTRUMENT, LAST
 from angelx.orders.ledger import Line
 from angelx.orders.order import Order
 from angelx.orders.windows import SECOND, Limit, SlidingWindows
 from angelx.services.broker_link import RecordedLink
-from angelx.services.live_feed import _newest
-
-
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=200))
-def test_conflation_keeps_the_newest_row_of_each_instrument_in_order(places: list[int]) -> None:
-    table = np.zeros((FIELDS, len(places)), np.int64)
-    table[INSTRUMENT], table[LAST] = places, range(len(places))
-    kept = _newest(table)
-    last = {place: number for number, place in enumerate(places)}
-    assert list(kept[LAST]) == sorted(last.values())
-    assert [places[number] for number in kept[LAST]] == list(kept[INSTRUMENT])
 
 
 class Ticker:

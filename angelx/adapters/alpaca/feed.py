@@ -117,7 +117,6 @@ class AlpacaFeed:
         open_interest: Mapping[str, int] | None = None,
         rate: RateBudget | None = None,
         msgpack: bool = True,
-        most_rows: int = 4_096,
         stale_s: float = 10.0,
         timeout_s: float = 5.0,
     ) -> None:
@@ -139,12 +138,12 @@ class AlpacaFeed:
         self._rest = Rest(data, credentials, rate or budget(), now=now, random=random, timeout_s=timeout_s)
         self._symbol_of, self._now, self._random, self._is_open = symbol_of, now, random, is_open
         self._open_interest = open_interest or {}
-        self._most_rows, self._stale_s, self._timeout_s = most_rows, stale_s, timeout_s
+        self._stale_s, self._timeout_s = stale_s, timeout_s
         self._table = InstrumentTable([])
         self._places: dict[str, int] = {}
         """Place by symbol, in order of importance."""
         self.columns = TickColumns(self._table, {})
-        """Counters of what came: `refused`, `rounded`, `conflated`, `received`, `repeated`."""
+        """Counters of what came: `refused`, `rounded`, `received`, `repeated`."""
         self._stream: Stream | None = None
         self._is_flushing = False
         self._last_at = 0
@@ -171,7 +170,7 @@ class AlpacaFeed:
             elif (table[place].kind is Kind.OPTION) == self._is_options:
                 self._places[symbol] = place
         before = self.columns
-        self.columns = TickColumns(table, self._places, most_rows=self._most_rows)
+        self.columns = TickColumns(table, self._places)
         self.columns.inherit(before)
         for place in self._places.values():
             interest = self._open_interest.get(table[place].id, 0)

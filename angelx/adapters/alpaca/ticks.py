@@ -1,4 +1,4 @@
-"""Market messages into tick columns: typed decoding, prices exact to 1/10,000, conflation when a turn is too long."""
+"""Market messages into tick columns: typed decoding, prices exact to 1/10,000."""
 
 import math
 import struct
@@ -110,31 +110,6 @@ def _apply(
     return rows
 
 
-@nb.njit(cache=True, nogil=True)
-def _kept(table: Table, places: int) -> NDArray[np.bool_]:
-    """Which rows a lagging consumer still gets: each instrument's last, and its highest and lowest last price."""
-    rows = table.shape[1]
-    last = np.full(places, -1, np.int64)
-    high = np.full(places, -1, np.int64)
-    low = np.full(places, -1, np.int64)
-    for row in range(rows):
-        place = table[INSTRUMENT, row]
-        before = last[place]
-        last[place] = row
-        price = table[LAST, row]
-        if price > 0 and (before < 0 or table[LAST, before] != price):
-            if high[place] < 0 or price > table[LAST, high[place]]:
-                high[place] = row
-            if low[place] < 0 or price < table[LAST, low[place]]:
-                low[place] = row
-    keep = np.zeros(rows, np.bool_)
-    for place in range(places):
-        for row in (last[place], high[place], low[place]):
-            if row >= 0:
-                keep[row] = True
-    return keep
-
-
 class TickColumns:
     """Takes frames in, gives tick batches out. What cannot be used is counted by reason, and nothing is raised.
 
@@ -142,17 +117,13 @@ class TickColumns:
     ----------
     symbols
         Place in the table by the stream's symbol.
-    most_rows
-        A batch longer than this is conflated: quotes keep the last, trades keep the sum, high, low and last.
     """
 
-    def __init__(self, table: InstrumentTable, symbols: Mapping[str, int], *, most_rows: int = 4_096) -> None:
+    def __init__(self, table: InstrumentTable, symbols: Mapping[str, int]) -> None:
         self.refused: Counter[str] = Counter()
         """Messages and frames that could not be used, by reason."""
         self.rounded = 0
         """Prices that had more than four decimals."""
-        self.conflated = 0
-        """Rows that a consumer which lagged did not get."""
         self.received = 0
         """Quotes, trades, cancels and corrections taken in."""
         self.repeated = 0
@@ -160,7 +131,6 @@ class TickColumns:
         self.newest = 0
         """Newest exchange time seen, ns."""
         self._symbols = dict(symbols)
-        self._most_rows = most_rows
         self._rows = 0
         self._room = bytearray()
         self._make_room(_FIRST_ROOM)
@@ -178,7 +148,6 @@ class TickColumns:
         nothing = np.empty((FIELDS, 0), np.int64)
         _scale(self._numbers, 0, self._prices)
         _apply(self._words, self._numbers, self._prices, self._units, self._since, self.cells, nothing)
-        _kept(nothing, 0)
 
     # ------------------------------------------------------------ frames in
     def take(self, frame: str | bytes, at: int, *, msgpack: bool) -> Sequence[wire.Message]:
@@ -297,9 +266,6 @@ class TickColumns:
             table, rows = np.ascontiguousarray(table[:, :made]), made
             if not made:
                 return None
-        if rows > self._most_rows:
-            table = np.ascontiguousarray(table[:, _kept(table, len(self.cells))])
-            self.conflated += rows - table.shape[1]
         return TickBatch(table)
 
     def _round(self, rows: int) -> None:
@@ -319,7 +285,7 @@ class TickColumns:
 
     def inherit(self, before: "TickColumns") -> None:
         """Go on counting where another set of columns ended."""
-        self.refused, self.rounded, self.conflated = before.refused, before.rounded, before.conflated
+        self.refused, self.rounded = before.refused, before.rounded
         self.received, self.repeated, self.newest = before.received, before.repeated, before.newest
 
     @staticmethod

@@ -239,27 +239,6 @@ def test_subscribing_anew_replaces_the_set() -> None:
     play(story)
 
 
-def test_a_consumer_that_lags_gets_the_last_quote_and_merged_trades() -> None:
-    async def story(rig: Rig) -> None:
-        table = await rig.start_feed(IBM, AAPL)
-        rig.rows.clear()
-        for step in range(200):
-            rig.market.quote(
-                "IBM", 300.0 + step / 100, 300.1 + step / 100, last=300.0 + (step * 7 % 50) / 100, traded=2
-            )
-        rig.market.quote("AAPL", 200.0, 200.1, traded=1)
-        await rig.until(lambda: bool(rig.rows) and last_row(rig, table.index[IBM])[VOLUME] == 500)
-        assert rig.feed.columns.conflated > 0
-        prices = [batch.view[LAST, row] for batch in rig.rows for row in range(batch.rows)
-                  if batch.view[INSTRUMENT, row] == table.index[IBM]]  # fmt: skip
-        assert (max(prices), min(prices)) == (3_004_900, 3_000_000)
-        assert last_row(rig, table.index[IBM])[BID] == 3_019_900
-        at = [batch.view[AT, row] for batch in rig.rows for row in range(batch.rows)]
-        assert at == sorted(at)
-
-    play(story, feed_options={"most_rows": 50})
-
-
 def test_symbols_that_are_quiet_cost_fewer_and_fewer_connections() -> None:
     """Ten seconds without a tick may be a mute socket or a quiet share: who asks again waits twice as long."""
 

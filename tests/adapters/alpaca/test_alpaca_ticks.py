@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from angelx.adapters.alpaca.ticks import TickColumns, exact_price
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import ASK, AT, BID, BID_SIZE, EXCHANGE_AT, INSTRUMENT, LAST, VOLUME
+from angelx.domain.ticks import ASK, AT, BID, BID_SIZE, EXCHANGE_AT, LAST, VOLUME
 from angelx.domain.timestamps import instant_of, rfc3339
 from angelx.venue.alpaca.market_stream import timestamp
 from tests.venue.alpaca.alpaca_market import TABLE
@@ -21,8 +21,8 @@ AT_TEXT = "2026-01-05T14:30:00.123456789Z"
 AT_NS = instant_of(AT_TEXT)
 
 
-def columns(**options: Any) -> TickColumns:
-    return TickColumns(TABLE, SYMBOLS, **options)
+def columns() -> TickColumns:
+    return TickColumns(TABLE, SYMBOLS)
 
 
 def quote(bid: Any = 300.01, ask: Any = 300.05, **more: Any) -> dict[str, Any]:
@@ -104,26 +104,8 @@ def test_a_lot_of_an_option_is_its_multiplier() -> None:
     assert batch.table[BID_SIZE, 0] == 300
 
 
-@given(st.lists(st.tuples(st.sampled_from(["IBM", "AAPL"]), st.integers(1, 500), st.integers(0, 50)), max_size=200))
-def test_conflation_keeps_the_last_the_sum_the_high_and_the_low(ticks: list[tuple[str, int, int]]) -> None:
-    whole, short = columns(most_rows=10**6), columns(most_rows=5)
-    for made in (whole, short):
-        for symbol, price, size in ticks:
-            made.take(encoded([{**trade(price, size), "S": symbol}], msgpack=True), 1, msgpack=True)
-    full, cut = whole.batch(), short.batch()
-    assert (full is None) == (cut is None)
-    if full is None or cut is None:
-        return
-    assert short.conflated == full.rows - cut.rows
-    for place in range(2):
-        every, kept = (batch.table[:, batch.table[INSTRUMENT] == place] for batch in (full, cut))
-        if every.shape[1]:
-            assert (every[:, -1] == kept[:, -1]).all()
-            assert every[LAST].max() == kept[LAST].max() and every[LAST].min() == kept[LAST].min()
-
-
 def test_room_grows_without_moving_what_was_given_out() -> None:
-    made = columns(most_rows=10**6)
+    made = columns()
     frame = encoded([quote()] * 700, msgpack=True)
     made.take(frame, 1, msgpack=True)
     first = made.batch()
