@@ -3,8 +3,8 @@
 It needs the chain engine (`desk.chains`): bias, strength and Greeks are the engine's. Every five seconds, flat and
 rested, it looks at the bias; at `strength` or more it buys, of the nearest expiry with `least_life_h` hours to live,
 the call (bias up) or put (bias down) whose |delta| is nearest to [`delta_low`, `delta_high`] among those that are
-liquid (spread, size at the touch, open interest) and cost at most `max_premium`; of equals the one with the narrowest
-spread. Every second it looks after what it holds; exits, in this order, by reason:
+liquid (spread, size at the touch, open interest) and of which a lot costs at most `max_outlay`; of equals the one with
+the narrowest spread. Every second it looks after what it holds; exits, in this order, by reason:
 
 - `stop`: the bid is `stop` below the entry; `target`: `target` above it;
 - `trailing`: once `trail_after` above it, the bid has come `trail` down from its highest;
@@ -69,8 +69,8 @@ class ChainBias(Strategy):
         |delta| wanted, 0 < low <= high < 1.
     delta_least, delta_held
         Nothing with a smaller |delta| is bought, or held.
-    max_premium
-        Largest premium bought, currency units.
+    max_outlay
+        Largest premium of one lot, currency units: what the risk limits would refuse is not signalled.
     max_spread_pct, max_spread_ticks
         Widest quote bought: the wider of this percentage of the mid and so many ticks.
     least_lots, least_oi
@@ -98,7 +98,7 @@ class ChainBias(Strategy):
         delta_high: float = 0.55,
         delta_least: float = 0.15,
         delta_held: float = 0.08,
-        max_premium: float = 60.0,
+        max_outlay: float = 4_500.0,
         max_spread_pct: float = 1.5,
         max_spread_ticks: float = 2.0,
         least_lots: float = 1.0,
@@ -125,7 +125,7 @@ class ChainBias(Strategy):
         _check("delta_low", delta_low, 0 < delta_low <= delta_high < 1, f"above 0 and at most delta_high {delta_high}")
         _check("delta_least", delta_least, 0 < delta_least <= delta_low, f"above 0 and at most delta_low {delta_low}")
         _check("delta_held", delta_held, 0 <= delta_held < delta_least, f"at least 0 and below {delta_least}")
-        for name, value in (("target", target), ("max_premium", max_premium), ("hold_s", hold_s)):
+        for name, value in (("target", target), ("max_outlay", max_outlay), ("hold_s", hold_s)):
             _check(name, value, value > 0, "above 0")
         for name, value in (
             ("trail_after", trail_after), ("max_spread_pct", max_spread_pct), ("max_spread_ticks", max_spread_ticks),
@@ -136,7 +136,7 @@ class ChainBias(Strategy):
         _check("least_life_h", least_life_h, least_life_h * 60 > expiry_exit_min, "longer than expiry_exit_min")
         self._underlying, self._strength, self._turn = underlying, strength, turn_strength
         self._deltas, self._delta_least, self._delta_held = (delta_low, delta_high), delta_least, delta_held
-        self._max_premium = int(max_premium * SCALE)
+        self._max_outlay = int(max_outlay * SCALE)
         self._spread, self._spread_ticks = max_spread_pct / 100, max_spread_ticks
         self._least_lots, self._least_oi = least_lots, least_oi
         self._life, self._last_life = least_life_h / HOURS_IN_YEAR, expiry_exit_min / 60 / HOURS_IN_YEAR
@@ -200,7 +200,7 @@ class ChainBias(Strategy):
         deltas, columns = self._chains.deltas(places), self.desk.market.columns
         while True:
             number = nearest(
-                places, columns, self._lots, self._ticks, deltas, self._deltas, self._delta_least, self._max_premium,
+                places, columns, self._lots, self._ticks, deltas, self._deltas, self._delta_least, self._max_outlay,
                 (self._spread, self._spread_ticks), self._least_lots, self._least_oi,
             )  # fmt: skip
             if number < 0:

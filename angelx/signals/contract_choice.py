@@ -27,7 +27,7 @@ def nearest(
     least_delta
         Smallest |delta|, above 0.
     most
-        Largest ask, 1/10,000.
+        Largest cost of one lot at the ask, 1/10,000.
     widest
         A quote may be as wide as this share of its mid, or so many ticks.
     least_lots, least_oi
@@ -36,12 +36,11 @@ def nearest(
     best, best_away, best_width = -1, 0.0, 0.0
     for n in range(places.shape[0]):
         place = places[n]
-        bid, ask, delta = columns[BID, place], columns[ASK, place], abs(deltas[n])
-        if delta < least_delta or not 0 < bid <= ask <= most:
+        bid, ask, delta, lot = columns[BID, place], columns[ASK, place], abs(deltas[n]), lots[place]
+        if delta < least_delta or not 0 < bid <= ask or ask * lot > most:
             continue
         if ask - bid > max(widest[0] * (bid + ask) / 2, widest[1] * ticks[place]):
             continue
-        lot = lots[place]
         size = min(columns[BID_SIZE, place], columns[ASK_SIZE, place])
         if size < least_lots * lot or columns[OI, place] < least_oi * lot:
             continue

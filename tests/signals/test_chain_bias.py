@@ -122,9 +122,10 @@ def test_a_falling_bias_buys_a_put() -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"strength": 0.49}, None), ({"strength": 0.5}, 24_000), ({"bias": 0.0}, None), ({"max_premium": 45.0}, 24_100),
-        ({"max_premium": 25.0}, 24_200), ({"max_premium": 25.0, "delta_least": 0.25}, None),
-        ({"delta_low": 0.58, "delta_high": 0.62, "max_premium": 99.0}, 23_900),
+        ({"strength": 0.49}, None), ({"strength": 0.5}, 24_000), ({"bias": 0.0}, None),
+        ({"max_outlay": 45.0 * LOT}, 24_100),
+        ({"max_outlay": 25.0 * LOT}, 24_200), ({"max_outlay": 25.0 * LOT, "delta_least": 0.25}, None),
+        ({"delta_low": 0.58, "delta_high": 0.62, "max_outlay": 99.0 * LOT}, 23_900),
     ],
 )  # fmt: skip
 def test_delta_premium_and_strength_decide(change: dict[str, Any], expected: int | None) -> None:
