@@ -126,14 +126,21 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return None
 
     def clock(self, at: int) -> str:
-        """`10:32:05` in the exchange's zone (UTC where the zone is unknown); dashes for 0."""
+        """`10:32:05` in the exchange's zone (UTC where the zone is unknown), with its date where the first and the last
+        row are of different days; dashes for 0.
+        """
         if not at:
             return "--:--:--"
+        moment, first, last = (self._moment(one) for one in (at, self.first_at, self.last_at))
+        days = first.date() != last.date() if self.first_at and self.last_at else False
+        return f"{moment:%Y-%m-%d %H:%M:%S}" if days else f"{moment:%H:%M:%S}"
+
+    def _moment(self, at: int) -> datetime:
         try:
             zone = ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError):
             zone = ZoneInfo("UTC")
-        return datetime.fromtimestamp(at // NS, UTC).astimezone(zone).strftime("%H:%M:%S")
+        return datetime.fromtimestamp(at // NS, UTC).astimezone(zone)
 
     def money(self, amount: int, *, signed: bool = False) -> str:
         """`-₹1,234.50`."""

@@ -241,7 +241,7 @@ class Watcher:
             first_at=source.first_at,
             last_at=source.last_at,
             rows=bus.row,
-            rows_total=source.rows,
+            rows_total=source.rows and source.rows - sum(session.differential.refused.values()),
             elapsed_s=elapsed,
             ticks_per_s=bus.row / elapsed if elapsed else 0.0,
             currency=config.currency,

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,6 +94,13 @@ def test_a_closed_or_ascii_stream_does_no_harm() -> None:
     stream.close()
     progress.send(Snapshot(rows=2))
     progress.close(Snapshot(rows=3))
+
+
+@pytest.mark.parametrize(("days", "shown"), [(0, "09:15:00"), (3, "2025-09-01 09:15:00")])
+def test_a_session_of_several_days_says_which(days: int, shown: str) -> None:
+    snapshot = Snapshot(zone="Asia/Kolkata", at=AT, first_at=AT, last_at=AT + days * 86_400 * NS)
+    assert plain_line(snapshot).startswith(f"{shown}  ")
+    assert snapshot.clock(0) == "--:--:--"
 
 
 def test_where_there_is_no_terminal_lines_are_plain() -> None:
