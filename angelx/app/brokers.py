@@ -15,7 +15,7 @@ from angelx.app.config import Config
 from angelx.app.live import Before, Live
 from angelx.app.session import fee_of
 from angelx.bus.clock import PacedClock, PacingClock, SystemClock
-from angelx.domain.errors import BrokerUnreachable, ConfigInvalid
+from angelx.domain.errors import BrokerUnreachable, ConfigInvalid, RateLimited
 from angelx.domain.events import Event
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import BrokerClient
@@ -45,6 +45,10 @@ SHARES: Final = "US"
 """The segment whose hours say when Alpaca's shares must tick."""
 OFF_S: Final = 0.5
 """Seconds of the host that our time may be ahead of a venue's."""
+TOO_MANY: Final = 4
+"""Times that a start waits because the broker says it is asked too much."""
+JITTER: Final = 0.25
+"""Such a wait is up to this share longer."""
 MASTERS: Final = "instruments"
 """Folder of instrument masters in the state directory."""
 
@@ -59,6 +63,9 @@ class VenueTime(msgspec.Struct, frozen=True):
 async def connect(config: Config, state: Path, before: Before) -> Live:
     """Log in at the broker that a configuration names, and choose what is watched: what was watched before, if any.
 
+    What the broker says is too much is asked again when it said so: a process of a moment before, or another one on the
+    account, may have used up what may be asked.
+
     Raises
     ------
     BrokerError
@@ -66,7 +73,16 @@ async def connect(config: Config, state: Path, before: Before) -> Live:
     ConfigInvalid
         A credential is missing, or a symbol is not in the broker's master.
     """
-    return await (_angelone if config.broker == "angelone" else _alpaca)(config, state, before)
+    connected = _angelone if config.broker == "angelone" else _alpaca
+    random = Random(f"{config.seed} {state}")  # Two that start together must not come back together.
+    for _ in range(TOO_MANY):
+        try:
+            return await connected(config, state, before)
+        except RateLimited as error:
+            wait_s = error.wait_s * (1 + JITTER * random.random())
+            log.warning("start_waits", broker=config.broker, why=str(error), action=f"ask again in {wait_s:.0f} s")
+            await asyncio.sleep(wait_s)
+    return await connected(config, state, before)
 
 
 class _Ways:

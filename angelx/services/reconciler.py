@@ -1,8 +1,8 @@
 """Reconciler: compares our orders and positions with the broker's, and settles what an unclean stop left in doubt.
 
 Two equal looks count as one finding (SPEC 6.3): the first ten seconds after the start, the second three and a half
-later, then every thirty. What differs twice bars entries until it agrees again; trades are never invented. A broker's
-books may be ten seconds behind: what we held within them is no difference.
+later, then every thirty. What differs twice by as much, or in every look of a minute, bars entries until it agrees
+again; trades are never invented. A broker's books may be ten seconds behind: what we held within them is no difference.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +20,8 @@ APART: Final = 3 * NS
 """Least time between two looks that an order is missing in before it is absent (SPEC 6.2)."""
 SECOND_LOOK: Final = APART + NS // 2
 EVERY: Final = 30 * NS
+LONG: Final = 60 * NS
+"""A position that differs so long counts though the difference moves: somebody else trades on the account."""
 GRACE: Final = 10 * NS
 """Orders younger than this may still be under way, and books this far behind."""
 
@@ -57,7 +59,10 @@ class Reconciler:
 
     def __init__(self, bus: Bus, books: Books, ledger: Ledger, router: OrderRouter) -> None:
         self._bus, self._books, self._ledger, self._router = bus, books, ledger, router
-        self._found: tuple[str, ...] = ()
+        self._gaps: dict[str, int] = {}
+        """By how many units the broker's positions differed in the last look."""
+        self._differs_since: dict[str, int] = {}
+        """Since when each of them has, in every look."""
         self._missing: dict[str, int] = {}
         """Orders that the last look did not find, with the time of the first that did not."""
         self._disputed: set[str] = set()
@@ -112,19 +117,20 @@ class Reconciler:
             self._compare()
 
     def _compare(self) -> None:
-        absent = self._absent()
-        positions = self._positions()
-        found = (*positions.values(), *(f"order {name} is not at the broker" for name in absent))
-        self._dispute(positions)
-        asked_at = self._books.asked_at
+        asked_at, absent, positions = self._books.asked_at, self._absent(), self._positions()
+        gaps = {name: theirs - ours for name, (ours, theirs) in positions.items()}
+        since = self._differs_since = {name: self._differs_since.get(name, asked_at) for name in gaps}
+        stand = [name for name, gap in gaps.items() if gap == self._gaps.get(name) or asked_at - since[name] >= LONG]
+        self._gaps = gaps
+        self._dispute(gaps, stand)
+        differs = [f"{name}: ours {positions[name][0]}, broker's {positions[name][1]}" for name in stand]
+        differs += [f"order {name} is not at the broker" for name in absent if name in self._missing]
         self._missing = {name: self._missing.get(name, asked_at) for name in absent}
         for name, first_at in self._missing.items():
             if asked_at - first_at >= APART:  # it never arrived, and is not sent again
                 why = "not in the broker's book in two looks"
                 self._bus.publish(OrderEnded(self._bus.now, name, State.ABSENT, "absent", why))
-        differs = tuple(item for item in found if item in self._found)
-        self._found = found
-        self._clean = 0 if found else self._clean + 1
+        self._clean = 0 if gaps or absent else self._clean + 1
         if differs and not self._barring:
             self._barring = True
             self._publish("paused", "; ".join(differs))
@@ -132,29 +138,29 @@ class Reconciler:
             self._barring = False
             self._publish("healthy", "books agree")
 
-    def _dispute(self, positions: Mapping[str, str]) -> None:
-        """Exits of what differs twice are bound by what the broker has, until it agrees (SPEC 6.3)."""
+    def _dispute(self, gaps: Iterable[str], stand: Iterable[str]) -> None:
+        """Exits of what differs for certain are bound by what the broker has, until it agrees (SPEC 6.3)."""
         before = self._disputed
-        self._disputed = {name for name, what in positions.items() if name in before or what in self._found}
+        self._disputed = before & set(gaps) | set(stand)
         for name in before - self._disputed:
             self._ledger.line(name).gap = 0
-        for name in self._disputed:
+        for name in sorted(self._disputed):
             if name not in before or not self._held_lately(name):  # else it cannot be told apart from our own fills
                 line = self._ledger.line(name)
                 line.gap = self._books.in_account(name) - line.net
 
-    def _positions(self) -> Mapping[str, str]:
-        """Instruments of which the broker holds something else than we, with both numbers."""
+    def _positions(self) -> Mapping[str, tuple[int, int]]:
+        """Instruments of which the broker holds something else than we: our units and its."""
         ours: dict[str, int] = {}
         for position in self._ledger.positions.values():
             if position.quantity:
                 ours[position.instrument] = ours.get(position.instrument, 0) + position.quantity
         theirs = self._books.held()
+        both = {name: (ours.get(name, 0), theirs.get(name, 0)) for name in sorted(ours.keys() | theirs.keys())}
         return {
-            name: f"{name}: ours {ours.get(name, 0)}, broker's {theirs.get(name, 0)}"
-            for name in sorted(ours.keys() | theirs.keys())
-            if ours.get(name, 0) != theirs.get(name, 0) and theirs.get(name, 0) not in self._held_lately(name)
-        }
+            name: units for name, units in both.items()
+            if units[0] != units[1] and units[1] not in self._held_lately(name)
+        }  # fmt: skip
 
     def _held_lately(self, instrument: str) -> set[int]:
         """What was held before each move since the broker's books may have been right."""

@@ -189,8 +189,8 @@ async def _run(feed: FeedClient) -> None:
 class Wired:
     """A day at a venue: made and ended by `played`."""
 
-    def __init__(self, side: AngelSide | AlpacaSide, seed: int, eager: float) -> None:
-        self.side, self._seed, self._eager, self.random = side, seed, eager, Random(seed)
+    def __init__(self, side: AngelSide | AlpacaSide, seed: int, eager: float, run: str = "venue") -> None:
+        self.side, self._seed, self._eager, self.random, self._name = side, seed, eager, Random(seed), run
         self.server = Moving(side)
         self.faults = FaultyServer(self.server, name="venue", random=Random(seed), handles=side.handles)
         self.wire = MemoryTransport(self.faults, latency_s=0.002, jitter_s=0.003, random=Random(seed))
@@ -214,7 +214,7 @@ class Wired:
             instruments=self.table, source_kind="stream",
             strategies=[Restless("g", self._seed, range(len(self.table)), eager=self._eager)],
             filters=[SessionFilter(), FreshnessFilter()], limits=limits, paper=Paper(fee=fee), sessions=SESSIONS,
-            run="venue", capital=10**12, seed=1, silent_feed_ns=3600 * NS,
+            run=self._name, capital=10**12, seed=1, silent_feed_ns=3600 * NS,
         )  # fmt: skip
         self.house = House(self.bus, parts, self.journal, self.latch, Unguarded(), link=self.link)
         source = NoSource()

@@ -3,7 +3,7 @@
 import pytest
 
 from angelx.bus.service import wire
-from angelx.domain.events import BooksRead, OrderFilled
+from angelx.domain.events import BooksRead, HealthChanged, OrderFilled
 from angelx.domain.scalars import NS
 from angelx.orders.ledger import Ledger
 from angelx.services.broker_link import RecordedLink
@@ -18,6 +18,8 @@ class Desk:
         self.bus, _, router, book = house()
         self.ledger: Ledger = book.ledger
         self.link = RecordedLink(self.bus)
+        self.states: list[str] = []
+        self.bus.subscribe(HealthChanged, lambda event: self.states.append(event.state))
         wire(self.bus, [self.link, Reconciler(self.bus, self.link, self.ledger, router)])
         self.bus.advance(100 * NS)
         self.read(0)
@@ -65,3 +67,23 @@ def test_books_that_are_behind_our_own_fills_do_not_move_the_bound(stale: int) -
     assert desk.at_broker == 125
     desk.read(125)
     assert desk.at_broker == 125
+
+
+def test_a_difference_stands_though_ours_moves() -> None:
+    desk = Desk()
+    desk.fill(300)
+    desk.read(375)
+    desk.fill(-100)
+    assert desk.states == []
+    desk.read(275)
+    assert desk.states == ["paused"], "75 more than ours, twice"
+
+
+@pytest.mark.parametrize(("gaps", "paused"), [((75, 150, 75, 150), True), ((75, 150, 0, 75), False)])
+def test_a_difference_that_moves_stands_after_a_minute(gaps: tuple[int, ...], paused: bool) -> None:
+    desk = Desk()
+    desk.fill(300)
+    for gap in gaps:
+        assert not desk.states
+        desk.read(300 + gap)
+    assert (desk.states == ["paused"]) == paused
