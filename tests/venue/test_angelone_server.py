@@ -333,6 +333,16 @@ async def test_a_batch_of_quotes_names_what_it_does_not_know() -> None:
     assert answer["errorcode"] == "AB9001"
 
 
+async def test_a_close_that_nobody_knows_is_the_first_price() -> None:
+    """Clients divide by it."""
+    floor = await opened()
+    floor.quote(102.5, 103.5, traded=75)
+    token = floor.server.contracts.by_id[CALL.id].token
+    answer = await floor.post("market/v1/quote", {"mode": "FULL", "exchangeTokens": {"NFO": [token]}})
+    row = answer["data"]["fetched"][0]
+    assert (row["ltp"], row["close"], row["netChange"], row["percentChange"]) == (103.0, 100.5, 2.5, 2.49)
+
+
 async def test_candles_are_bars_of_the_last_price() -> None:
     floor = await opened()
     for last, pause in ((103, 1), (99, 20), (101, 70)):

@@ -54,6 +54,8 @@ def _fold_day(table: Table, start: int, stop: int, days: NDArray[np.int64]) -> N
         if cells[DAY] != day:
             if cells[DAY_LAST] > 0:
                 cells[CLOSE] = cells[DAY_LAST]
+            elif cells[CLOSE] == 0:
+                cells[CLOSE] = last  # As bands have it: clients divide by the previous close.
             cells[DAY] = day
             cells[OPEN] = cells[HIGH] = cells[LOW] = last
             cells[SEEN_VOLUME] = cells[TURNOVER] = cells[LAST_QUANTITY] = cells[FIRST_OI] = 0
@@ -101,7 +103,7 @@ class DayBook:
     Parameters
     ----------
     closes
-        Previous close by instrument id, 1/10,000, where known.
+        Previous close by instrument id, 1/10,000, where known; of others it is the first price.
     """
 
     def __init__(self, table: InstrumentTable, closes: Mapping[str, int] | None = None) -> None:

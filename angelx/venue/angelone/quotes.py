@@ -339,7 +339,7 @@ class Quotes:
 
     def _move(self, contract: Contract) -> dict[str, Any]:
         cells, day = self._cells(contract), self._days.cells(contract.place)
-        last, close = cells[LAST], day[CLOSE] or day[OPEN]
+        last, close = cells[LAST], day[CLOSE]
         first = self._days.first_interest(contract.place)
         gained = cells[OI] - first
         return {
