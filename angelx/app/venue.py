@@ -163,7 +163,10 @@ class Venue:
         source = source_of(plan, broker.currency, self.sessions)
         tradable = [one for one in source.instruments if one.tradable and one.currency == broker.currency]
         if not tradable:
-            raise InputInvalid(f"{plan.market}: nothing in {broker.currency} that {name} could trade")
+            others = {one.currency for one in source.instruments if one.tradable}
+            able = [other for other, has in BROKERS.items() if has.currency in others]
+            hint = f": --broker {able[0]} could" if able else ""
+            raise InputInvalid(f"{plan.market}: nothing in {broker.currency} that {name} could trade{hint}")
         policy = msgspec.structs.replace(
             broker.policy,
             latency_ns=int(plan.latency_ms * 1e6),
