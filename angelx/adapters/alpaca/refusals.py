@@ -81,7 +81,7 @@ def error_of(response: Response, credentials: Credentials, now: int) -> BrokerEr
 
 
 def wait_s(headers: Mapping[str, str], now: int) -> float:
-    """How long a 429 asks to wait, s: the window's end or what it says, at most a minute; that where it does not say."""
+    """How long a 429 asks to wait, s: at most a minute, which it is where neither header says."""
     resets_at, retry_s = _seconds(headers, "x-ratelimit-reset"), _seconds(headers, "retry-after")
     if resets_at is None and retry_s is None:
         return REST_OF_WINDOW_S
