@@ -1,6 +1,7 @@
 """Any `WireServer` on a real socket: HTTP and WebSockets by aiohttp."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -8,6 +9,7 @@ from typing import Final
 
 import structlog
 from aiohttp import WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from angelx.domain.errors import InputInvalid
 from angelx.domain.wire import NoAnswer, Request, Response, Stream, StreamClosed, WireServer
@@ -22,6 +24,18 @@ LARGEST_BODY: Final = 16 * 2**20
 LONGEST_LINE: Final = 64 * 2**10
 """Of a request's first line and of one header: thousands of symbols in a query."""
 _SHUTDOWN_S: Final = 0.1
+
+
+class _OwnFaults(logging.Filter):
+    """Lets through what went wrong here: bytes that are no HTTP are answered with 400, and are the sender's matter."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+_LOGGER: Final = logging.getLogger("angelx.http_server")
+_LOGGER.addFilter(_OwnFaults())
 
 
 class HttpServer:
@@ -61,7 +75,7 @@ class HttpServer:
         app.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S, max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE, logger=_LOGGER,
         )  # fmt: skip
         await runner.setup()
         site = web.TCPSite(runner, self.host, self.port, ssl_context=self._tls)
@@ -87,7 +101,9 @@ class HttpServer:
             return web.json_response({"message": "request entity too large"}, status=413)
         except web.RequestPayloadError:
             return web.json_response({"message": "request body cannot be read"}, status=400)
-        headers = {name.lower(): value for name, value in http.headers.items()}
+        except ConnectionError:  # It broke in the middle of the body: nobody waits for an answer.
+            raise asyncio.CancelledError from None
+        headers = {name.lower(): _readable(value) for name, value in http.headers.items()}
         # Some clients put the whole address into the first line, as if a proxy stood between.
         path = http.raw_path if http.raw_path.startswith("/") else http.rel_url.raw_path_qs
         request = Request(http.method, path, headers, body, http.remote or "")
@@ -211,6 +227,11 @@ async def _events(
         await more(stream)
         await answer.write_eof()
     return answer
+
+
+def _readable(value: str) -> str:
+    """A header's value without the surrogates that stand for bytes that are no UTF-8."""
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def _web(response: Response) -> web.Response:

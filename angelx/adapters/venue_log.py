@@ -1,9 +1,10 @@
 """What was asked of a venue, on disk, so that a venue that was killed goes on as if it had not been.
 
 One JSON line per request, written out before it is done: a killed process loses nothing, a crashed host perhaps the
-last lines. The first line says of which sources; a last line cut short by a crash is dropped.
+last lines. The first line says of which sources, and on what terms; a last line cut short by a crash is dropped.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,8 @@ from angelx.venue.runner import Lane, Noted
 class _Head(msgspec.Struct, frozen=True):
     digests: dict[str, str]
     """Of the sources by lane."""
+    terms: dict[str, Any] = {}
+    """What else decides how the same requests end, by the option that says it."""
 
 
 class VenueLog:
@@ -27,23 +30,24 @@ class VenueLog:
     Raises
     ------
     InputInvalid
-        The file is of other sources, or not such a file.
+        The file is of other sources or terms, or not such a file.
     """
 
-    def __init__(self, path: Path, digests: dict[str, str]) -> None:
+    def __init__(self, path: Path, digests: dict[str, str], terms: Mapping[str, Any] = {}) -> None:
         self.path = path
+        self._head = _Head(digests, dict(terms))
         self.notes: list[Noted] = []
         """What an earlier process left."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = self._read(digests) if path.exists() else 0
+        kept = self._read() if path.exists() else 0
         self._file = path.open("ab")
         if kept:
             self._file.truncate(kept)
         else:
             self._file.truncate(0)
-            self._write(msgspec.json.encode(_Head(digests)))
+            self._write(msgspec.json.encode(self._head))
 
-    def _read(self, digests: dict[str, str]) -> int:
+    def _read(self) -> int:
         """Read the notes; how many bytes are good."""
         lines = self.path.read_bytes().split(b"\n")
         if len(lines) == 1:  # Not even the head was written whole.
@@ -53,8 +57,11 @@ class VenueLog:
             self.notes = [msgspec.json.decode(line, type=Noted) for line in lines[1:-1]]
         except msgspec.MsgspecError as error:
             raise InputInvalid(f"{self.path}: not a venue's log: {error}") from error
-        if head.digests != digests:
+        if head.digests != self._head.digests:
             raise InputInvalid(f"{self.path} belongs to another market or seed: put it aside, or use another directory")
+        other = [f"--{key} {was}" for key, was in head.terms.items() if self._head.terms.get(key, was) != was]
+        if other:
+            raise InputInvalid(f"{self.path} began with {', '.join(other)}: the same requests would end otherwise")
         return sum(len(line) + 1 for line in lines[:-1])
 
     def follow(self, lane: Lane) -> None:

@@ -49,6 +49,10 @@ TOO_MANY: Final = 4
 """Times that a start waits because the broker says it is asked too much."""
 JITTER: Final = 0.25
 """Such a wait is up to this share longer."""
+CREDENTIALS: Final = {
+    "angelone": ("angelone_api_key", "angelone_client_code", "angelone_pin", "angelone_totp_secret"),
+    "alpaca": ("alpaca_key_id", "alpaca_secret_key"),
+}
 MASTERS: Final = "instruments"
 """Folder of instrument masters in the state directory."""
 
@@ -164,6 +168,27 @@ def _secret(config: Config, name: str) -> str:
             f"{config.credentials.directory}/{name} (mode 0600)"
         )
     found: str = secret.get_secret_value()
+    if not (found.isascii() and found.isprintable()) or found != found.strip():
+        raise ConfigInvalid(
+            f"broker {config.broker}: the credential {name} has a line end, a space at an end or a character that no "
+            "credential has: copy it again"
+        )
+    return found
+
+
+def credentials_of(config: Config) -> dict[str, str]:
+    """What logs in at the broker, by name.
+
+    Raises
+    ------
+    ConfigInvalid
+        One is missing or cannot be what it should; none is shown.
+    """
+    found = {name: _secret(config, name) for name in CREDENTIALS[config.broker]}
+    if config.broker == "angelone":
+        from angelx.adapters.angelone.session import one_time_passwords
+
+        one_time_passwords(found["angelone_totp_secret"])
     return found
 
 
@@ -175,10 +200,8 @@ async def _angelone(config: Config, state: Path, before: Before) -> Live:
     from angelx.adapters.angelone.master import MasterStore
     from angelx.adapters.angelone.session import AngelLogin, AngelSession
 
-    login = AngelLogin(
-        client_code=_secret(config, "angelone_client_code"), pin=_secret(config, "angelone_pin"),
-        totp_secret=_secret(config, "angelone_totp_secret"), api_key=_secret(config, "angelone_api_key"),
-    )  # fmt: skip
+    found = credentials_of(config)
+    login = AngelLogin(**{name.removeprefix("angelone_"): secret for name, secret in found.items()})
     live, ways, random = config.live, _Ways(config.live.base_url), Random(config.seed)
     try:
         rest = ways.to(ANGELONE["rest"])
@@ -235,7 +258,7 @@ async def _alpaca(config: Config, state: Path, before: Before) -> Live:
     from angelx.adapters.alpaca.feed import AlpacaFeed
     from angelx.adapters.alpaca.rest import budget
 
-    keys = Credentials(_secret(config, "alpaca_key_id"), _secret(config, "alpaca_secret_key"))
+    keys = Credentials(*credentials_of(config).values())
     live, ways, random = config.live, _Ways(config.live.base_url), Random(config.seed)
     sessions = Sessions.load(trade_special_sessions=config.market.trade_special_sessions)
     if live.feed == "iex" and not live.allow_iex:

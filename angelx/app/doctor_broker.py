@@ -6,18 +6,14 @@ from collections.abc import Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from angelx.app.brokers import ALPACA, ANGELONE
+from angelx.app.brokers import ALPACA, ANGELONE, CREDENTIALS, credentials_of
 from angelx.app.config import Config
 from angelx.app.doctor import Check
 from angelx.bus.clock import SystemClock
-from angelx.domain.errors import AngelxError
+from angelx.domain.errors import AngelxError, ConfigInvalid
 from angelx.domain.scalars import NS
 from angelx.domain.wire import Response
 
-CREDENTIALS: Final = {
-    "angelone": ("angelone_api_key", "angelone_client_code", "angelone_pin", "angelone_totp_secret"),
-    "alpaca": ("alpaca_key_id", "alpaca_secret_key"),
-}
 TIMEOUT_S: Final = 5.0
 MOST_SKEW_S: Final = 2.0
 """Their `Date` has whole seconds: less is no news. One-time passwords stand 30 s, books are merged by time."""
@@ -43,6 +39,10 @@ def _credentials(config: Config) -> Check:
     if missing:
         where = f"ANGELX_{missing[0].upper()}, or {config.credentials.directory}/{missing[0]} with mode 0600"
         return Check("credentials", "fail", f"missing: {', '.join(missing)}", f"set {where}")
+    try:
+        credentials_of(config)
+    except ConfigInvalid as error:
+        return Check("credentials", "fail", str(error), "copy it again from where the broker shows it")
     return Check("credentials", "ok", f"{len(names)} found, none shown")
 
 

@@ -163,7 +163,10 @@ class Venue:
         source = source_of(plan, broker.currency, self.sessions)
         tradable = [one for one in source.instruments if one.tradable and one.currency == broker.currency]
         if not tradable:
-            raise InputInvalid(f"{plan.market}: nothing in {broker.currency} that {name} could trade")
+            others = {one.currency for one in source.instruments if one.tradable}
+            able = [other for other, has in BROKERS.items() if has.currency in others]
+            hint = f": --broker {able[0]} could" if able else ""
+            raise InputInvalid(f"{plan.market}: nothing in {broker.currency} that {name} could trade{hint}")
         policy = msgspec.structs.replace(
             broker.policy,
             latency_ns=int(plan.latency_ms * 1e6),
@@ -198,10 +201,10 @@ class Venue:
         plan = self.plan
         self._state = StateDir.open(plan.state_dir)
         path = plan.state_dir / LOG
-        self._has_resumed = plan.resume and path.exists()
         if path.exists() and not plan.resume:
             path.replace(path.with_suffix(".old"))
-        self._log = VenueLog(path, {name: lane.source.digest for name, lane in self.lanes.items()})
+        self._log = VenueLog(path, {name: lane.source.digest for name, lane in self.lanes.items()}, terms_of(plan))
+        self._has_resumed = bool(self._log.notes)
         self.runner.start(self._log.notes)
         for name, lane in self.lanes.items():
             self._log.follow(lane)
@@ -272,6 +275,14 @@ class Venue:
             (self.plan.state_dir / ADDRESSES).unlink(missing_ok=True)
             self._state.close()
         return {"ok": True, "event": "ended", "servers": {name: summary(lane) for name, lane in self.lanes.items()}}
+
+
+def terms_of(plan: VenuePlan) -> dict[str, Any]:
+    """What decides how requests end beside the market, by option."""
+    return {
+        "capital": plan.capital // SCALE, "seed": plan.seed, "latency-ms": plan.latency_ms,
+        "jitter-ms": plan.jitter_ms, "queue": plan.queue_position,
+    }  # fmt: skip
 
 
 def summary(lane: Lane) -> dict[str, Any]:

@@ -22,6 +22,7 @@ StateDirectory = Annotated[
     Path, typer.Option("--state-dir", help="Where the venue keeps its log and its addresses; one process each.")
 ]
 STATE: Final = Path("var/venue")
+MOST_MS: Final = 60_000.0
 
 
 def register(app: typer.Typer) -> None:
@@ -34,14 +35,14 @@ def venue(
     *,
     broker: Annotated[str, typer.Option(help="angelone, alpaca or both: one exchange each, in INR and USD.")] = "both",
     market: Annotated[str, typer.Option(help="simulated, or the path of a recording.")] = "simulated",
-    speed: Annotated[float, typer.Option(min=0.01, help="Market seconds that pass in one second.")] = 1.0,
+    speed: Annotated[float, typer.Option(min=0.01, max=1e6, help="Market seconds that pass in one second.")] = 1.0,
     faults: Annotated[
         Path | None, typer.Option(help="YAML list of what goes wrong, where and when (docs/venue.md).")
     ] = None,
     port_angelone: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free port.")] = 0,
     port_alpaca: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free port.")] = 0,
     port_control: Annotated[int, typer.Option(min=0, max=65535, help="Of the control address; 0 = any free port.")] = 0,
-    capital: Annotated[int, typer.Option(min=1, help="Money in each account, in its currency.")] = 100_000,
+    capital: Annotated[int, typer.Option(min=1, max=10**12, help="Money in each account, in its currency.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the simulated market, credentials, jitter and faults.")] = 1,
     day: Annotated[str | None, typer.Option(help="Trading day to simulate, e.g. 2026-10-21.")] = None,
     begin: Annotated[
@@ -50,8 +51,10 @@ def venue(
     end: Annotated[
         str | None, typer.Option("--to", help="Last moment, exclusive; a bare date means all of it.")
     ] = None,
-    latency_ms: Annotated[float, typer.Option(min=0, help="From the broker to the exchange, each way.")] = 0.0,
-    jitter_ms: Annotated[float, typer.Option(min=0, help="And up to so much more.")] = 0.0,
+    latency_ms: Annotated[
+        float, typer.Option(min=0, max=MOST_MS, help="From the broker to the exchange, each way.")
+    ] = 0.0,
+    jitter_ms: Annotated[float, typer.Option(min=0, max=MOST_MS, help="And up to so much more.")] = 0.0,
     queue: Annotated[
         bool, typer.Option("--queue", help="Waiting orders stand in a queue at their price until volume has passed.")
     ] = False,
@@ -87,6 +90,10 @@ def venue(
         names = tuple(BROKERS) if broker == "both" else (broker,)
         if not set(names) <= set(BROKERS):
             raise InputInvalid(f"--broker: {broker!r} is none of {', '.join(BROKERS)}, both")
+        if market == "simulated" and (begin or end):
+            raise InputInvalid("--from and --to choose a part of a recording; the simulated market is a whole --day")
+        if market != "simulated" and day:
+            raise InputInvalid("--day is of the simulated market; --from and --to choose a part of a recording")
         days: dict[str, Any] = {} if day is None else {"day": _date(day)}
         plan = VenuePlan(
             brokers=names, market=market, speed=speed, seed=seed, capital=capital * SCALE, latency_ms=latency_ms,

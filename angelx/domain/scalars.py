@@ -48,6 +48,11 @@ def money_text(amount: int, places: int = 2) -> str:
     return f"{decimal_of(amount):,.{places}f}"
 
 
+def price_text(amount: int) -> str:
+    """Integer of 1/10,000 as people write a price, no longer than it is: `104.5`, `-3`."""
+    return f"{decimal_of(amount).normalize():f}"
+
+
 def money_fields(name: str, amount: int | None) -> dict[str, str | int | None]:
     """An amount of 1/10,000 as JSON has it everywhere: `{"pnl": "-99.81", "pnl_e4": -998100}`.
 

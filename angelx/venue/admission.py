@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from angelx.domain.instruments import Instrument, Kind
-from angelx.domain.scalars import side_text
+from angelx.domain.scalars import price_text, side_text
 from angelx.domain.ticks import ASK, BID, LAST
 from angelx.market.state import FIRST, MarketState
 from angelx.orders.fees import FeesUnknown
@@ -93,8 +93,9 @@ class Admission:
         if not code:
             return self.unaffordable(book, order, quantity, at)
         return code, (
-            f"{side_text(side)} {quantity} at {limit}: lots of {book.lot}, most {book.largest}, ticks of {book.tick}"
-            f"; quote {bid} / {ask}, band {book.band_low} to {book.band_high}, ours opposite {opposite.best}"
+            f"{side_text(side)} {quantity} at {price_text(limit)}: lots of {book.lot}, most {book.largest}, "
+            f"ticks of {price_text(book.tick)}; quote {price_text(bid)} / {price_text(ask)}, band "
+            f"{price_text(book.band_low)} to {price_text(book.band_high)}, ours opposite {price_text(opposite.best)}"
         )
 
     def _set_band(self, book: Book, bid: int, ask: int) -> None:
@@ -131,7 +132,9 @@ class Admission:
         available = account.cash - account.held
         if account.shorts:
             available -= account.locked()
-        return ("insufficient_funds", f"needs {need}, has {available}") if need > available else None
+        if need <= available:
+            return None
+        return "insufficient_funds", f"needs {price_text(need)}, has {price_text(available)}"
 
     def end_session(self, segment: str) -> None:
         """Last prices become the reference of the next session."""

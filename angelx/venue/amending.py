@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from angelx.domain.scalars import price_text
 from angelx.venue.admission import Objection
 from angelx.venue.entries import BOOK, GONE, QUEUED, STOPPED, Entry
 from angelx.venue.floor import Floor
@@ -63,7 +64,7 @@ class Amending:
         if wanted.kind == TRAILING_STOP and not entry.best:
             objection = "no_quote", "there is no price to trail"
         if objection is None and there == BOOK and floor.engine.meets_own(ticket):
-            objection = "self_trade", f"limit {ticket.limit} meets an order of ours"
+            objection = "self_trade", f"limit {price_text(ticket.limit)} meets an order of ours"
         if objection is not None:
             entry.request, (ticket.quantity, ticket.limit, entry.stop, entry.is_triggered) = old, kept
             floor.put(entry, where, is_behind=False)

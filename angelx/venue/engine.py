@@ -7,6 +7,7 @@ from random import Random
 from typing import Final
 
 from angelx.domain.events import Event, OrderFilled
+from angelx.domain.scalars import price_text
 from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, LAST, VOLUME
 from angelx.market.state import MarketState
 from angelx.venue.account import Margin
@@ -88,8 +89,8 @@ class ExchangeEngine(MatchingEngine):
         )  # fmt: skip
         if code:
             return code, (
-                f"{quantity} at {limit}: lots of {book.lot}, most {book.largest}, ticks of {book.tick}"
-                f", band {low} to {high}"
+                f"{quantity} at {price_text(limit)}: lots of {book.lot}, most {book.largest}, "
+                f"ticks of {price_text(book.tick)}, band {price_text(low)} to {price_text(high)}"
             )
         return self._admission.unaffordable(book, order, quantity, at) if reserves else None
 
@@ -141,7 +142,7 @@ class ExchangeEngine(MatchingEngine):
             return objection
         book = self._books[order.instrument]
         if self.meets_own(order):
-            return "self_trade", f"limit {order.limit} meets an order of ours"
+            return "self_trade", f"limit {price_text(order.limit)} meets an order of ours"
         queue = book.buys if order.side > 0 else book.sells
         ahead = self._ahead.get(order.id)
         if is_behind:

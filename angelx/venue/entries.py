@@ -5,6 +5,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from angelx.domain.instruments import Instrument
+from angelx.domain.scalars import price_text
 from angelx.venue.orders import FOK, IOC, Order
 from angelx.venue.requests import (
     CLS,
@@ -18,6 +19,7 @@ from angelx.venue.requests import (
     STOPS,
     TIFS,
     TRAILING_STOP,
+    Exit,
     OrderRequest,
     Refused,
     VenueOrder,
@@ -110,9 +112,9 @@ def check_form(request: OrderRequest, instrument: Instrument | None) -> None:
     if instrument is None:
         raise Refused("unknown_instrument", request.instrument)
     if kind in (LIMIT, STOP_LIMIT) and request.limit <= 0:
-        raise Refused("bad_price", f"a {kind} order needs a limit, was {request.limit}")
+        raise Refused("bad_price", f"a {kind} order needs a limit, was {price_text(request.limit)}")
     if kind in (MARKET, STOP, TRAILING_STOP) and request.limit:
-        raise Refused("bad_price", f"a {kind} order has no limit, was {request.limit}")
+        raise Refused("bad_price", f"a {kind} order has no limit, was {price_text(request.limit)}")
     _check_stop(request, instrument)
     _check_exits(request, instrument)
 
@@ -120,13 +122,16 @@ def check_form(request: OrderRequest, instrument: Instrument | None) -> None:
 def _check_stop(request: OrderRequest, instrument: Instrument) -> None:
     kind, tick = request.kind, instrument.tick_size
     if kind in (STOP, STOP_LIMIT) and (request.stop <= 0 or request.stop % tick):
-        raise Refused("bad_stop", f"a {kind} order needs a stop in ticks of {tick}, was {request.stop}")
+        wanted = f"a {kind} order needs a stop in ticks of {price_text(tick)}"
+        raise Refused("bad_stop", f"{wanted}, was {price_text(request.stop)}")
     if kind == STOP_LIMIT and (request.limit - request.stop) * request.side < 0:
-        raise Refused("bad_stop", f"limit {request.limit} would not trade at the stop {request.stop}")
+        limit, stop = price_text(request.limit), price_text(request.stop)
+        raise Refused("bad_stop", f"limit {limit} would not trade at the stop {stop}")
     if kind == TRAILING_STOP and ((request.trail > 0) == (request.trail_pct > 0) or request.trail_pct >= 100):
-        raise Refused("bad_stop", f"a trailing stop needs trail or trail_pct, was {request.trail}, {request.trail_pct}")
+        was = f"{price_text(request.trail)}, {request.trail_pct}"
+        raise Refused("bad_stop", f"a trailing stop needs trail or trail_pct, was {was}")
     if kind not in (STOP, STOP_LIMIT) and request.stop:
-        raise Refused("bad_stop", f"a {kind} order has no stop, was {request.stop}")
+        raise Refused("bad_stop", f"a {kind} order has no stop, was {price_text(request.stop)}")
 
 
 def _check_exits(request: OrderRequest, instrument: Instrument) -> None:
@@ -138,16 +143,25 @@ def _check_exits(request: OrderRequest, instrument: Instrument) -> None:
     if request.tif not in ("DAY", GTC) or request.extended_hours:
         raise Refused("bad_tif", f"orders with exits are good for DAY or GTC, was {request.tif}")
     if profit is not None and (profit.limit <= 0 or profit.limit % tick or profit.stop):
-        raise Refused("bad_legs", f"a take-profit needs a limit in ticks of {tick} and no stop, was {profit}")
+        wanted = f"a take-profit needs a limit in ticks of {price_text(tick)} and no stop"
+        raise Refused("bad_legs", f"{wanted}, was {_leg_text(profit)}")
     if loss is not None and (loss.stop <= 0 or loss.stop % tick or loss.limit % tick or loss.limit < 0):
-        raise Refused("bad_legs", f"a stop-loss needs a stop in ticks of {tick}, was {loss}")
+        raise Refused("bad_legs", f"a stop-loss needs a stop in ticks of {price_text(tick)}, was {_leg_text(loss)}")
     if request.is_oco:
         if profit is not None or loss is None or request.kind != LIMIT:
             raise Refused("bad_legs", "an OCO order is a limit order with a stop-loss and nothing else")
         if (request.limit - loss.stop) * side >= 0:
-            raise Refused("bad_legs", f"take-profit {request.limit} is not beyond the stop {loss.stop}")
+            raise _not_beyond(request.limit, loss.stop)
     elif profit is not None and loss is not None and (profit.limit - loss.stop) * side <= 0:
-        raise Refused("bad_legs", f"take-profit {profit.limit} is not beyond the stop {loss.stop}")
+        raise _not_beyond(profit.limit, loss.stop)
+
+
+def _not_beyond(profit: int, stop: int) -> Refused:
+    return Refused("bad_legs", f"take-profit {price_text(profit)} is not beyond the stop {price_text(stop)}")
+
+
+def _leg_text(leg: Exit) -> str:
+    return f"limit {price_text(leg.limit)}, stop {price_text(leg.stop)}"
 
 
 def exit_request(entry: OrderRequest, *, limit: int, stop: int, client_id: str, side: int) -> OrderRequest:

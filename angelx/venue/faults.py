@@ -42,6 +42,10 @@ OF_REQUESTS: Final = ("lost_request", "lost_reply", "slow_reply", "status", "mut
 OF_STREAMS: Final = ("mute", "lost_event", "duplicate", "reorder", "slow_event")
 
 
+LONGEST_S: Final = 86_400.0 * 3_650
+"""Ten years."""
+
+
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One thing that goes wrong, when, where, and how often."""
 
@@ -75,6 +79,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("at_s, after, for_s, times and delay_s are not negative, rate lies in (0, 1]")
         if not 400 <= self.status <= 599:
             raise ValueError(f"status must be an error from 400 to 599, was {self.status}")
+        seconds = (self.at_s, self.for_s, self.delay_s, abs(self.offset_s))
+        if not all(one <= LONGEST_S for one in seconds):  # So worded that what is not a number is refused too.
+            raise ValueError(f"at_s, for_s, delay_s and offset_s are at most {LONGEST_S:g}")
+        if not self.content_type.isprintable():
+            raise ValueError(f"content_type {self.content_type!r} cannot stand in a header")
 
 
 class OffsetClock:

@@ -70,6 +70,8 @@ class Floor:
         self._queue: dict[int, list[Entry]] = {}
         self._stopped: dict[int, list[Entry]] = {}
         self._stops, self._links = Stops(self), Links(self)
+        self._told: dict[int, int] = {}
+        """Positions by place after the last fill that was told: the engine does several before one of them is told."""
 
     @property
     def now(self) -> int:
@@ -230,7 +232,7 @@ class Floor:
                 self._links.ended(entry, event.outcome)
 
     def _filled(self, entry: Entry, event: OrderFilled) -> None:
-        position = self.engine.account.positions[entry.place].quantity
+        position = self._told[entry.place] = self._told.get(entry.place, 0) + event.side * event.quantity
         fill = Fill(
             event.execution, entry.order.id, event.instrument, event.side, event.quantity, event.price, event.fee,
             event.at, position,

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from angelx.domain.scalars import price_text
 from angelx.venue.entries import STOPPED, Entry
 from angelx.venue.requests import TRAILING_STOP
 
@@ -26,7 +27,8 @@ class Stops:
             entry.best = last
             self.trail(entry)
         if floor.policy.refuses_triggered and last > 0 and (last - entry.stop) * request.side >= 0:
-            floor.end(entry, "rejected", "would_trigger", f"stop {entry.stop}, last price {last}")
+            detail = f"stop {price_text(entry.stop)}, last price {price_text(last)}"
+            floor.end(entry, "rejected", "would_trigger", detail)
             return
         objection = floor.objection(entry)
         if objection is not None:

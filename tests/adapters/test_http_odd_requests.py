@@ -90,6 +90,54 @@ async def test_bodies_are_read_or_refused(request_: bytes, status: int) -> None:
         assert (await answers(server, post(b"abc"))) == [(200, b"POST 1 3")]
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"hello\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * (LONGEST_LINE + 1) + b"\r\n\r\n", 400),
+        (post(b"no gzip", "Content-Encoding: gzip"), 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nKey: \xff\xe9\r\n\r\n", 200),
+    ],
+    ids=["no host", "no HTTP", "a long header", "bad gzip", "no UTF-8"],
+)
+async def test_a_senders_mistake_is_answered_and_leaves_no_traceback(
+    request_: bytes, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served() as server:
+        ((found, _),) = await answers(server, request_)
+        assert found == status
+    assert not caplog.records
+
+
+async def test_headers_reach_the_server_as_text_that_can_be_written(caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes that are no UTF-8 come as surrogates: whoever encodes them, as to compare keys, would fail."""
+    async with served() as server:
+        seen: list[str] = []
+
+        async def handle(request: Request) -> Response:
+            seen.append(request.headers["key"])
+            return Response(200, {}, request.headers["key"].encode())
+
+        server.server.handle = handle  # type: ignore[method-assign]
+        ((found, _),) = await answers(server, b"GET / HTTP/1.1\r\nHost: x\r\nKey: \xff\xe9\r\n\r\n")
+        assert (found, seen) == (200, ["??"])
+        ((_, body),) = await answers(server, "GET / HTTP/1.1\r\nHost: x\r\nKey: é\r\n\r\n".encode())
+        assert body == "é".encode()
+    assert not caplog.records
+
+
+async def test_who_goes_in_the_middle_of_a_body_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async with served() as server:
+        _, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nabc")
+        await writer.drain()
+        await answers(server, post(b"abc"))
+        writer.transport.abort()
+        await answers(server, post(b"abc"))
+    assert not caplog.records
+
+
 async def test_the_first_line_may_have_the_whole_address() -> None:
     """As clients write it that think of a proxy; HTTP/1.0 needs no host."""
     async with served() as server:

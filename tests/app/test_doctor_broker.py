@@ -9,10 +9,12 @@ from email.utils import format_datetime
 import pytest
 
 from angelx.adapters.http_server import HttpServer
+from angelx.app.brokers import credentials_of
 from angelx.app.config import Config, load_config
 from angelx.app.doctor import Check
 from angelx.app.doctor_broker import broker_checks, hosts_of
 from angelx.bus.clock import SystemClock
+from angelx.domain.errors import ConfigInvalid
 from angelx.domain.wire import Request, Response, Stream
 
 KEYS = {"ANGELX_ALPACA_KEY_ID": "PK-SECRET", "ANGELX_ALPACA_SECRET_KEY": "VERY-SECRET"}
@@ -82,6 +84,35 @@ def test_nobody_there_and_no_credentials() -> None:
     assert named(checks, "credentials").status == "fail"
     assert "alpaca_key_id" in named(checks, "credentials").detail
     assert named(checks, "broker").status == "fail"
+
+
+ANGELONE = {
+    "ANGELX_ANGELONE_API_KEY": "key", "ANGELX_ANGELONE_CLIENT_CODE": "A1", "ANGELX_ANGELONE_PIN": "1234",
+    "ANGELX_ANGELONE_TOTP_SECRET": "jbsw y3dp ehpk 3pxp jbsw y3dp eh",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "says"),
+    [
+        ("ANGELX_ANGELONE_TOTP_SECRET", "123456", "base32"),
+        ("ANGELX_ANGELONE_TOTP_SECRET", "JBSWY3DPEHPK3PXP", "112 bits"),
+        ("ANGELX_ANGELONE_PIN", "12\n34", "angelone_pin has a line end"),
+        ("ANGELX_ANGELONE_API_KEY", "kéy", "angelone_api_key"),
+        ("ANGELX_ANGELONE_CLIENT_CODE", " A1", "angelone_client_code"),
+    ],
+)
+def test_what_cannot_be_a_credential_is_named_and_not_shown(name: str, secret: str, says: str) -> None:
+    good, bad = (
+        config("http://127.0.0.1:9", environ, "angelone") for environ in (ANGELONE, {**ANGELONE, name: secret})
+    )
+    assert named(list(broker_checks(good)), "credentials").status == "ok"
+    found = named(list(broker_checks(bad)), "credentials")
+    assert found.status == "fail"
+    assert says in found.detail
+    assert secret not in found.detail
+    with pytest.raises(ConfigInvalid, match=says):
+        credentials_of(bad)
 
 
 def test_paper_needs_no_broker() -> None:

@@ -25,6 +25,7 @@ from angelx.domain.wire import Request, Response, Stream
 from angelx.venue.exchange import Exchange, OrderRequest, Policy
 from angelx.venue.faults import Fault
 from angelx.venue.keeping import Keeper
+from tests.adapters.recorded_files import QUOTE_BARS, US_OPEN, quote_bar, write
 
 
 class Credentials(msgspec.Struct):
@@ -211,3 +212,13 @@ async def test_a_venue_speaks_tls_where_it_is_given_a_certificate(tmp_path: Path
     await venue.close()
     with pytest.raises(InputInvalid, match="no certificate"):
         Venue(plan(tmp_path / "other", tls=(key, key)))
+
+
+@pytest.mark.parametrize(("brokers", "said"), [(("angelone",), "INR"), (("alpaca", "angelone"), "INR")])
+def test_a_market_of_another_currency_says_who_could_trade_it(
+    tmp_path: Path, brokers: tuple[str, ...], said: str
+) -> None:
+    market = write(tmp_path / "quotes.parquet", QUOTE_BARS, [quote_bar(US_OPEN, "IBM", 179.9, 180.1)])
+    wanted = f"nothing in {said} that angelone could trade: --broker alpaca could"
+    with pytest.raises(InputInvalid, match=wanted):
+        Venue(VenuePlan(brokers=brokers, market=str(market), state_dir=tmp_path))

@@ -65,6 +65,10 @@ MISTAKES = (
     ("chain --at 2026-10-21T09:16 --underlying X --set market.expiries=1 --set market.strikes=2", 2, "NSE:NIFTY"),
     ("resume --state-dir none", 2, "--reason"),
     ("resume --reason= --state-dir none", 2, "without a reason"),
+    ("venue --speed inf", 2, "--speed"),
+    ("venue --latency-ms inf", 2, "--latency-ms"),
+    ("venue --from 10:00", 2, "of a recording"),
+    ("venue --market none.parquet --day 2026-10-21", 2, "of the simulated market"),
     ("nonsense", 2, "nonsense"),
 )
 

@@ -74,15 +74,15 @@ class AngelFloor:
 
     # ------------------------------------------------------------ the market
     def quote(
-        self, bid: float, ask: float, *, name: str = CALL.id, last: float = 0, size: int = 750, traded: int = 0,
-        oi: int = 0, pass_ns: int = 1_000_000,
+        self, bid: float, ask: float, *, name: str = CALL.id, last: float | None = None, size: int = 750,
+        traded: int = 0, oi: int = 0, pass_ns: int = 1_000_000,
     ) -> None:  # fmt: skip
-        """Prices in rupees."""
+        """Prices in rupees; a last price of 0 is none."""
         self.wait(pass_ns)
         self.volume += traded
         row = {
             INSTRUMENT: self.exchange.table.index[name], AT: self.now, EXCHANGE_AT: self.now, BID: bid * RUPEE,
-            ASK: ask * RUPEE, BID_SIZE: size, ASK_SIZE: size, LAST: (last or (bid + ask) / 2) * RUPEE,
+            ASK: ask * RUPEE, BID_SIZE: size, ASK_SIZE: size, LAST: ((bid + ask) / 2 if last is None else last) * RUPEE,
             VOLUME: self.volume, OI: oi,
         }  # fmt: skip
         self.exchange.feed(batch_of({field: np.array([int(value)]) for field, value in row.items()}), 0, 1)

@@ -333,6 +333,32 @@ async def test_a_batch_of_quotes_names_what_it_does_not_know() -> None:
     assert answer["errorcode"] == "AB9001"
 
 
+async def test_a_close_that_nobody_knows_is_the_first_price() -> None:
+    """Clients divide by it."""
+    floor = await opened()
+    floor.quote(102.5, 103.5, traded=75)
+    token = floor.server.contracts.by_id[CALL.id].token
+    answer = await floor.post("market/v1/quote", {"mode": "FULL", "exchangeTokens": {"NFO": [token]}})
+    row = answer["data"]["fetched"][0]
+    assert (row["ltp"], row["close"], row["netChange"], row["percentChange"]) == (103.0, 100.5, 2.5, 2.49)
+
+
+async def test_before_its_first_trade_an_instrument_has_its_previous_close() -> None:
+    """Clients order at the last price, and margin is asked for at it."""
+    floor = await opened()
+    token = floor.server.contracts.by_id[PUT.id].token
+    floor.quote(50.0, 51.0, last=0, name=PUT.id)
+    ask = {"exchange": "NFO", "tradingsymbol": "", "symboltoken": token}
+    found = (await floor.post("order/v1/getLtpData", ask))["data"]
+    assert (found["ltp"], found["close"], found["open"]) == (50.0, 50.0, 0.0)
+    position = {"exchange": "NFO", "qty": 75, "price": 0, "productType": "INTRADAY", "token": token, "tradeType": "BUY"}
+    margin = (await floor.post("margin/v1/batch", {"positions": [position]}))["data"]
+    assert margin["totalMarginRequired"] == 75 * 50.0
+    floor.quote(51.0, 52.0, last=51.5, name=PUT.id)
+    found = (await floor.post("order/v1/getLtpData", ask))["data"]
+    assert (found["ltp"], found["close"], found["open"]) == (51.5, 50.0, 51.5)
+
+
 async def test_candles_are_bars_of_the_last_price() -> None:
     floor = await opened()
     for last, pause in ((103, 1), (99, 20), (101, 70)):

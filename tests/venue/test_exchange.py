@@ -84,6 +84,19 @@ def test_a_replacement_that_cannot_stand_leaves_the_order_as_it_was() -> None:
     assert floor.exchange.funds().held == 10 * 98 * TICK
 
 
+def test_refusals_write_prices_and_money_as_people_do() -> None:
+    """Clients read them: Angel One's `text`, Alpaca's `message`."""
+    floor = Floor(cash=8_046_900)
+    floor.quote(99, 101)
+    with pytest.raises(Refused, match=r"take-profit 4\.5 is not beyond the stop 4\.55$"):
+        floor.send(1, 10, 98, take_profit=Exit(limit=45_000), stop_loss=Exit(stop=45_500))
+    assert TICK == 500
+    with pytest.raises(Refused, match=r"needs 4900, has 804\.69$"):
+        floor.send(1, 1000, 98)
+    with pytest.raises(Refused, match=r"off_tick: 10 at 4\.9001: lots of 1, most \d+, ticks of 0\.05"):
+        floor.exchange.submit(OrderRequest(instrument=EQUITY, side=1, quantity=10, limit=49_001))
+
+
 def test_a_bracket_holds_its_exits_until_the_entry_filled_and_one_ends_the_other() -> None:
     floor = Floor()
     floor.quote(99, 100, last=100)

@@ -164,8 +164,12 @@ def check_orders(played: Play) -> None:
     filled: dict[str, int] = defaultdict(int)
     worth: dict[str, int] = defaultdict(int)
     said: dict[str, list[str]] = defaultdict(list)
+    held: dict[str, int] = defaultdict(int)
     for report in played.reports:
         name = report.order.id
+        if report.fill is not None:  # Several in one instant too: each says what it came to.
+            held[report.fill.instrument] += report.fill.side * report.fill.quantity
+            assert report.fill.position == held[report.fill.instrument]
         if report.kind in ("cancel_rejected", "replace_rejected"):
             continue  # What was asked of an order that has ended is denied after its end.
         if said[name]:

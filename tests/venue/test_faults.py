@@ -220,6 +220,10 @@ def test_every_fault_of_the_menu_is_known() -> None:
         ("- what: mut", "`what` is one of lost_request, lost_reply"),
         ("- where: x", "`what` is one of lost_request, lost_reply"),
         ("- what: mute\n  times: x", r"Expected `int`, got `str` - at `\$\.times`$"),
+        ("- what: clock_offset\n  offset_s: 1.0e+300", "at most"),
+        ("- what: clock_offset\n  offset_s: -.inf", "at most"),
+        ("- what: mute\n  for_s: .nan", "at most"),
+        ('- what: status\n  content_type: "a\\r\\nb"', "cannot stand in a header"),
         ("- [", "faults.yaml"),
     ],
 )

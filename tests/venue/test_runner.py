@@ -157,6 +157,20 @@ def test_the_log_of_another_market_is_refused_and_a_torn_line_is_dropped(tmp_pat
     assert path.read_bytes().endswith(b"}\n")
     with pytest.raises(InputInvalid, match="another market"):
         VenueLog(path, {"x": "b"})
+    with VenueLog(path, {"x": "a"}, {"capital": 5}) as log:  # One that does not say its terms may go on.
+        assert len(log.notes) == 2
     path.write_text("nonsense\n")
     with pytest.raises(InputInvalid, match="not a venue's log"):
         VenueLog(path, {"x": "a"})
+
+
+def test_other_terms_than_those_it_began_with_are_named(tmp_path: Path) -> None:
+    """The same orders would end otherwise with less money or a longer way: not what clients were told."""
+    path = tmp_path / "venue.jsonl"
+    terms = {"capital": 100_000, "queue": False}
+    with VenueLog(path, {"x": "a"}, terms):
+        pass
+    with VenueLog(path, {"x": "a"}, terms):
+        pass
+    with pytest.raises(InputInvalid, match="began with --capital 100000: "):
+        VenueLog(path, {"x": "a"}, terms | {"capital": 5})

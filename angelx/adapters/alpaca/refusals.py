@@ -1,6 +1,7 @@
 """From an HTTP answer that is not a success to an error named for the reaction (SPEC 7.2)."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Final
 
 import msgspec
@@ -80,10 +81,17 @@ def error_of(response: Response, credentials: Credentials, now: int) -> BrokerEr
 
 
 def wait_s(headers: Mapping[str, str], now: int) -> float:
-    """How long a 429 asks to wait, s: the window's end, at most a minute."""
-    try:
-        reset_s = float(headers.get("x-ratelimit-reset", ""))
-        retry_s = float(headers.get("retry-after", "0"))
-    except ValueError:
+    """How long a 429 asks to wait, s: at most a minute, which it is where neither header says."""
+    resets_at, retry_s = _seconds(headers, "x-ratelimit-reset"), _seconds(headers, "retry-after")
+    if resets_at is None and retry_s is None:
         return REST_OF_WINDOW_S
-    return min(max(reset_s - now / 1e9, retry_s, 1.0), REST_OF_WINDOW_S)
+    until_s = 0.0 if resets_at is None else resets_at - now / 1e9
+    return min(max(until_s, retry_s or 0.0, 1.0), REST_OF_WINDOW_S)
+
+
+def _seconds(headers: Mapping[str, str], name: str) -> float | None:
+    try:
+        seconds = float(headers[name])
+    except (KeyError, ValueError):
+        return None
+    return seconds if isfinite(seconds) else None

@@ -16,7 +16,7 @@ from angelx.adapters.angelone.answers import CallRefused, Unclear, data_of
 from angelx.adapters.angelone.backoff import Backoff
 from angelx.adapters.angelone.limits import LOGIN, LOGOUT, RENEW
 from angelx.adapters.rate_budget import Priority, RateBudget
-from angelx.domain.errors import AuthExpired, BrokerError, BrokerUnreachable, RateLimited
+from angelx.domain.errors import AuthExpired, BrokerError, BrokerUnreachable, ConfigInvalid, RateLimited
 from angelx.domain.ports import Clock
 from angelx.domain.scalars import NS
 from angelx.domain.wire import NoAnswer, Response, Transport
@@ -61,6 +61,25 @@ class AngelLogin(msgspec.Struct, frozen=True, kw_only=True):
         return iter(())
 
 
+def one_time_passwords(secret: str) -> pyotp.TOTP:
+    """What makes them of a secret; spaces, as some show it in groups, are left out.
+
+    Raises
+    ------
+    ConfigInvalid
+        It is no such secret. It is not shown.
+    """
+    try:
+        totp = pyotp.TOTP("".join(secret.split()))
+        totp.at(0)
+    except ValueError as error:
+        raise ConfigInvalid(
+            f"the secret of Angel One's one-time passwords cannot be one: {error}; it is base32 (A to Z, 2 to 7), "
+            "shown once, when TOTP is enabled, and not the six digits"
+        ) from None
+    return totp
+
+
 class _Tokens(msgspec.Struct):
     jwt: str = msgspec.field(name="jwtToken")
     refresh: str = msgspec.field(name="refreshToken")
@@ -96,7 +115,7 @@ class AngelSession:
         self.on_renewed: list[Callable[[], None]] = []
         """Called after every new set of tokens."""
         self._login = login
-        self._totp = pyotp.TOTP(login.totp_secret)
+        self._totp = one_time_passwords(login.totp_secret)
         self._random = random
         self._timeout_s = timeout_s
         self._tokens: _Tokens | None = None

@@ -5,7 +5,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind, Right
-from angelx.domain.scalars import SCALE, decimal_of
+from angelx.domain.scalars import SCALE, price_text
 
 SPACE: Final = UUID("8c2c9a36-55c0-5d0e-9a4f-2f0f6a3d0a4c")
 """Namespace of every id this server makes: the same thing always has the same id."""
@@ -18,7 +18,7 @@ def wire_id(kind: str, name: str) -> str:
 
 def text(amount: int) -> str:
     """Money or a price as text without exponent and without zeros at the end: `104.5`."""
-    return plain(decimal_of(amount))
+    return price_text(amount)
 
 
 def plain(number: Decimal) -> str:

@@ -29,10 +29,11 @@ from angelx.venue.alpaca.refusals import (
 )
 from angelx.venue.alpaca.views import Json, Views
 from angelx.venue.exchange import Exchange
-from angelx.venue.requests import LIMIT, MARKET, STOP_LIMIT, OrderRequest, Refused, VenueOrder
+from angelx.venue.requests import LIMIT, MARKET, STOP_LIMIT, TRAILING_STOP, OrderRequest, Refused, VenueOrder
 
 MOST_ORDERS: Final = 500
 FEW_ORDERS: Final = 50
+_LIMITED: Final = (LIMIT, STOP_LIMIT)
 _NOTHING_YET: Final = {"filled_qty": "0", "filled_avg_price": None, "filled_at": None, "canceled_at": None}
 
 
@@ -203,14 +204,20 @@ class OrdersApi:
         )
 
     def _check_wash(self, request: OrderRequest) -> None:
-        """No order may trade with one of the same account that waits on the other side."""
-        reach = request.limit if request.kind in (LIMIT, STOP_LIMIT) else None
+        """No order may come that could trade with one of the same account on the other side.
+
+        By the table of Alpaca's user protection: limits where they cross, anything else always; trailing stops and
+        complex orders are left out.
+        """
+        if _may_meet_ours(request):
+            return
         for order in self._working(request.instrument):
             other = order.request
-            if other.side == request.side or other.kind != LIMIT or order.status not in ("working", "partially_filled"):
+            if other.side == request.side or order.parent or _may_meet_ours(other):
                 continue
-            if reach is None or (reach - other.limit) * request.side >= 0:
-                raise wash_trade(wire_id("order", order.id))
+            have_limits = request.kind in _LIMITED and other.kind in _LIMITED
+            if not have_limits or (request.limit - other.limit) * request.side >= 0:
+                raise wash_trade(wire_id("order", order.id), other.kind)
 
     def _working(self, instrument: str) -> list[VenueOrder]:
         return [order for order in self._open.get(instrument, {}).values() if order.status != "held"]
@@ -408,6 +415,12 @@ class OrdersApi:
     def new_id(self) -> str:
         """A client order id of our own."""
         return str(UUID(int=self._random.getrandbits(128), version=4))
+
+
+def _may_meet_ours(request: OrderRequest) -> bool:
+    """Whether wash trades are not looked for: of trailing stops and complex orders."""
+    has_exits = request.is_oco or request.take_profit is not None or request.stop_loss is not None
+    return has_exits or request.kind == TRAILING_STOP or request.product == "mleg"
 
 
 def _maybe(value: Decimal | None, name: str, instrument: Instrument) -> int | None:

@@ -98,12 +98,12 @@ def of_exchange(refused: Refused, symbol: str) -> Refusal:
     return Refusal(status, code, message.replace("{symbol}", symbol))
 
 
-def wash_trade(existing: str) -> Refusal:
+def wash_trade(existing: str, kind: str) -> Refusal:
     """An order of the same account waits on the other side."""
     return Refusal(
         403,
         FORBIDDEN,
         "potential wash trade detected. use complex orders",
         existing_order_id=existing,
-        reject_reason="opposite side limit order exists",
+        reject_reason=f"opposite side {kind} order exists",
     )

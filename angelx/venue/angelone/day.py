@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from angelx.domain.instruments import InstrumentTable
 from angelx.domain.scalars import NS
-from angelx.domain.ticks import EXCHANGE_AT, FIELDS, INSTRUMENT, LAST, OI, VOLUME, Table, TickBatch
+from angelx.domain.ticks import BID, EXCHANGE_AT, FIELDS, INSTRUMENT, LAST, OI, VOLUME, Table, TickBatch
 from angelx.market.state import Cells
 from angelx.venue.angelone.logins import INDIA
 
@@ -18,7 +18,7 @@ OPEN: Final = 0
 HIGH: Final = 1
 LOW: Final = 2
 CLOSE: Final = 3
-"""Last price of the day before, or as told; 0 = not known."""
+"""Last price of the day before, or as told; where neither is known, the first price or bid."""
 LAST_QUANTITY: Final = 4
 TRADED_AT: Final = 5
 """When the volume last grew, ns."""
@@ -49,11 +49,15 @@ def _fold_day(table: Table, start: int, stop: int, days: NDArray[np.int64]) -> N
     for row in range(start, stop):
         cells, last = days[table[INSTRUMENT, row]], table[LAST, row]
         if last <= 0:
+            if cells[CLOSE] == 0:
+                cells[CLOSE] = table[BID, row]  # On its tick, as clients order at it.
             continue
         day = (table[EXCHANGE_AT, row] + _INDIA_AHEAD) // _DAY_NS
         if cells[DAY] != day:
             if cells[DAY_LAST] > 0:
                 cells[CLOSE] = cells[DAY_LAST]
+            elif cells[CLOSE] == 0:
+                cells[CLOSE] = last  # As bands have it: clients divide by the previous close.
             cells[DAY] = day
             cells[OPEN] = cells[HIGH] = cells[LOW] = last
             cells[SEEN_VOLUME] = cells[TURNOVER] = cells[LAST_QUANTITY] = cells[FIRST_OI] = 0
@@ -101,7 +105,7 @@ class DayBook:
     Parameters
     ----------
     closes
-        Previous close by instrument id, 1/10,000, where known.
+        Previous close by instrument id, 1/10,000, where known; of others it is the first price, or bid.
     """
 
     def __init__(self, table: InstrumentTable, closes: Mapping[str, int] | None = None) -> None:
@@ -132,6 +136,10 @@ class DayBook:
     def cells(self, place: int) -> Cells:
         """The day's statistics of an instrument by field; live."""
         return self._cells[place]
+
+    def last(self, place: int, last: int) -> int:
+        """The last price as the broker says it: before the first trade it is the previous close."""
+        return last or self._cells[place][CLOSE]
 
     def average(self, place: int) -> int:
         """Volume-weighted average of the last prices, 1/10,000; 0 without trades."""

@@ -95,7 +95,7 @@ class Portfolio:
         return list(held.values())
 
     def _last(self, contract: Contract) -> int:
-        return int(self._exchange.market.of(contract.place)[LAST])
+        return self._days.last(contract.place, self._exchange.market.of(contract.place)[LAST])
 
     # ------------------------------------------------------------ positions and holdings
     def positions(self) -> list[dict[str, str]] | None:

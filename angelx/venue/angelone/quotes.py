@@ -76,6 +76,9 @@ class Quotes:
     def _cells(self, contract: Contract) -> Cells:
         return self._exchange.market.of(contract.place)
 
+    def _last(self, contract: Contract) -> int:
+        return self._days.last(contract.place, self._cells(contract)[LAST])
+
     # ------------------------------------------------------------ the stream's quote
     def stream_quote(self, contract: Contract) -> Quote:
         """All fields of a packet, in paise."""
@@ -84,7 +87,7 @@ class Quotes:
         low, high = self._exchange.band(contract.instrument.id)
         return Quote(
             EXCHANGE_TYPES[contract.exchange], contract.token.encode(),
-            last=cells[LAST] // _PAISE, last_quantity=day[LAST_QUANTITY],
+            last=self._last(contract) // _PAISE, last_quantity=day[LAST_QUANTITY],
             average=self._days.average(contract.place) // _PAISE, volume=cells[VOLUME], total_buy=cells[BID_SIZE],
             total_sell=cells[ASK_SIZE], open=day[OPEN] // _PAISE, high=day[HIGH] // _PAISE,
             low=day[LOW] // _PAISE, close=day[CLOSE] // _PAISE, traded_s=day[TRADED_AT] // NS,
@@ -110,7 +113,7 @@ class Quotes:
             raise Refusal("AB1018") from refusal
         return {
             "exchange": contract.exchange, "tradingsymbol": contract.symbol, "symboltoken": contract.token,
-            **self._ohlc(contract), "ltp": rupees(self._cells(contract)[LAST]),
+            **self._ohlc(contract), "ltp": rupees(self._last(contract)),
         }  # fmt: skip
 
     def batch(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +151,7 @@ class Quotes:
 
     def _quote(self, contract: Contract, mode: str) -> dict[str, Any]:
         cells, day = self._cells(contract), self._days.cells(contract.place)
-        last = cells[LAST]
+        last = self._last(contract)
         row = {
             "exchange": contract.exchange, "tradingSymbol": contract.symbol, "symbolToken": contract.token,
             "ltp": rupees(last),
@@ -339,7 +342,7 @@ class Quotes:
 
     def _move(self, contract: Contract) -> dict[str, Any]:
         cells, day = self._cells(contract), self._days.cells(contract.place)
-        last, close = cells[LAST], day[CLOSE] or day[OPEN]
+        last, close = self._last(contract), day[CLOSE]
         first = self._days.first_interest(contract.place)
         gained = cells[OI] - first
         return {

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from angelx.adapters.alpaca.refusals import wait_s
 from angelx.domain.errors import AuthExpired, OrderRejected
 from angelx.domain.events import OrderAccepted, OrderEnded, OrderFilled
 from angelx.domain.instruments import InstrumentTable, Kind
 from angelx.domain.reports import PositionReport
+from angelx.domain.scalars import NS
 from tests.adapters.alpaca.alpaca_rig import IBM, Rig, play, raises
 
 CALL = "OPRA:IBM:2026-01-16:300:C"
@@ -212,3 +214,22 @@ def test_more_than_held_cannot_be_sold_in_one_order() -> None:
             await rig.client.place(rig.approve(quantity=1, limit=311.0))
 
     play(story)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({}, 60.0),
+        ({"x-ratelimit-reset": "1012"}, 12.0),
+        ({"x-ratelimit-reset": "900"}, 1.0),
+        ({"x-ratelimit-reset": "99999"}, 60.0),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "5", "x-ratelimit-reset": "1003"}, 5.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60.0),
+        ({"retry-after": "nan", "x-ratelimit-reset": "nan"}, 60.0),
+        ({"retry-after": "inf"}, 60.0),
+        ({"x-ratelimit-reset": "soon", "retry-after": "3"}, 3.0),
+    ],
+)
+def test_a_429_is_waited_for_as_long_as_it_says(headers: dict[str, str], wait: float) -> None:
+    assert wait_s(headers, 1000 * NS) == wait

@@ -555,3 +555,48 @@ def test_imbalances_can_be_subscribed(caller: Caller) -> None:
         await stream.close()
 
     simulate(story)
+
+
+BUYS: dict[str, dict[str, Any]] = {
+    "limit": {"type": "limit", "limit_price": "290"},
+    "stop": {"type": "stop", "stop_price": "310"},
+    "stop_limit": {"type": "stop_limit", "stop_price": "310", "limit_price": "311"},
+    "trailing": {"type": "trailing_stop", "trail_price": "50"},
+    "bracket": {"type": "limit", "limit_price": "290", "order_class": "bracket", "take_profit": {"limit_price": "320"},
+                "stop_loss": {"stop_price": "250"}},
+}  # fmt: skip
+SELLS: dict[str, dict[str, Any]] = {
+    "market": {"type": "market"},
+    "limit far": {"type": "limit", "limit_price": "315"},
+    "limit near": {"type": "limit", "limit_price": "290"},
+    "stop": {"type": "stop", "stop_price": "295"},
+    "stop_limit far": {"type": "stop_limit", "stop_price": "295", "limit_price": "291"},
+    "stop_limit near": {"type": "stop_limit", "stop_price": "295", "limit_price": "289"},
+    "trailing": {"type": "trailing_stop", "trail_price": "50"},
+    "oco": {"type": "limit", "order_class": "oco", "take_profit": {"limit_price": "320"},
+            "stop_loss": {"stop_price": "250"}},
+}  # fmt: skip
+WASH = {
+    "limit": {"market", "limit near", "stop", "stop_limit near"},
+    "stop": {"market", "limit far", "limit near", "stop", "stop_limit far", "stop_limit near"},
+    "stop_limit": {"market", "limit near", "stop", "stop_limit far", "stop_limit near"},
+    "trailing": set[str](),
+    "bracket": set[str](),
+}
+"""Sells that Alpaca's table of user protection refuses, by the buy that is there."""
+
+
+@pytest.mark.parametrize("new", SELLS)
+@pytest.mark.parametrize("there", BUYS)
+def test_wash_trades_are_looked_for_by_the_table(caller: Caller, there: str, new: str) -> None:
+    caller.order(qty="10", type="market")
+    waits = caller.order(qty="1", **BUYS[there])
+    form = {"symbol": "IBM", "side": "sell", "qty": "1", "time_in_force": "day", **SELLS[new]}
+    response = caller.send("POST", "/v2/orders", form)
+    found = msgspec.json.decode(response.body)
+    if new not in WASH[there]:
+        assert response.status == 200, found
+        return
+    assert (response.status, found["code"], found["existing_order_id"]) == (403, 40310000, waits["id"])
+    assert found["message"] == "potential wash trade detected. use complex orders"
+    assert found["reject_reason"] == f"opposite side {there} order exists"
