@@ -15,7 +15,7 @@ from angelx.app.config import Config
 from angelx.app.live import Before, Live
 from angelx.app.session import fee_of
 from angelx.bus.clock import PacedClock, PacingClock, SystemClock
-from angelx.domain.errors import BrokerUnreachable, ConfigInvalid, RateLimited
+from angelx.domain.errors import BrokerUnreachable, ConfigInvalid, OrderRejected, RateLimited
 from angelx.domain.events import Event
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import BrokerClient
@@ -75,7 +75,7 @@ async def connect(config: Config, state: Path, before: Before) -> Live:
     BrokerError
         It cannot be reached, or does not let us in.
     ConfigInvalid
-        A credential is missing, or a symbol is not in the broker's master.
+        A credential is missing, a symbol is not in the broker's master, or what answers at the address is not it.
     """
     connected = _angelone if config.broker == "angelone" else _alpaca
     random = Random(f"{config.seed} {state}")  # Two that start together must not come back together.
@@ -86,6 +86,9 @@ async def connect(config: Config, state: Path, before: Before) -> Live:
             wait_s = error.wait_s * (1 + JITTER * random.random())
             log.warning("start_waits", broker=config.broker, why=str(error), action=f"ask again in {wait_s:.0f} s")
             await asyncio.sleep(wait_s)
+        except OrderRejected as error:  # No order was sent: it does not know what was asked for.
+            where = config.live.base_url or "its own hosts"
+            raise ConfigInvalid(f"broker {config.broker}: what answers at {where} is not it: {error}") from error
     return await connected(config, state, before)
 
 

@@ -9,7 +9,7 @@ import pytest
 from angelx.app import brokers
 from angelx.app.config import load_config
 from angelx.app.live import Before
-from angelx.domain.errors import AuthExpired, BrokerError, RateLimited
+from angelx.domain.errors import AngelxError, AuthExpired, BrokerError, ConfigInvalid, OrderRejected, RateLimited
 from angelx.sim.loop import simulate
 
 
@@ -28,7 +28,7 @@ def started(monkeypatch: pytest.MonkeyPatch, says: list[BrokerError], state: str
     found: object
     try:
         found = simulate(lambda: cast("Any", brokers.connect(config, Path(state), Before())))
-    except BrokerError as error:
+    except AngelxError as error:
         found = error
     return found, asked
 
@@ -51,4 +51,11 @@ def test_it_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_matter_of_waiting_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     found, asked = started(monkeypatch, [AuthExpired("wrong pin")])
     assert isinstance(found, AuthExpired)
+    assert len(asked) == 1
+
+
+def test_another_brokers_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, asked = started(monkeypatch, [OrderRejected("404: Not Found")])
+    assert isinstance(found, ConfigInvalid)
+    assert str(found) == "broker angelone: what answers at its own hosts is not it: 404: Not Found"
     assert len(asked) == 1
