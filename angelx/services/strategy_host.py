@@ -32,6 +32,7 @@ from angelx.market.scan import next_watched
 from angelx.market.state import MarketState
 from angelx.services.given import is_number, is_whole, printable
 from angelx.services.guard import Guard, Unguarded
+from angelx.signals.hooks import unheard
 from angelx.signals.strategy import ScanningStrategy, Strategy
 
 RAISED: Final = (Exception, SystemExit, StrategyTimeout)
@@ -191,6 +192,8 @@ class StrategyHost:
                     seat.watched[_place(place, len(self.instruments))] = True
                 seat.every = _timer(seat.strategy)
                 _no_coroutines(seat.strategy)
+                if (what := unheard(seat.strategy)) is not None:
+                    raise TypeError(what)
             except RAISED as error:
                 name = seat.strategy.name
                 raise InputInvalid(f"strategy {name} cannot start: {_said(error)}") from error
