@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
@@ -31,12 +32,10 @@ from angelx.market.chain_view import Chains
 from angelx.market.scan import next_watched
 from angelx.market.state import MarketState
 from angelx.services.given import is_number, is_whole, printable
-from angelx.services.guard import Guard, Unguarded
+from angelx.services.guard import RAISED, Guard, Unguarded
 from angelx.signals.hooks import unheard
 from angelx.signals.strategy import ScanningStrategy, Strategy
 
-RAISED: Final = (Exception, SystemExit, StrategyTimeout)
-"""A person's own code may do anything."""
 LOOK_AHEAD: Final = 8192
 """Rows a scan looks ahead at most before it answers."""
 SHORTEST_TIMER, LONGEST_TIMER = 0.001, 86_400.0
@@ -188,8 +187,7 @@ class StrategyHost:
             seat.watched = np.zeros(len(self.instruments), np.bool_)
             try:
                 self._guard.call(seat.strategy.start)
-                for place in seat.strategy.watches():
-                    seat.watched[_place(place, len(self.instruments))] = True
+                self._guard.call(_watch, seat.strategy, seat.watched)
                 seat.every = _timer(seat.strategy)
                 _no_coroutines(seat.strategy)
                 if (what := unheard(seat.strategy)) is not None:
@@ -374,6 +372,12 @@ class StrategyHost:
 def _guarded(guard: Guard, method: Callable[..., Any]) -> Callable[..., Any]:
     """The method, bounded in time."""
     return method if type(guard) is Unguarded else partial(guard.call, method)
+
+
+def _watch(strategy: Strategy, watched: NDArray[np.bool_]) -> None:
+    """Mark the places it asks for: it may never come to their end."""
+    for place in strategy.watches():
+        watched[_place(place, len(watched))] = True
 
 
 def _place(place: Any, places: int) -> int:

@@ -1,11 +1,14 @@
 """What a person's own strategy may get wrong: it ends that strategy or the start, never the house or its journal."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pytest
 
+from angelx.adapters.signals import DeadlineGuard
 from angelx.domain.errors import InputInvalid
 from angelx.domain.events import Signal, StrategyFailed
 from angelx.domain.ticks import BID
@@ -18,15 +21,15 @@ class Asks(Strategy):
 
     name = "asks"
 
-    def __init__(self, *, place: Any = None, raises: str = "", **words: Any) -> None:
+    def __init__(self, *, place: Any = None, raises: BaseException | None = None, **words: Any) -> None:
         self._place, self._words, self._raises = place, words, raises
 
     def watches(self) -> Sequence[int]:
         return (1,)
 
     def on_tick(self, place: int) -> None:
-        if self._raises:
-            raise RuntimeError(self._raises)
+        if self._raises is not None:
+            raise self._raises
         self.desk.long(place if self._place is None else self._place, **self._words)
 
 
@@ -47,7 +50,10 @@ def play(strategy: Strategy) -> Play:
         ({"stop_distance": 10**30}, "ValueError: stop_distance: 1000"),
         ({"why": None}, "TypeError: why: None is not allowed; allowed: a text"),
         ({"why": "\ud800"}, "UnicodeEncodeError: "),
-        ({"raises": "\ud800"}, r"RuntimeError: \ud800 ("),
+        ({"raises": RuntimeError("\ud800")}, r"RuntimeError: \ud800 ("),
+        ({"raises": SystemExit(3)}, "SystemExit: 3 ("),
+        ({"raises": GeneratorExit()}, "GeneratorExit: "),
+        ({"raises": asyncio.CancelledError()}, "CancelledError: "),
     ],
 )
 def test_a_signal_the_journal_could_not_keep_ends_the_strategy(asks: dict[str, Any], says: str) -> None:
@@ -167,6 +173,19 @@ class Heir(Own):
 @pytest.mark.parametrize("kind", [Own, Heir])
 def test_methods_of_its_own_are_its_own_affair(kind: type[Strategy]) -> None:
     assert not Play([kind()]).feed(market(3, 20)).of(StrategyFailed)
+
+
+def test_places_without_end_are_a_strategy_that_does_not_return() -> None:
+    def watches(_self: Strategy) -> Iterator[int]:
+        yield from repeat(0)
+
+    guard = DeadlineGuard(0.1)
+    assert guard.start()
+    try:
+        with pytest.raises(InputInvalid, match=r"strategy odd cannot start: StrategyTimeout: ran longer than 0\.1 s"):
+            Play([with_(watches=watches)()], guard=guard)
+    finally:
+        guard.stop()
 
 
 # ---------------------------------------------------------------- the market is not its to change
