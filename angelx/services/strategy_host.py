@@ -33,11 +33,14 @@ from angelx.market.scan import next_watched
 from angelx.market.state import MarketState
 from angelx.services.given import is_number, is_whole, printable
 from angelx.services.guard import RAISED, Guard, Unguarded
-from angelx.signals.hooks import unheard
+from angelx.signals.hooks import HOOKS, SCANS, unheard
 from angelx.signals.strategy import ScanningStrategy, Strategy
 
 LOOK_AHEAD: Final = 8192
 """Rows a scan looks ahead at most before it answers."""
+LONGEST_WHY: Final = 200
+"""Characters: reports group by it, and the journal keeps it with every signal."""
+LONGEST_ERROR: Final = 2000
 SHORTEST_TIMER, LONGEST_TIMER = 0.001, 86_400.0
 """Seconds. A shorter one would be called millions of times between two rows, and never let a stop be heard."""
 
@@ -85,7 +88,7 @@ class SignalDesk:
             place = _place(place, len(self.instruments))
         if type(stop_distance) is not int or not 0 <= stop_distance < 2**63:
             stop_distance = _distance(stop_distance)
-        if type(why) is not str or not why.isascii():
+        if type(why) is not str or len(why) > LONGEST_WHY or not why.isascii():
             _text(why)
         quote, bus = self.market.quotes[place], host.bus
         if place not in host.used:
@@ -186,10 +189,10 @@ class StrategyHost:
             seat.strategy.desk = seat.desk
             seat.watched = np.zeros(len(self.instruments), np.bool_)
             try:
+                _no_coroutines(seat.strategy)
                 self._guard.call(seat.strategy.start)
                 self._guard.call(_watch, seat.strategy, seat.watched)
                 seat.every = _timer(seat.strategy)
-                _no_coroutines(seat.strategy)
                 if (what := unheard(seat.strategy)) is not None:
                     raise TypeError(what)
             except RAISED as error:
@@ -398,6 +401,8 @@ def _text(why: Any) -> None:
     """Raise where the journal could not keep it."""
     if not isinstance(why, str):
         raise TypeError(f"why: {why!r} is not allowed; allowed: a text")
+    if len(why) > LONGEST_WHY:
+        raise ValueError(f"why: {why[:20]!r}… has {len(why):,} characters; allowed: at most {LONGEST_WHY}")
     why.encode()
 
 
@@ -411,10 +416,13 @@ def _timer(strategy: Strategy) -> int:
 
 
 def _no_coroutines(strategy: Strategy) -> None:
-    """Raise where a method is `async`: called, it would do nothing, and nobody would notice."""
-    for name in ("on_tick", "on_timer", "on_position", "on_closed", "on_refused", "prepare", "scan", "decide"):
-        if inspect.iscoroutinefunction(getattr(strategy, name, None)):
+    """Raise where a method is `async` or yields: called, it would do nothing, and nobody would notice."""
+    for name in (*HOOKS, *SCANS):
+        method = getattr(strategy, name, None) if name != "watches" else None  # That one may yield its places.
+        if inspect.iscoroutinefunction(method):
             raise TypeError(f"{name} is async; strategies are called, not awaited: write `def {name}`")
+        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+            raise TypeError(f"{name} has a yield, so that calling it runs nothing of it")
 
 
 def _said(error: BaseException) -> str:
@@ -422,4 +430,4 @@ def _said(error: BaseException) -> str:
     trace = traceback.extract_tb(error.__traceback__)
     # Where a timeout struck depends on the host's speed; it must not, in what is recorded.
     where = "" if isinstance(error, StrategyTimeout) else f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})"
-    return printable(f"{type(error).__name__}: {error}{where}")
+    return printable(f"{type(error).__name__}: {str(error)[:LONGEST_ERROR]}{where}")

@@ -50,6 +50,7 @@ def play(strategy: Strategy) -> Play:
         ({"stop_distance": 10**30}, "ValueError: stop_distance: 1000"),
         ({"why": None}, "TypeError: why: None is not allowed; allowed: a text"),
         ({"why": "\ud800"}, "UnicodeEncodeError: "),
+        ({"why": "x" * 201}, "ValueError: why: 'xxxxxxxxxxxxxxxxxxxx'… has 201 characters; allowed: at most 200"),
         ({"raises": RuntimeError("\ud800")}, r"RuntimeError: \ud800 ("),
         ({"raises": SystemExit(3)}, "SystemExit: 3 ("),
         ({"raises": GeneratorExit()}, "GeneratorExit: "),
@@ -61,6 +62,11 @@ def test_a_signal_the_journal_could_not_keep_ends_the_strategy(asks: dict[str, A
     (failed,) = played.of(StrategyFailed)
     assert failed.error.startswith(says)
     assert not played.of(Signal)
+
+
+def test_what_it_raises_does_not_fill_the_journal() -> None:
+    (failed,) = play(Asks(raises=RuntimeError("x" * 10**6))).of(StrategyFailed)
+    assert len(failed.error) < 2_100
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
@@ -77,6 +83,11 @@ async def later(_self: Strategy, _place: int) -> None:
     """Never awaited."""
 
 
+def yields(_self: Strategy) -> Iterator[int]:
+    """Never begun."""
+    yield 1
+
+
 @pytest.mark.parametrize(
     ("odd", "says"),
     [
@@ -89,6 +100,8 @@ async def later(_self: Strategy, _place: int) -> None:
         (with_(watches=lambda _: ["NSE:X"]), "ValueError: 'NSE:X' is no place"),
         (with_(watches=lambda _: None), "TypeError: 'NoneType' object is not iterable"),
         (with_(on_tick=later), "TypeError: on_tick is async"),
+        (with_(start=later), "TypeError: start is async"),
+        (with_(on_timer=yields), "TypeError: on_timer has a yield, so that calling it runs nothing of it"),
     ],
 )
 def test_one_that_could_not_work_does_not_start(odd: Callable[[], Strategy], says: str) -> None:
