@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from angelx.adapters.latch import FLATTEN, HALT, LEVEL_NAMES, Latch
 
@@ -124,17 +124,14 @@ class Standby:
         self._now = now
         self._heard: list[signal.Signals] = []
         self._directories: list[Path] = []
-        self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Self:
+    def listen(self) -> None:
+        """Handle them from now on, to the end of the process; those that were blocked until now come at once."""
         if threading.current_thread() is threading.main_thread():
-            for number in (*LEVELS, signal.SIGHUP):
-                self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+            numbers = (*LEVELS, signal.SIGHUP)
+            for number in numbers:
+                signal.signal(number, self._handle)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
     def latch_in(self, directory: Path) -> None:
         """A state directory is open: what was asked for holds there."""

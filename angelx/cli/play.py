@@ -185,35 +185,37 @@ def _play(
     from angelx.adapters.signals import Standby
     from angelx.bus.clock import SystemClock
 
-    with Standby(SystemClock().now) as standby:
-        from angelx.adapters.terminal import open_progress
-        from angelx.bench.warm import ensure_warm
-        from angelx.research.play import play
+    standby = Standby(SystemClock().now)
+    standby.listen()
 
-        ensure_warm(lambda text: say(text, json=json))
-        plans = [_plan(mode, file, overrides, bounds, fresh, batch_rows, override) for file in config_files]
-        directories = [Path(plan.config.state_dir).expanduser().resolve() for plan in plans]
-        if len(set(directories)) < len(directories):
-            raise InputInvalid("each book needs a state_dir of its own")
-        config = plans[0].config
-        log_file = None if mode == "run" else directories[0] / "angelx.log"
-        configure_logging(config.log.level, config.log.format, log_file)
-        outcomes = play(
-            plans,
-            open_progress(live=not (no_view or json)),
-            standby,
-            lambda fresh: configure_logging(fresh.log.level, fresh.log.format, log_file),
-        )
-        for outcome in outcomes:
-            _summarise(outcome.summary, json=json)
-            if outcome.summary["scope"] == "indicative" and not outcome.summary["fills"]:
-                say("This recording has no quotes, so nothing can trade.", json=json)
-                say("--set market.bar_spread_bps=5 puts a touch of that width around bars.", json=json)
-        running = all(outcome.summary["level"] == "running" for outcome in outcomes)
-        if json:
-            one = outcomes[0].summary
-            answer({"ok": running, **(one if len(outcomes) == 1 else {"books": [book.summary for book in outcomes]})})
-        return 0 if running else HALTED
+    from angelx.adapters.terminal import open_progress
+    from angelx.bench.warm import ensure_warm
+    from angelx.research.play import play
+
+    ensure_warm(lambda text: say(text, json=json))
+    plans = [_plan(mode, file, overrides, bounds, fresh, batch_rows, override) for file in config_files]
+    directories = [Path(plan.config.state_dir).expanduser().resolve() for plan in plans]
+    if len(set(directories)) < len(directories):
+        raise InputInvalid("each book needs a state_dir of its own")
+    config = plans[0].config
+    log_file = None if mode == "run" else directories[0] / "angelx.log"
+    configure_logging(config.log.level, config.log.format, log_file)
+    outcomes = play(
+        plans,
+        open_progress(live=not (no_view or json)),
+        standby,
+        lambda fresh: configure_logging(fresh.log.level, fresh.log.format, log_file),
+    )
+    for outcome in outcomes:
+        _summarise(outcome.summary, json=json)
+        if outcome.summary["scope"] == "indicative" and not outcome.summary["fills"]:
+            say("This recording has no quotes, so nothing can trade.", json=json)
+            say("--set market.bar_spread_bps=5 puts a touch of that width around bars.", json=json)
+    running = all(outcome.summary["level"] == "running" for outcome in outcomes)
+    if json:
+        one = outcomes[0].summary
+        answer({"ok": running, **(one if len(outcomes) == 1 else {"books": [book.summary for book in outcomes]})})
+    return 0 if running else HALTED
 
 
 def _plan(

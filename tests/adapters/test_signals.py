@@ -115,15 +115,22 @@ def test_before_there_is_a_session_and_after_it_levels_are_latched_all_the_same(
         assert (latch.level, commands) == (HALT, [("halt", "SIGUSR1")])
         control.restore()
 
-    with Standby(lambda: 77) as standby:
+    standby, numbers = Standby(lambda: 77), (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # As the program has it while it is imported.
+    try:
         send(signal.SIGHUP)
         send(signal.SIGUSR1)
+        standby.listen()
         assert Latch.load(tmp_path).level == RUNNING, "no state directory is known yet"
         standby.latch_in(tmp_path)
         assert Latch.load(tmp_path).level == HALT
         run(scenario())
         send(signal.SIGHUP)
         send(signal.SIGUSR2)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
     after = Latch.load(tmp_path)
     assert (after.level, after.reason, after.who, after.at) == (FLATTEN, "SIGUSR2", "signal", 77)
 
