@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -210,7 +210,8 @@ class SqliteJournal:
         """Make everything durable, fold the write-ahead log into the file, and let it go."""
         try:
             self.flush()
-            self._db.execute("pragma wal_checkpoint(truncate)")
+            with suppress(sqlite3.OperationalError):  # On a full disk they stay in the log, where they are as durable.
+                self._db.execute("pragma wal_checkpoint(truncate)")
         finally:
             self._db.close()
 

@@ -9,6 +9,7 @@ from angelx.domain.events import CommandReceived, Event, IncidentReported, Level
 
 LEVELS: Final = LEVEL_NAMES
 """Names by level: HALT lets reductions out, FLATTEN only safe exit, SILENT nothing (SPEC 8.1)."""
+NOT_ON_DISK: Final = "the kill switch is not on the disk: "
 
 
 class Latch(Protocol):
@@ -69,8 +70,7 @@ class KillSwitch:
     def _raise(self, level: int, reason: str, who: str, at: int) -> None:
         error = self._latch.raise_to(level, reason, who, at)
         if error is not None:  # it holds as long as this process lives
-            what = f"the kill switch is not on the disk: {error}"
-            self._bus.publish(IncidentReported(at, self.name, what))
+            self._bus.publish(IncidentReported(at, self.name, f"{NOT_ON_DISK}{error}"))
         self._publish(max(level, self._known), reason, who)
 
     def _publish(self, level: int, reason: str, who: str) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -378,6 +379,26 @@ def test_in_memory_records_carry_the_streams_numbers() -> None:
     one = MemoryJournal(bus)
     one.intent(fact(1))
     assert one.records == [(5, 2, fact(1))]
+
+
+def test_a_disk_too_full_to_fold_the_log_loses_nothing(path: Path) -> None:
+    """The records are durable in the log: that it cannot be folded into the file is no failure of the session."""
+    one = journal(path)
+    one.intent(fact(1))
+
+    class Full:
+        def __init__(self, db: sqlite3.Connection) -> None:
+            self._db = db
+            self.close = db.close
+
+        def execute(self, statement: str, *values: Any) -> Any:
+            if "wal_checkpoint" in statement:
+                raise sqlite3.OperationalError("database or disk is full")
+            return self._db.execute(statement, *values)
+
+    one._db = cast("sqlite3.Connection", Full(one._db))
+    one.close()
+    assert seen(path) == [1]
 
 
 def whole(tmp_path: Path) -> Path:

@@ -94,6 +94,27 @@ def test_an_answer_says_where_asking_did_nothing(tmp_path: Path, level: str, ver
     assert found.get("note") == note
 
 
+def test_an_answer_says_what_is_not_on_the_disk(tmp_path: Path) -> None:
+    class Commanded(Feed):
+        def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+
+    directory = tmp_path / "state"
+    directory.mkdir()
+    latch, play = Latch.load(directory), Play([Holder()])
+    asked = Operator(latch, cast("DataFeed", Commanded(play)), play.house, reload=lambda: None, facts=dict)
+    assert "note" not in asyncio.run(asked.answer("halt", {}))
+    (directory / "latch").unlink()
+    directory.rmdir()
+    answer = asyncio.run(asked.answer("flatten", {}))
+    assert (answer["level"], answer["note"][:53]) == (
+        "flatten",
+        "not on the disk (No such file or directory): it holds",
+    )
+
+
 def test_a_running_session_says_it_too(tmp_path: Path) -> None:
     class Commanded(Feed):
         def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
