@@ -132,6 +132,9 @@ class Standby:
             for number in numbers:
                 signal.signal(number, self._handle)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+            # Python takes its handlers away as the last thing: what comes then must not look like a crash.
+            for number in numbers:
+                atexit.register(signal.signal, number, signal.SIG_IGN)
 
     def latch_in(self, directory: Path) -> None:
         """A state directory is open: what was asked for holds there."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from angelx.cli.output import FAILED, answer, guarded, say
+from angelx.cli.output import FAILED, answer, example, guarded, say
 from angelx.cli.play import ConfigFile, Json, StateDirectory
 from angelx.domain.errors import InputInvalid
 
@@ -17,11 +17,16 @@ config_app = typer.Typer(no_args_is_help=True, help="Check a configuration file,
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(config_app, name="config")
-    for command in (doctor, graph, warm, bench):
-        app.command()(command)
+    for command, words in (
+        (doctor, ("doctor", "doctor -c config.yaml")),
+        (graph, ("graph", "graph --output wiring.svg")),
+        (warm, ("warm",)),
+        (bench, ("bench bus", "bench replay --json")),
+    ):
+        app.command(epilog=example(*words))(command)
 
 
-@config_app.command()
+@config_app.command(epilog=example("config check", "config check -c nifty.yaml"))
 def check(file: ConfigArgument = None, *, config: ConfigFile = None, json: Json = False) -> None:
     """Read a configuration as the daemon would, load its strategies and filters, and say everything that is wrong.
 
@@ -58,7 +63,7 @@ def check(file: ConfigArgument = None, *, config: ConfigFile = None, json: Json 
     guarded(body, json=json)
 
 
-@config_app.command()
+@config_app.command(epilog=example("config show -c config.yaml --json"))
 def show(file: ConfigArgument = None, *, config: ConfigFile = None, json: Json = False) -> None:
     """Print every key with the value in force (file, then environment); secrets are left out."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from angelx.cli.output import FAILED, answer, guarded, say
+from angelx.cli.output import FAILED, answer, example, guarded, say
 from angelx.cli.play import ConfigFile, Json, StateDirectory
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal and the audit.")]
@@ -21,8 +21,15 @@ EXACT: Final = "_e4"
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (status, kill, flatten, resume, stop, reload):
-        app.command()(command)
+    for command, words in (
+        (status, ("status", "status --state-dir var/angelx --json")),
+        (kill, ('kill --reason "news"', "kill --flatten", "kill --silent")),
+        (flatten, ('flatten --reason "going home"',)),
+        (resume, ('resume --reason "it was the news"',)),
+        (stop, ("stop", 'stop --reason "maintenance"')),
+        (reload, ("reload",)),
+    ):
+        app.command(epilog=example(*words))(command)
 
 
 def status(*, config: ConfigFile = None, state_dir: StateDirectory = None, json: Json = False) -> None:

@@ -66,6 +66,11 @@ class _LateFile:
         """Every line is."""
 
 
+def example(*words: str) -> str:
+    """The last lines of a command's help: how it is typed."""
+    return "Examples:\n\n" + "\n\n".join(f"\u00a0 angelx {one}" for one in words)
+
+
 def code_of(error: AngelxError) -> int:
     """The exit code of an error."""
     return next((code for kind, code in CODES.items() if isinstance(error, kind)), FAILED)

@@ -119,8 +119,8 @@ def test_before_there_is_a_session_and_after_it_levels_are_latched_all_the_same(
     before = [signal.getsignal(number) for number in numbers]
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # As the program has it while it is imported.
     try:
-        send(signal.SIGHUP)
-        send(signal.SIGUSR1)
+        for number in numbers[:2]:
+            signal.pthread_kill(threading.get_ident(), number)  # Other threads block nothing.
         standby.listen()
         assert Latch.load(tmp_path).level == RUNNING, "no state directory is known yet"
         standby.latch_in(tmp_path)
