@@ -2,9 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,8 @@ create view if not exists record as
     from block, json_each('[' || replace(block.records, char(10), ',') || ']') as r order by number;
 """
 """Begins the transaction that makes a journal what it is, or leaves nothing of it."""
+UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file raises: SQLite quotes its bytes in messages, and not all of them are text."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -99,7 +101,7 @@ class SqliteJournal:
                     self._lay_out_log()
             except sqlite3.OperationalError as error:
                 raise JournalFull(f"{path}: cannot be written: {error}") from error
-            except sqlite3.DatabaseError as error:
+            except UNREADABLE as error:
                 raise _broken(path, error) from error
             unopened.pop_all()
         self.last: int = head[0] if head else 0
@@ -208,7 +210,8 @@ class SqliteJournal:
         """Make everything durable, fold the write-ahead log into the file, and let it go."""
         try:
             self.flush()
-            self._db.execute("pragma wal_checkpoint(truncate)")
+            with suppress(sqlite3.OperationalError):  # On a full disk they stay in the log, where they are as durable.
+                self._db.execute("pragma wal_checkpoint(truncate)")
         finally:
             self._db.close()
 
@@ -231,7 +234,7 @@ class JournalReader:
                 self._db = read_only(path)
                 unopened.callback(self._db.close)
                 schema = self._db.execute("select value from meta where key = 'schema'").fetchone()
-            except sqlite3.DatabaseError as error:
+            except UNREADABLE as error:
                 raise _broken(path, error) from error
             if schema is None or schema[0] != str(SCHEMA):
                 raise JournalBroken(f"{path}: schema {schema and schema[0]}, this program reads schema {SCHEMA}")
@@ -242,13 +245,15 @@ class JournalReader:
         """The last record as the journal itself keeps it; `None` where it is lost."""
         found = self._rows("select last, hash from head")
         for last, digest in found:
+            if not (type(last) is int and type(digest) is bytes):
+                raise JournalBroken(f"{self.path}: the journal's own head was edited: {_types(last, digest)}")
             return Head(last, digest.hex())
         return None
 
-    def _rows(self, query: str) -> Iterator[tuple[int, bytes]]:
+    def _rows(self, query: str) -> Iterator[tuple[Any, Any]]:
         try:
             yield from self._db.execute(query)
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             raise _broken(self.path, error) from error
 
     def blocks(self) -> Iterator[Block]:
@@ -257,8 +262,11 @@ class JournalReader:
             for first, last, records, hashes in self._db.execute(
                 "select first, last, cast(records as blob), hashes from block order by first"  # may be no UTF-8
             ):
-                yield Block(first, last, bytes(records).split(b"\n"), bytes(hashes))
-        except sqlite3.DatabaseError as error:
+                if not (type(first) is type(last) is int and type(records) is type(hashes) is bytes):
+                    edited = _types(first, last, records, hashes)
+                    raise JournalBroken(f"{self.path}: the block of record {first} was edited: {edited}")
+                yield Block(first, last, records.split(b"\n"), hashes)
+        except UNREADABLE as error:
             raise _broken(self.path, error) from error
 
     def records(self, start: int = 1) -> Iterator[Record]:
@@ -323,5 +331,9 @@ def field_names() -> Iterator[tuple[str, int, str]]:
             yield kind.__name__, place, name
 
 
-def _broken(path: Path, error: sqlite3.DatabaseError) -> JournalBroken:
+def _types(*values: object) -> str:
+    return f"it holds {', '.join(type(value).__name__ for value in values)}"
+
+
+def _broken(path: Path, error: Exception) -> JournalBroken:
     return JournalBroken(f"{path}: cannot be read as a journal: {error}")

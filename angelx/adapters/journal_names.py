@@ -1,4 +1,4 @@
-"""The names of columns that a journal keeps for those who read it with SQL: no part of the hash chain, checked here."""
+"""What a journal keeps for those who read it with SQL, names and the view: no part of the hash chain, checked here."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from angelx.adapters.journal import field_names, read_only
+from angelx.adapters.journal import TABLES, UNREADABLE, field_names, read_only
 from angelx.bus.records import Fault
 
-TABLES: Final = frozenset({"block", "meta", "head", "field"})
+OURS: Final = frozenset({"block", "meta", "head", "field"})
 _NAMES: Final = {(kind, place): name for kind, place, name in field_names()}
 
 
@@ -21,7 +21,7 @@ def misnamed(path: Path) -> Iterator[Fault]:
     try:
         with closing(read_only(path)) as database:
             rows = list(database.execute("select kind, place, name from field order by kind, place"))
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         yield Fault(0, f"the names of columns, table field, cannot be read: {error}")
         return
     if not rows:
@@ -36,11 +36,37 @@ def misnamed(path: Path) -> Iterator[Fault]:
         before = kind, place
 
 
+def rebuilt(path: Path) -> Iterator[Fault]:
+    """What is wrong with its tables and its view `record`: any that is not as this program makes it, any besides."""
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.executescript(TABLES)
+        wanted = _layout(made)
+    try:
+        with closing(read_only(path)) as database:
+            found = _layout(database)
+    except UNREADABLE as error:
+        yield Fault(0, f"the tables cannot be listed: {error}")
+        return
+    for what in sorted(wanted.keys() | found.keys()):
+        if what not in found:
+            yield Fault(0, f"{what} was removed")
+        elif what not in wanted:
+            yield Fault(0, f"{what} is none of ours: it was added")
+        elif found[what] != wanted[what]:
+            yield Fault(0, f"{what} was changed: it is not as a journal has it")
+
+
+def _layout(database: sqlite3.Connection) -> dict[str, str]:
+    """What made each table, view, index and trigger, by kind and name."""
+    made = database.execute("select type, name, coalesce(sql, '') from sqlite_master")
+    return {f"{kind} {name}": " ".join(sql.split()) for kind, name, sql in made}
+
+
 def is_journal(path: Path) -> bool:
     """True where a file is a journal, whole or damaged: SQLite, with a table of ours."""
     try:
-        return not TABLES.isdisjoint(_tables(path))
-    except sqlite3.DatabaseError:
+        return not OURS.isdisjoint(_tables(path))
+    except UNREADABLE:
         return False
 
 
@@ -48,7 +74,7 @@ def is_blank(path: Path) -> bool:
     """True where a file is SQLite without any table: whoever made it was killed before the first commit."""
     try:
         return not _tables(path)
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return False
 
 

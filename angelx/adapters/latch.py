@@ -54,6 +54,11 @@ def stays(verb: str, level: int) -> dict[str, str]:
     return {"note": text}
 
 
+def in_memory_only(error: OSError) -> dict[str, str]:
+    """What an answer says where the disk does not have the newest change."""
+    return {"note": f"not on the disk ({error.strerror}): it holds only as long as this process lives"}
+
+
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of the latch file."""
 
@@ -133,7 +138,9 @@ class Latch:
         try:
             about = drop.lstat()
         except FileNotFoundError:
-            return False
+            if drop.parent.is_dir():
+                return False
+            return self._raised(HALT, f"the state directory {drop.parent} is gone: nothing is kept any more", at)
         except OSError as error:
             return self._raised(HALT, f"file {KILL} cannot be looked at: {error.strerror}", at)
         level, reason, whole = _order(drop)

@@ -10,11 +10,12 @@ import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
-from angelx.adapters.latch import FLATTEN, HALT, LEVEL_NAMES
+from angelx.adapters.latch import FLATTEN, HALT, LEVEL_NAMES, Latch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,10 +78,16 @@ class SignalControl:
 
     def restore(self) -> None:
         """Leave the signals as they were found."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._before)  # In between, one would end the process.
         for number, handler in self._before.items():
             self._loop.remove_signal_handler(number)
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)
         self._before.clear()
+
+    def hear(self, number: signal.Signals) -> None:
+        """A signal that came before there was anything to handle it."""
+        self._handle(number, None)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         known = signal.Signals(number)
@@ -103,6 +110,52 @@ class SignalControl:
 
     def _tell(self, verb: str, known: signal.Signals) -> None:
         self._loop.call_soon_threadsafe(self._command, verb, known.name)
+
+
+class Standby:
+    """Hears HALT and FLATTEN while a session is not there yet, and while it is closed: by default they would end the
+    process, and a supervisor would start it again as if nothing had been asked.
+
+    They are latched in every state directory that is known, at once or when it becomes known, and told to the session.
+    SIGHUP has nothing to reload then.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._heard: list[signal.Signals] = []
+        self._directories: list[Path] = []
+
+    def listen(self) -> None:
+        """Handle them from now on, to the end of the process; those that were blocked until now come at once."""
+        if threading.current_thread() is threading.main_thread():
+            numbers = (*LEVELS, signal.SIGHUP)
+            for number in numbers:
+                signal.signal(number, self._handle)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+            # Python takes its handlers away as the last thing: what comes then must not look like a crash.
+            for number in numbers:
+                atexit.register(signal.signal, number, signal.SIG_IGN)
+
+    def latch_in(self, directory: Path) -> None:
+        """A state directory is open: what was asked for holds there."""
+        self._directories.append(directory)
+        for number in self._heard:
+            self._latch(directory, number)
+
+    def told(self) -> Sequence[signal.Signals]:
+        """What was asked for until now, once."""
+        heard, self._heard = self._heard, []
+        return heard
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        known = signal.Signals(number)
+        if known in LEVELS:
+            self._heard.append(known)
+            for directory in self._directories:
+                self._latch(directory, known)
+
+    def _latch(self, directory: Path, number: signal.Signals) -> None:
+        Latch.load(directory).raise_to(LEVELS[number], number.name, "signal", self._now())
 
 
 def _nothing() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from angelx.adapters.latch import LEVEL_NAMES, Latch, stays
+from angelx.adapters.latch import LEVEL_NAMES, Latch, in_memory_only, stays
 from angelx.app.house import House
 from angelx.domain.errors import AngelxError, InputInvalid
 from angelx.domain.scalars import money_fields
@@ -86,7 +86,10 @@ class Operator:
             self._reload()
         await self.command(verb, reason or "asked for", "operator")
         at = _text(self._feed.now())
-        return {"verb": verb, "level": self._latch.name, "at": at, **stays(verb, self._latch.level)}
+        note = stays(verb, self._latch.level)
+        if self._latch.error is not None:
+            note = in_memory_only(self._latch.error)
+        return {"verb": verb, "level": self._latch.name, "at": at, **note}
 
     def status(self) -> dict[str, Any]:
         """What `angelx status` prints."""

@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from traceback import extract_tb
 from types import UnionType
 from typing import Any, Final, get_args, get_type_hints
 
@@ -36,7 +37,7 @@ FILTERS: Final[Mapping[str, Callable[..., Filter]]] = {
     "trap": TrapFilter,
     "oi_confirmation": OiConfirmationFilter,
 }
-BASE: Final = "angelx.signals.Strategy"
+BASE: Final = "angelx.signals.strategy.Strategy"
 _WORDS: Final[Mapping[type, str]] = {
     int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null",
 }  # fmt: skip
@@ -133,7 +134,12 @@ def _class_of(path: Path, name: str) -> Any:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise InputInvalid(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        where = [
+            f", line {frame.lineno}"
+            for frame in extract_tb(error.__traceback__)
+            if Path(frame.filename).name == path.name
+        ]
+        raise InputInvalid(f"{path}{''.join(where[-1:])} cannot be loaded: {type(error).__name__}: {error}") from error
     kind = getattr(module, name, None)
     if kind is None:
         raise InputInvalid(f"{path} has no class {name!r}")

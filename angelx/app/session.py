@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from angelx.adapters.journal import Head, JournalReader
-from angelx.adapters.journal_names import is_blank, misnamed
+from angelx.adapters.journal_names import is_blank, misnamed, rebuilt
 from angelx.adapters.state_dir import durable_write
 from angelx.app.config import Config, config_hash
 from angelx.app.house import Paper, Parts, no_fee
@@ -110,7 +110,7 @@ def verify(path: Path, key: bytes) -> Verified:
             garbled = (Fault(0, f"{beside.name}, the head kept beside it, was edited or is damaged: {error}"),)
     reader = JournalReader(path)
     try:
-        faults = (*garbled, *reader.faults(kept, key), *misnamed(path))
+        faults = (*garbled, *reader.faults(kept, key), *rebuilt(path), *misnamed(path))
         head = reader.head
     finally:
         reader.close()

@@ -59,9 +59,11 @@ def daemon(broker: str, url: str, directory: Path, **more: Any) -> None:
 
     from angelx.adapters.alpaca import rest
     from angelx.adapters.angelone import limits
+    from angelx.adapters.signals import Standby
     from angelx.adapters.terminal import open_progress
     from angelx.app.config import load_config
     from angelx.app.trading import Plan
+    from angelx.bus.clock import SystemClock
     from angelx.orders.windows import MINUTE, Limit
     from angelx.research.play import play
 
@@ -70,7 +72,7 @@ def daemon(broker: str, url: str, directory: Path, **more: Any) -> None:
     wide = {name: (Limit(10**6, MINUTE),) for name in limits.LIMITS}
     with mock.patch.object(limits, "LIMITS", wide), mock.patch.object(rest, "PER_MINUTE", 10**6):
         config = load_config(None, settings(broker, url, directory, **more))
-        play([Plan(mode="run", config=config)], open_progress(live=False))
+        play([Plan(mode="run", config=config)], open_progress(live=False), Standby(SystemClock().now))
 
 
 # ---------------------------------------------------------------- the official clients

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from angelx.cli.output import FAILED, answer, guarded, say
+from angelx.cli.output import FAILED, answer, example, guarded, say
 from angelx.cli.play import ConfigFile, Json, StateDirectory
 from angelx.domain.errors import InputInvalid
+
+ConfigArgument = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The same, as an argument.")]
 
 config_app = typer.Typer(no_args_is_help=True, help="Check a configuration file, or show what is in force.")
 
@@ -15,25 +17,32 @@ config_app = typer.Typer(no_args_is_help=True, help="Check a configuration file,
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(config_app, name="config")
-    for command in (doctor, graph, warm, bench):
-        app.command()(command)
+    for command, words in (
+        (doctor, ("doctor", "doctor -c config.yaml")),
+        (graph, ("graph", "graph --output wiring.svg")),
+        (warm, ("warm",)),
+        (bench, ("bench bus", "bench replay --json")),
+    ):
+        app.command(epilog=example(*words))(command)
 
 
-@config_app.command()
-def check(
-    file: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("config.yaml"), *, json: Json = False
-) -> None:
-    """Read a configuration as the daemon would, load its strategies and filters, and say everything that is wrong."""
+@config_app.command(epilog=example("config check", "config check -c nifty.yaml"))
+def check(file: ConfigArgument = None, *, config: ConfigFile = None, json: Json = False) -> None:
+    """Read a configuration as the daemon would, load its strategies and filters, and say everything that is wrong.
+
+    Without a name it is config.yaml.
+    """
 
     def body() -> int:
         from angelx.app.config import config_hash, effective_json, load_config
         from angelx.app.plugins import admitted, filters_of, strategies_of
         from angelx.signals.admission import warnings
 
-        config = load_config(file)
-        strategies, filters = strategies_of(config), filters_of(config)
+        path = _one_of(file, config) or Path("config.yaml")
+        read = load_config(path)
+        strategies, filters = strategies_of(read), filters_of(read)
         names = ", ".join(strategy.name for strategy in strategies)
-        say(f"{file}: good; strategies {names}; {len(filters)} filters; hash {config_hash(config)[:12]}", json=json)
+        say(f"{path}: good; strategies {names}; {len(filters)} filters; hash {config_hash(read)[:12]}", json=json)
         cells = admitted(filters)
         for line in warnings(cells):
             say(f"warning: {line}", json=json)
@@ -43,8 +52,8 @@ def check(
             answer(
                 {
                     "ok": True,
-                    "hash": config_hash(config),
-                    "config": msgspec.json.decode(effective_json(config)),
+                    "hash": config_hash(read),
+                    "config": msgspec.json.decode(effective_json(read)),
                     "admission": msgspec.to_builtins(cells),
                     "warnings": warnings(cells),
                 }
@@ -54,8 +63,8 @@ def check(
     guarded(body, json=json)
 
 
-@config_app.command()
-def show(*, config: ConfigFile = None, json: Json = False) -> None:
+@config_app.command(epilog=example("config show -c config.yaml --json"))
+def show(file: ConfigArgument = None, *, config: ConfigFile = None, json: Json = False) -> None:
     """Print every key with the value in force (file, then environment); secrets are left out."""
 
     def body() -> int:
@@ -63,7 +72,7 @@ def show(*, config: ConfigFile = None, json: Json = False) -> None:
 
         from angelx.app.config import effective_json, load_config
 
-        effective = msgspec.json.decode(effective_json(load_config(config)))
+        effective = msgspec.json.decode(effective_json(load_config(_one_of(file, config))))
         if json:
             answer({"ok": True, "config": effective})
         else:
@@ -71,6 +80,13 @@ def show(*, config: ConfigFile = None, json: Json = False) -> None:
         return 0
 
     guarded(body, json=json)
+
+
+def _one_of(file: Path | None, config: Path | None) -> Path | None:
+    """The file that was named, either way."""
+    if file is not None and config is not None:
+        raise InputInvalid(f"name one configuration, not {file} and --config {config}")
+    return config if file is None else file
 
 
 def doctor(*, config: ConfigFile = None, state_dir: StateDirectory = None, json: Json = False) -> None:

@@ -2,24 +2,34 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from angelx.cli.output import FAILED, answer, guarded, say
+from angelx.cli.output import FAILED, answer, example, guarded, say
 from angelx.cli.play import ConfigFile, Json, StateDirectory
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal and the audit.")]
 
+CONFIRM_S: Final = 2.0
+"""How long a command that forces the kill switch waits to see it latched."""
 EXACT: Final = "_e4"
 """Ends the keys of integers of 1/10,000: the same amounts in currency units stand beside them."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (status, kill, flatten, resume, stop, reload):
-        app.command()(command)
+    for command, words in (
+        (status, ("status", "status --state-dir var/angelx --json")),
+        (kill, ('kill --reason "news"', "kill --flatten", "kill --silent")),
+        (flatten, ('flatten --reason "going home"',)),
+        (resume, ('resume --reason "it was the news"',)),
+        (stop, ("stop", 'stop --reason "maintenance"')),
+        (reload, ("reload",)),
+    ):
+        app.command(epilog=example(*words))(command)
 
 
 def status(*, config: ConfigFile = None, state_dir: StateDirectory = None, json: Json = False) -> None:
@@ -129,15 +139,18 @@ def _told(found: dict[str, Any], *, json: bool) -> int:
 
 
 def _level(verb: str, reason: str, config_file: Path | None, state_dir: Path | None, *, json: bool) -> int:
-    """Ask the daemon; without one, move the latch on disk; where it does not answer, drop the file and signal it."""
-    from angelx.adapters.admin import DaemonAbsent, DaemonSilent
+    """Ask the daemon; without one, move the latch on disk; where it does not answer, drop the file and signal it.
+
+    A daemon whose connections are all taken, or that was too slow, has not answered either.
+    """
+    from angelx.adapters.admin import DaemonAbsent, DaemonSilent, RequestRefused
 
     try:
         return _told(_ask(config_file, state_dir, verb, reason=reason), json=json)
     except DaemonAbsent:
         return _told(_latched(_directory(config_file, state_dir), verb, reason), json=json)
-    except DaemonSilent as error:
-        if verb == "resume":
+    except (DaemonSilent, RequestRefused) as error:
+        if verb == "resume" or (isinstance(error, RequestRefused) and error.code not in ("busy", "slow")):
             raise
         say(f"angelx: {error}", json=True)
         return _forced(_directory(config_file, state_dir), verb, reason, json=json)
@@ -162,8 +175,11 @@ def _latched(directory: Path, verb: str, reason: str) -> dict[str, Any]:
 
 
 def _forced(directory: Path, verb: str, reason: str, *, json: bool) -> int:
-    """The daemon holds the lock and does not answer: a file it polls, and a signal it cannot miss."""
-    from angelx.adapters.latch import KILL
+    """The daemon holds the lock and does not answer: a file it polls, and a signal it cannot miss.
+
+    Done where the latch has it a moment later.
+    """
+    from angelx.adapters.latch import KILL, Latch, level_named
     from angelx.adapters.state_dir import durable_write, lock_holder
 
     durable_write(directory / KILL, f"{verb} {reason}\n".encode())
@@ -171,5 +187,12 @@ def _forced(directory: Path, verb: str, reason: str, *, json: bool) -> int:
     pid = int(next((word for word in (holder or "").replace(",", " ").split() if word.isdigit()), "0"))
     if pid > 1 and verb in ("halt", "flatten"):
         os.kill(pid, signal.SIGUSR1 if verb == "halt" else signal.SIGUSR2)
-    _told({"verb": verb, "file": str(directory / KILL), "signalled": pid}, json=json)
-    return FAILED
+    until = time.monotonic() + CONFIRM_S
+    while (latch := Latch.load(directory)).level < level_named(verb) and time.monotonic() < until:
+        time.sleep(0.05)  # noqa: TID251 - a command of its own
+    done = latch.level >= level_named(verb)
+    found = {"verb": verb, "level": latch.name, "file": str(directory / KILL), "signalled": pid}
+    say(", ".join(f"{key} {value}" for key, value in found.items()), json=json)
+    if json:
+        answer({"ok": done, **found})
+    return 0 if done else FAILED

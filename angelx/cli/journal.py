@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from angelx.cli.output import FAILED, answer, guarded, say
+from angelx.cli.output import FAILED, answer, example, guarded, say
 from angelx.cli.play import Json
 from angelx.domain.errors import InputInvalid
 
@@ -40,7 +40,7 @@ def journal_file(path: Path) -> Path:
     return file
 
 
-@app.command()
+@app.command(epilog=example("journal verify var/paper"))
 def verify(file: JournalFile, *, json: Json = False) -> None:
     """Check the hash chain over every record: what was edited, removed, moved or cut off is named.
 
@@ -78,7 +78,7 @@ def verify(file: JournalFile, *, json: Json = False) -> None:
     guarded(body, json=json)
 
 
-@app.command()
+@app.command(epilog=example("journal show var/paper --kind OrderFilled --limit 20"))
 def show(
     file: JournalFile,
     *,
@@ -124,7 +124,7 @@ def show(
     guarded(body, json=json)
 
 
-@app.command()
+@app.command(epilog=example("journal replay var/paper --json"))
 def replay(file: JournalFile, *, json: Json = False) -> None:
     """Run the recorded inputs through the strategies again and compare every decision.
 

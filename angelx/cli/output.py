@@ -66,6 +66,11 @@ class _LateFile:
         """Every line is."""
 
 
+def example(*words: str) -> str:
+    """The last lines of a command's help: how it is typed."""
+    return "Examples:\n\n" + "\n\n".join(f"\u00a0 angelx {one}" for one in words)
+
+
 def code_of(error: AngelxError) -> int:
     """The exit code of an error."""
     return next((code for kind, code in CODES.items() if isinstance(error, kind)), FAILED)
@@ -117,7 +122,9 @@ def _outcome(command: Callable[[], int], *, json: bool) -> int:
             return _failed(error, error.strerror or str(error), FAILED, json=json)
         code = USAGE if error.errno in UNUSABLE else FAILED
         return _failed(error, f"{error.filename}: {error.strerror}", code, json=json)
-    except Exception as error:  # noqa: BLE001 - a bug: shown whole, and who reads JSON is answered all the same
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a bug: shown whole, and who reads JSON is answered all the same
         traceback.print_exc()
         if json:
             answer({"ok": False, "error": str(error), "kind": type(error).__name__, "exit": FAILED})

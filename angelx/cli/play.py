@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from angelx.cli.moments import currency_of, day_of, is_time, moment_of, shown, zone_of
-from angelx.cli.output import HALTED, answer, configure_logging, guarded, say
+from angelx.cli.output import HALTED, answer, configure_logging, example, guarded, say
 from angelx.domain.errors import InputInvalid
 
 if TYPE_CHECKING:
@@ -43,10 +43,14 @@ MOST_ROWS: Final = 4096
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(paper)
-    app.command()(replay)
-    app.command()(run)
-    app.command()(report)
+    app.command(epilog=example("paper", "paper --seed 7 --speed 600 --set risk.daily_loss=0.02"))(paper)
+    app.command(
+        epilog=example(
+            "replay recordings/2025-08-29", "replay day.parquet --strategy mine.py:Mine --from 09:30 --to 11:00"
+        )
+    )(replay)
+    app.command(epilog=example("run -c config.yaml", "run -c nifty.yaml -c us.yaml"))(run)
+    app.command(epilog=example("report --state-dir var/paper"))(report)
 
 
 def paper(
@@ -182,6 +186,12 @@ def _play(
     json: bool,
     override: str = "",
 ) -> int:
+    from angelx.adapters.signals import Standby
+    from angelx.bus.clock import SystemClock
+
+    standby = Standby(SystemClock().now)
+    standby.listen()
+
     from angelx.adapters.terminal import open_progress
     from angelx.bench.warm import ensure_warm
     from angelx.research.play import play
@@ -197,6 +207,7 @@ def _play(
     outcomes = play(
         plans,
         open_progress(live=not (no_view or json)),
+        standby,
         lambda fresh: configure_logging(fresh.log.level, fresh.log.format, log_file),
     )
     for outcome in outcomes:

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from angelx.cli.moments import moment_of
-from angelx.cli.output import answer, guarded, say
+from angelx.cli.output import answer, example, guarded, say
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import SCALE
 
@@ -27,8 +27,11 @@ MOST_MS: Final = 60_000.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(venue)
-    app.command(name="venue-fault")(venue_fault)
+    app.command(epilog=example("venue", "venue --broker alpaca --market recordings/us --speed 60"))(venue)
+    app.command(
+        name="venue-fault",
+        epilog=example("venue-fault menu", "venue-fault lost_reply --set where='*/placeOrder' --set times=1"),
+    )(venue_fault)
 
 
 def venue(

@@ -55,7 +55,8 @@ class MarketState:
         self._cells: Table = np.zeros((len(table), _WIDTH), np.int64)  # An instrument's cells lie together in memory.
         self.columns: Table = self._cells.T[:STATE_FIELDS]
         """Shape (STATE_FIELDS, instruments): the fields of a tick, then those of this module. Read only."""
-        self.quotes: tuple[Cells, ...] = tuple(cells.data for cells in self._cells)
+        self.columns.flags.writeable = False  # A person's strategy reads them too, and `+=` is soon written.
+        self.quotes: tuple[Cells, ...] = tuple(cells.data.toreadonly() for cells in self._cells)
         """The cells of each instrument by place, live: `quotes[place][BID]` costs half of `view[BID, place]`."""
         self.view = self.columns.data
         """The same for single cells: `view[BID, place]` is a Python int."""

@@ -40,7 +40,7 @@ from angelx.orders.states import State
 from angelx.services.broker_link import BARRED_BY_LINK, BREAKER, RecordedLink
 from angelx.services.data_feed import DataFeed
 from angelx.services.isolation import RecordedPool
-from angelx.services.kill_switch import LEVELS, MemoryLatch
+from angelx.services.kill_switch import LEVELS, NOT_ON_DISK, KillSwitch, MemoryLatch
 from angelx.services.live_feed import FEED
 from angelx.signals.tuning import tuning_of
 
@@ -220,9 +220,24 @@ class _RecordedBars:
         return self._barred.get(order.order, "")
 
 
+class _RecordedLatch(MemoryLatch):
+    """Fails to reach the disk where it did then."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        super().__init__()
+        events = [record.event for record in records]
+        told = [event for event in events if isinstance(event, IncidentReported) and event.service == KillSwitch.name]
+        self._failed = {event.at: event.what.removeprefix(NOT_ON_DISK) for event in told}
+
+    def raise_to(self, level: int, reason: str, who: str, at: int) -> OSError | None:
+        """Never lowers; answers what it answered then."""
+        super().raise_to(level, reason, who, at)
+        return OSError(self._failed[at]) if at in self._failed else None
+
+
 def _latch_at_start(records: Sequence[Record]) -> MemoryLatch:
     """The kill switch as the process found it."""
-    latch = MemoryLatch()
+    latch = _RecordedLatch(records)
     for record in records:
         event = record.event
         if isinstance(event, LevelChanged) and event.who == "latch":

@@ -12,7 +12,7 @@ import msgspec
 
 from angelx.adapters.journal import Head, JournalReader
 from angelx.adapters.latch import LEVEL_NAMES
-from angelx.adapters.signals import DeadlineGuard, SignalControl
+from angelx.adapters.signals import DeadlineGuard, SignalControl, Standby
 from angelx.adapters.state_dir import StateDir, durable_write
 from angelx.adapters.terminal import FillLine, LatencyLine, OrderLine, PositionLine, Progress, Snapshot
 from angelx.app.config import Config
@@ -40,9 +40,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def play(
-    plans: Sequence[Plan], progress: Progress, on_reload: Callable[[Config], None] | None = None
+    plans: Sequence[Plan], progress: Progress, standby: Standby, on_reload: Callable[[Config], None] | None = None
 ) -> tuple[Outcome, ...]:
     """Run sessions to their ends: one, or a book for each broker beside each other on one loop.
+
+    Signals are heard by `standby` before and after.
 
     Raises
     ------
@@ -54,12 +56,12 @@ def play(
     with asyncio.Runner(loop_factory=_loop_factory(plans[0])) as runner:
         watcher: Watcher | None = None
         try:
-            runner.run(_open(plans, guard, books))
+            runner.run(_open(plans, guard, books, standby))
             watcher = Watcher(books[0], progress)
             books[0].on_breath = watcher.breathe
             books[0].on_reload = on_reload or books[0].on_reload
             with quiet_memory():
-                runner.run(_trade(books, guard))
+                runner.run(_trade(books, guard, standby))
         finally:
             for book in books:
                 book.close()
@@ -70,17 +72,18 @@ def play(
     return tuple(Outcome(_summed_up(book), book.latch.name) for book in books)
 
 
-async def _open(plans: Sequence[Plan], guard: DeadlineGuard, books: list[TradingSession]) -> None:
+async def _open(plans: Sequence[Plan], guard: DeadlineGuard, books: list[TradingSession], standby: Standby) -> None:
     """Every session in its turn; those that are there are there, also when the next one cannot be opened."""
     for plan in plans:
-        book = await _opened(plan, guard)
+        book = await _opened(plan, guard, standby)
         books.append(book)
 
 
-async def _opened(plan: Plan, guard: DeadlineGuard) -> TradingSession:
+async def _opened(plan: Plan, guard: DeadlineGuard, standby: Standby) -> TradingSession:
     """A session that is ready to run, its broker connected."""
     config = plan.config
     state = StateDir.open(Path(config.state_dir))
+    standby.latch_in(state.path)
     live: Live | None = None
     try:
         if plan.mode == "run" and config.broker != "paper":
@@ -96,7 +99,7 @@ async def _opened(plan: Plan, guard: DeadlineGuard) -> TradingSession:
         raise
 
 
-async def _trade(books: Sequence[TradingSession], guard: DeadlineGuard) -> None:
+async def _trade(books: Sequence[TradingSession], guard: DeadlineGuard, standby: Standby) -> None:
     """All books at once; signals are for all of them."""
 
     def signalled(verb: str, name: str) -> None:
@@ -106,6 +109,8 @@ async def _trade(books: Sequence[TradingSession], guard: DeadlineGuard) -> None:
     control = SignalControl(asyncio.get_running_loop(), _Latches(books), books[0].feed.now, signalled)
     guard.start()
     control.install()
+    for number in standby.told():
+        control.hear(number)
     try:
         if len(books) == 1:
             await books[0].run()

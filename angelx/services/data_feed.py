@@ -176,7 +176,8 @@ class DataFeed:
                 self._bus.feed(batch, start, min(stop, start + self._most_rows))
                 start = min(stop, start + self._most_rows)
             if start == stop:
-                self._bus.advance(now)
+                if start < batch.rows:  # Otherwise the next batch may have rows of before `now`: timers wait for them.
+                    self._bus.advance(now)
                 self._take_commands()
 
     async def _wait(self, at: int, clock: PacingClock) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
 from angelx.domain.events import CommandReceived, Event, Signal, SignalJudged, SignalRefused
 from angelx.domain.instruments import InstrumentTable, Right
@@ -12,7 +11,7 @@ from angelx.market.chain_view import Chains, ChainView
 from angelx.market.freshness import Freshness
 from angelx.market.state import MarketState
 from angelx.services.given import is_number, is_text, printable
-from angelx.services.guard import Guard, Unguarded
+from angelx.services.guard import RAISED, Guard, Unguarded
 from angelx.services.session_phases import Segment, SessionPhases
 from angelx.signals.filters.base import NOT_APPLICABLE, Filter, Refusal, Scene
 from angelx.signals.filters.time_of_day import TimeOfDayFilter, window_ends
@@ -79,7 +78,7 @@ class FilterChain:
         for check in self._checks:
             try:
                 answer = check(signal, scene)
-            except (Exception, SystemExit, StrategyTimeout) as error:  # noqa: BLE001 - a person's own code
+            except RAISED as error:
                 answer = self._failed(names[len(margins)], f"{type(error).__name__}: {error}")
             if type(answer) is float and 0.0 <= answer <= 1.0:
                 margins.append(answer)

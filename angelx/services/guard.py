@@ -1,7 +1,13 @@
-"""How long a person's own code may take."""
+"""How long a person's own code may take, and what it may raise."""
 
+from asyncio import CancelledError
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+from angelx.adapters.signals import StrategyTimeout
+
+RAISED: Final = (Exception, SystemExit, GeneratorExit, CancelledError, StrategyTimeout)
+"""It may do anything; Ctrl-C alone is nobody's mistake."""
 
 
 class Guard(Protocol):

@@ -9,6 +9,7 @@ from angelx.domain.events import CommandReceived, Event, IncidentReported, Level
 
 LEVELS: Final = LEVEL_NAMES
 """Names by level: HALT lets reductions out, FLATTEN only safe exit, SILENT nothing (SPEC 8.1)."""
+NOT_ON_DISK: Final = "the kill switch is not on the disk: "
 
 
 class Latch(Protocol):
@@ -51,30 +52,29 @@ class KillSwitch:
 
     def start(self) -> None:
         """Publish a level that was latched before this process began."""
-        self._publish(self._latch.reason, "latch")
+        self._publish(self._latch.level, self._latch.reason, "latch")
 
     def on_command(self, event: CommandReceived) -> None:
         """Raise or lower the latch; other verbs are not its business."""
         if event.verb == "resume":
             self._latch.lower(event.reason, event.who, event.at)
+            self._publish(0, event.reason, event.who)
         elif event.verb in LEVELS:
             self._raise(LEVELS.index(event.verb), event.reason, event.who, event.at)
-        self._publish(event.reason, event.who)
 
     def on_failed(self, event: StrategyFailed) -> None:
         """An unexpected exception halts trading loudly."""
         reason = f"strategy {event.strategy} failed: {event.error}"
         self._raise(LEVELS.index("halt"), reason, "strategy_host", event.at)
-        self._publish(reason, "strategy_host")
 
     def _raise(self, level: int, reason: str, who: str, at: int) -> None:
         error = self._latch.raise_to(level, reason, who, at)
         if error is not None:  # it holds as long as this process lives
-            what = f"the kill switch is not on the disk: {error}"
-            self._bus.publish(IncidentReported(at, self.name, what))
+            self._bus.publish(IncidentReported(at, self.name, f"{NOT_ON_DISK}{error}"))
+        self._publish(max(level, self._known), reason, who)
 
-    def _publish(self, reason: str, who: str) -> None:
-        level = self._latch.level
+    def _publish(self, level: int, reason: str, who: str) -> None:
+        """The level that was asked for so far: the latch may be above, by a signal that is yet to be told."""
         if level != self._known:
             self._known = level
             self._bus.publish(LevelChanged(self._bus.now, LEVELS[level], reason, who))

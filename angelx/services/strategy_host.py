@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from angelx.adapters.signals import StrategyTimeout
 from angelx.bus.bus import Bus, Handler
@@ -31,13 +32,15 @@ from angelx.market.chain_view import Chains
 from angelx.market.scan import next_watched
 from angelx.market.state import MarketState
 from angelx.services.given import is_number, is_whole, printable
-from angelx.services.guard import Guard, Unguarded
+from angelx.services.guard import RAISED, Guard, Unguarded
+from angelx.signals.hooks import HOOKS, SCANS, unheard
 from angelx.signals.strategy import ScanningStrategy, Strategy
 
-RAISED: Final = (Exception, SystemExit, StrategyTimeout)
-"""A person's own code may do anything."""
 LOOK_AHEAD: Final = 8192
 """Rows a scan looks ahead at most before it answers."""
+LONGEST_WHY: Final = 200
+"""Characters: reports group by it, and the journal keeps it with every signal."""
+LONGEST_ERROR: Final = 2000
 SHORTEST_TIMER, LONGEST_TIMER = 0.001, 86_400.0
 """Seconds. A shorter one would be called millions of times between two rows, and never let a stop be heard."""
 
@@ -85,7 +88,7 @@ class SignalDesk:
             place = _place(place, len(self.instruments))
         if type(stop_distance) is not int or not 0 <= stop_distance < 2**63:
             stop_distance = _distance(stop_distance)
-        if type(why) is not str or not why.isascii():
+        if type(why) is not str or len(why) > LONGEST_WHY or not why.isascii():
             _text(why)
         quote, bus = self.market.quotes[place], host.bus
         if place not in host.used:
@@ -186,11 +189,12 @@ class StrategyHost:
             seat.strategy.desk = seat.desk
             seat.watched = np.zeros(len(self.instruments), np.bool_)
             try:
-                self._guard.call(seat.strategy.start)
-                for place in seat.strategy.watches():
-                    seat.watched[_place(place, len(self.instruments))] = True
-                seat.every = _timer(seat.strategy)
                 _no_coroutines(seat.strategy)
+                self._guard.call(seat.strategy.start)
+                self._guard.call(_watch, seat.strategy, seat.watched)
+                seat.every = _timer(seat.strategy)
+                if (what := unheard(seat.strategy)) is not None:
+                    raise TypeError(what)
             except RAISED as error:
                 name = seat.strategy.name
                 raise InputInvalid(f"strategy {name} cannot start: {_said(error)}") from error
@@ -373,6 +377,12 @@ def _guarded(guard: Guard, method: Callable[..., Any]) -> Callable[..., Any]:
     return method if type(guard) is Unguarded else partial(guard.call, method)
 
 
+def _watch(strategy: Strategy, watched: NDArray[np.bool_]) -> None:
+    """Mark the places it asks for: it may never come to their end."""
+    for place in strategy.watches():
+        watched[_place(place, len(watched))] = True
+
+
 def _place(place: Any, places: int) -> int:
     """A place of the instrument table; one below 0 would be another instrument's, counted from the end."""
     if is_whole(place) and 0 <= place < places:
@@ -391,6 +401,8 @@ def _text(why: Any) -> None:
     """Raise where the journal could not keep it."""
     if not isinstance(why, str):
         raise TypeError(f"why: {why!r} is not allowed; allowed: a text")
+    if len(why) > LONGEST_WHY:
+        raise ValueError(f"why: {why[:20]!r}… has {len(why):,} characters; allowed: at most {LONGEST_WHY}")
     why.encode()
 
 
@@ -404,10 +416,13 @@ def _timer(strategy: Strategy) -> int:
 
 
 def _no_coroutines(strategy: Strategy) -> None:
-    """Raise where a method is `async`: called, it would do nothing, and nobody would notice."""
-    for name in ("on_tick", "on_timer", "on_position", "on_closed", "on_refused", "prepare", "scan", "decide"):
-        if inspect.iscoroutinefunction(getattr(strategy, name, None)):
+    """Raise where a method is `async` or yields: called, it would do nothing, and nobody would notice."""
+    for name in (*HOOKS, *SCANS):
+        method = getattr(strategy, name, None) if name != "watches" else None  # That one may yield its places.
+        if inspect.iscoroutinefunction(method):
             raise TypeError(f"{name} is async; strategies are called, not awaited: write `def {name}`")
+        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+            raise TypeError(f"{name} has a yield, so that calling it runs nothing of it")
 
 
 def _said(error: BaseException) -> str:
@@ -415,4 +430,4 @@ def _said(error: BaseException) -> str:
     trace = traceback.extract_tb(error.__traceback__)
     # Where a timeout struck depends on the host's speed; it must not, in what is recorded.
     where = "" if isinstance(error, StrategyTimeout) else f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})"
-    return printable(f"{type(error).__name__}: {error}{where}")
+    return printable(f"{type(error).__name__}: {str(error)[:LONGEST_ERROR]}{where}")

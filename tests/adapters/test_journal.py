@@ -3,13 +3,16 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from angelx.adapters.journal import BLOCKS_PER_COMMIT, LOG_PAGES, Head, JournalReader, MemoryJournal, SqliteJournal
+from angelx.adapters.journal_names import rebuilt
 from angelx.bus.bus import Bus
 from angelx.bus.records import SCHEMA
 from angelx.domain.errors import JournalBroken, JournalFull
@@ -376,3 +379,68 @@ def test_in_memory_records_carry_the_streams_numbers() -> None:
     one = MemoryJournal(bus)
     one.intent(fact(1))
     assert one.records == [(5, 2, fact(1))]
+
+
+def test_a_disk_too_full_to_fold_the_log_loses_nothing(path: Path) -> None:
+    """The records are durable in the log: that it cannot be folded into the file is no failure of the session."""
+    one = journal(path)
+    one.intent(fact(1))
+
+    class Full:
+        def __init__(self, db: sqlite3.Connection) -> None:
+            self._db = db
+            self.close = db.close
+
+        def execute(self, statement: str, *values: Any) -> Any:
+            if "wal_checkpoint" in statement:
+                raise sqlite3.OperationalError("database or disk is full")
+            return self._db.execute(statement, *values)
+
+    one._db = cast("sqlite3.Connection", Full(one._db))
+    one.close()
+    assert seen(path) == [1]
+
+
+def whole(tmp_path: Path) -> Path:
+    one = journal(tmp_path / "journal.db")
+    for number in range(6):
+        one.record(fact(number))
+    one.close()
+    return one.path
+
+
+def test_the_view_that_people_read_is_looked_at(tmp_path: Path) -> None:
+    path = whole(tmp_path)
+    assert list(rebuilt(path)) == []
+    with closing(sqlite3.connect(path)) as database:
+        (view,) = database.execute("select sql from sqlite_master where name = 'record'").fetchone()
+    edit(path, "drop view record")
+    assert [fault.what for fault in rebuilt(path)] == ["view record was removed"]
+    edit(path, view.replace("order by number", "where number <> 3 order by number"))
+    assert [fault.what for fault in rebuilt(path)] == ["view record was changed: it is not as a journal has it"]
+    edit(path, "drop view record")
+    edit(path, view.replace(" from block", "\n\tfrom block"))  # Layout is no change.
+    edit(path, "create trigger later after insert on block begin delete from block; end")
+    assert [fault.what for fault in rebuilt(path)] == ["trigger later is none of ours: it was added"]
+
+
+@pytest.mark.parametrize("values", ["null, hashes", "'abc', null", "5, 'abc'", "'abc', 5"])
+def test_a_table_made_again_with_other_types_is_no_traceback(tmp_path: Path, values: str) -> None:
+    path = whole(tmp_path)
+    edit(path, "create table other(first, last, records, hashes)")
+    edit(path, f"insert into other select first, last, {values} from block")
+    for statement in ("drop view record", "drop table block", "alter table other rename to block"):
+        edit(path, statement)
+    with pytest.raises(JournalBroken, match="the block of record 1 was edited: it holds int, int, "):
+        faults(path)
+
+
+def test_a_damaged_schema_that_is_no_text_is_no_traceback(tmp_path: Path) -> None:
+    """SQLite quotes the name of what it cannot read in its message, and Python cannot decode that."""
+    path = whole(tmp_path)
+    data = path.read_bytes()
+    place = data.index(b"tableblockblock")
+    path.write_bytes(data[: place + 6] + b"\xee" + data[place + 7 :].replace(b"first integer", b"first\xeein(eger", 1))
+    with pytest.raises(JournalBroken, match="cannot be read as a journal"):
+        faults(path)
+    assert "cannot be listed" in next(rebuilt(path)).what

@@ -394,3 +394,15 @@ def test_a_file_stays_until_it_is_latched(tmp_path: Path, monkeypatch: pytest.Mo
     latch.poll(2)
     assert not (tmp_path / KILL).exists()
     assert Latch.load(tmp_path).level == SILENT
+
+
+def test_a_state_directory_that_is_gone_halts(tmp_path: Path) -> None:
+    """Nothing that is sent from then on would be found by the next start."""
+    directory = tmp_path / "state"
+    directory.mkdir()
+    latch = Latch.load(directory)
+    assert not latch.poll(1)
+    directory.rmdir()
+    assert latch.poll(2)
+    assert (latch.level, latch.reason) == (HALT, f"the state directory {directory} is gone: nothing is kept any more")
+    assert not latch.poll(3), "it is told once"

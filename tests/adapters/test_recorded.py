@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from angelx.adapters.recorded import open_recording
@@ -79,6 +80,19 @@ def test_a_chain_row_is_in_units_and_keeps_both_clocks(tmp_path: Path) -> None:
     assert row[[LAST, VOLUME, OI]].tolist() == [1_000_000, 750, 1_500]
     assert (source.name, source.kind, source.scope) == ("nse-chain", "snapshot", "nbbo")
     assert (source.first_at, source.last_at) == (NSE_OPEN * NS, NSE_OPEN * NS)
+
+
+def test_single_floats_are_the_decimals_they_stand_for(tmp_path: Path) -> None:
+    """24,612.35 is 24,612.349609… as a single float: off every tick, were its bits believed."""
+    rows = [
+        chain_row(strike=1_234.55, bid=24_612.35, ask=None, ltp=65_535.05),
+        chain_row(NSE_OPEN + 1, strike=1_234.55),
+    ]
+    single = dict.fromkeys(("strike", "bid", "ask", "ltp"), pa.float32())
+    singles = opened(write(tmp_path / "single.parquet", CHAIN | single, rows))
+    doubles = opened(write(tmp_path / "double.parquet", CHAIN, rows))
+    assert cells(singles, BID, ASK, LAST) == cells(doubles, BID, ASK, LAST)
+    assert singles.instruments.index == doubles.instruments.index
 
 
 def test_what_is_null_in_a_chain_is_absent_and_never_carried(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def test_a_directory_without_recordings_names_those_inside_it(tmp_path: Path) ->
     refused(tmp_path, "has no Parquet files", "choose one", "us-equities")
 
 
+def test_a_link_to_nothing_is_not_left_out(tmp_path: Path) -> None:
+    a_chain(tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").symlink_to(tmp_path / "gone" / "b.parquet")
+    refused(tmp_path, "b.parquet: links to", "gone/b.parquet, which is not there")
+
+
 def test_an_empty_file_and_a_file_without_rows(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"")
     refused(tmp_path / "a.parquet", "a.parquet", "empty (0 bytes)")
@@ -133,6 +139,12 @@ def test_a_column_of_a_wrong_type_or_zone(tmp_path: Path, column: str, kind: pa.
     row = pa.table({name: pa.nulls(1, table.schema.field(name).type) for name in table.schema.names})
     pq.write_table(row, tmp_path / "x.parquet")
     refused(tmp_path / "x.parquet", "x.parquet", f"column {column}", found)
+
+
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    table = pq.read_table(a_chain(tmp_path / "x.parquet"))
+    pq.write_table(table.append_column("bid", table["ask"]), tmp_path / "x.parquet")
+    refused(tmp_path / "x.parquet", "x.parquet", "column bid: there are 2 of that name")
 
 
 # ---------------------------------------------------------------- values

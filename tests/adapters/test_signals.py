@@ -16,7 +16,7 @@ import pytest
 import uvloop
 
 from angelx.adapters.latch import FLATTEN, HALT, RUNNING, Latch
-from angelx.adapters.signals import DeadlineGuard, SignalControl, StrategyTimeout
+from angelx.adapters.signals import DeadlineGuard, SignalControl, Standby, StrategyTimeout
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -101,6 +101,38 @@ def test_a_stop_asked_for_again_is_faster(tmp_path: Path, run: Run, first: int) 
         control.restore()
 
     run(scenario())
+
+
+def test_before_there_is_a_session_and_after_it_levels_are_latched_all_the_same(tmp_path: Path, run: Run) -> None:
+    """Each by the default would end the process, with nothing latched for the one that a supervisor starts next."""
+
+    async def scenario() -> None:
+        control, latch, commands = listening(tmp_path)
+        for number in standby.told():
+            control.hear(number)
+        assert not standby.told(), "each is told once"
+        await asyncio.sleep(0.01)
+        assert (latch.level, commands) == (HALT, [("halt", "SIGUSR1")])
+        control.restore()
+
+    standby, numbers = Standby(lambda: 77), (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # As the program has it while it is imported.
+    try:
+        for number in numbers[:2]:
+            signal.pthread_kill(threading.get_ident(), number)  # Other threads block nothing.
+        standby.listen()
+        assert Latch.load(tmp_path).level == RUNNING, "no state directory is known yet"
+        standby.latch_in(tmp_path)
+        assert Latch.load(tmp_path).level == HALT
+        run(scenario())
+        send(signal.SIGHUP)
+        send(signal.SIGUSR2)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    after = Latch.load(tmp_path)
+    assert (after.level, after.reason, after.who, after.at) == (FLATTEN, "SIGUSR2", "signal", 77)
 
 
 @pytest.mark.parametrize("busy", [spin, sleep], ids=["python", "sleeping"])

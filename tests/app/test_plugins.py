@@ -1,5 +1,6 @@
 """A strategy's or filter's parameter that does not fit is named by file, line, key and value."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from angelx.app.config import config_hash, load_config
 from angelx.app.plugins import filters_of, plugin_digests, strategies_of
 from angelx.domain.errors import ConfigInvalid, InputInvalid
+from angelx.signals.strategy import Strategy
 
 BUY = """
 from angelx.signals.strategy import Strategy
@@ -117,9 +119,17 @@ def test_where_keys_stood_is_no_part_of_a_configuration(tmp_path: Path) -> None:
 
 def test_a_file_that_ends_the_program_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "buy.py").write_text("raise SystemExit(3)\n")
+    (tmp_path / "buy.py").write_text("import sys\nraise SystemExit(3)\n")
     said = refusal(tmp_path, "strategies:\n- use: buy.py:Buy\n")
-    assert said == "c.yaml:2: strategies[0].use: buy.py cannot be loaded: SystemExit: 3"
+    assert said == "c.yaml:2: strategies[0].use: buy.py, line 2 cannot be loaded: SystemExit: 3"
+
+
+def test_the_base_that_is_named_can_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "buy.py").write_text("class Buy: ...\n")
+    said = refusal(tmp_path, "strategies:\n- use: buy.py:Buy\n")
+    module, _, name = said.rpartition(" ")[2].rpartition(".")
+    assert getattr(import_module(module), name) is Strategy
 
 
 @pytest.mark.parametrize(

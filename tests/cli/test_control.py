@@ -1,6 +1,7 @@
 """What `angelx status` shows of a running house: money in currency units, exact integers beside it for programs."""
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from angelx.adapters.admin import RequestRefused
 from angelx.adapters.latch import Latch
 from angelx.app.operator import Operator
 from angelx.bench import BENCHES
@@ -92,6 +94,27 @@ def test_an_answer_says_where_asking_did_nothing(tmp_path: Path, level: str, ver
     assert found.get("note") == note
 
 
+def test_an_answer_says_what_is_not_on_the_disk(tmp_path: Path) -> None:
+    class Commanded(Feed):
+        def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+
+    directory = tmp_path / "state"
+    directory.mkdir()
+    latch, play = Latch.load(directory), Play([Holder()])
+    asked = Operator(latch, cast("DataFeed", Commanded(play)), play.house, reload=lambda: None, facts=dict)
+    assert "note" not in asyncio.run(asked.answer("halt", {}))
+    (directory / "latch").unlink()
+    directory.rmdir()
+    answer = asyncio.run(asked.answer("flatten", {}))
+    assert (answer["level"], answer["note"][:53]) == (
+        "flatten",
+        "not on the disk (No such file or directory): it holds",
+    )
+
+
 def test_a_running_session_says_it_too(tmp_path: Path) -> None:
     class Commanded(Feed):
         def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
@@ -106,6 +129,36 @@ def test_a_running_session_says_it_too(tmp_path: Path) -> None:
     asked = Operator(latch, feed, play.house, reload=lambda: None, facts=dict)
     assert "nothing is closed" in asyncio.run(asked.answer("flatten", {}))["note"]
     assert "note" not in asyncio.run(asked.answer("silent", {}))
+
+
+# ---------------------------------------------------------------- a daemon that does not hear
+@pytest.mark.parametrize("code", ["busy", "slow"])
+@pytest.mark.parametrize("latches", [True, False])
+def test_a_kill_that_is_turned_away_is_forced(
+    code: str, latches: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All connections taken by somebody's hung script: the file it polls, and a signal."""
+    signals: list[tuple[int, int]] = []
+
+    def asked(*_words: Any, **_more: Any) -> None:
+        raise RequestRefused(code, "more than 16 connections")
+
+    def signalled(pid: int, number: int) -> None:
+        signals.append((pid, number))
+        if latches:
+            Latch.load(tmp_path).raise_to(1, "SIGUSR1", "signal", 1)
+
+    monkeypatch.setattr(control, "_ask", asked)
+    monkeypatch.setattr(control, "CONFIRM_S", 0.1)
+    monkeypatch.setattr("os.kill", signalled)
+    monkeypatch.setattr("angelx.adapters.state_dir.lock_holder", lambda _: "pid 4711 on vm since today")
+    words = ["kill", "--state-dir", str(tmp_path), "--reason", "test", "--json"]
+    ran = CliRunner().invoke(app, words)
+    assert signals == [(4711, signal.SIGUSR1)]
+    assert (tmp_path / "kill").read_text() == "halt test\n"
+    found = msgspec.json.decode(ran.stdout.splitlines()[-1])
+    assert (ran.exit_code, found["ok"]) == ((0, True) if latches else (1, False))
+    assert CliRunner().invoke(app, ["resume", *words[1:]]).exit_code == 1, "nothing is forced open"
 
 
 def test_people_see_money_with_two_places() -> None:

@@ -218,6 +218,17 @@ def test_the_configuration_at_the_root_is_good(tmp_path: Path) -> None:
     assert "secrets" not in shown["config"]
 
 
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_a_configuration_is_named_either_way_but_once(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: 7\n")
+    for words in ((file,), ("-c", file), ("--config", file)):
+        answer = angelx("config", command, *words, "--json", cwd=tmp_path).succeeded().answer
+        assert answer["config"]["seed"] == 7
+    twice = angelx("config", command, file, "-c", file, "--json", cwd=tmp_path)
+    assert (twice.code, twice.answer["ok"]) == (2, False)
+
+
 def test_doctor_looks_at_the_state_directory(tmp_path: Path) -> None:
     found = angelx("doctor", "--state-dir", tmp_path / "state", "--json", cwd=tmp_path)
     names = {check["name"]: check["status"] for check in found.answer["checks"]}

@@ -140,6 +140,8 @@ def test_what_was_done_to_a_record_is_named(
         "update field set name = 'bid' where name = 'ask'",
         "update field set name = 'price' where kind = 'OrderFilled' and place = 3",
         "update field set kind = 'OrderFiled' where kind = 'OrderFilled'",
+        "drop view record",
+        "create trigger later after insert on block begin delete from block where first = new.first; end",
     ],
 )
 def test_no_statement_goes_unseen(statement: str, honest: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from angelx.domain.ticks import (
 from angelx.market.differential import Differential
 from angelx.market.sessions import Sessions
 from angelx.risk.limits import BENCH, Limits
-from angelx.services.guard import Unguarded
+from angelx.services.guard import Guard, Unguarded
 from angelx.services.kill_switch import MemoryLatch
 from angelx.signals.filters.base import Filter
 from angelx.signals.filters.standard import FreshnessFilter, SessionFilter, SpreadFilter
@@ -201,6 +201,7 @@ class Play:
         flat_before_close_ns: int = 20 * 60 * NS,
         source_kind: str = "stream",
         silent_feed_ns: int = 3600 * NS,
+        guard: Guard | None = None,
         **more: Any,
     ) -> None:
         self.bus = bus or Bus()
@@ -217,7 +218,7 @@ class Play:
             sessions=SESSIONS, run="flow", capital=CAPITAL, seed=1, flat_before_close_ns=flat_before_close_ns,
             silent_feed_ns=silent_feed_ns, **more,
         )  # fmt: skip
-        self.house = House(self.bus, parts, self.journal, self.latch, Unguarded())
+        self.house = House(self.bus, parts, self.journal, self.latch, guard or Unguarded())
         self.differential = Differential(len(TABLE), [TICK] * len(TABLE))
         self.house.host.start()
         if records:

@@ -56,6 +56,17 @@ def test_levels_are_raised_by_name_never_lowered_but_by_a_resume_and_told_once_e
     assert all(isinstance(event, LevelChanged) and event.who == "operator" for event in said)
 
 
+def test_signals_in_quick_succession_are_told_one_by_one_each_with_its_own_reason() -> None:
+    """Handlers latch at once; the stream hears of each a moment later, after commands that came before."""
+    bus, latch, said = house()
+    latch.raise_to(1, "SIGUSR1", "signal", 1)
+    latch.raise_to(2, "SIGUSR2", "signal", 1)
+    for verb in ("reload", "halt", "flatten"):
+        bus.publish(told(verb, f"{verb}!"))
+    changes = [(event.level, event.reason) for event in said if isinstance(event, LevelChanged)]
+    assert changes == [("halt", "halt!"), ("flatten", "flatten!")]
+
+
 @pytest.mark.parametrize("verb", ["stop", "reload", "status"])
 def test_other_commands_are_not_its_business(verb: str) -> None:
     bus, latch, said = house()

@@ -73,7 +73,7 @@ class Play:
         self.strategy.start()
 
     def quote(self, place: int, bid: int, ask: int = 0, *, size: int = 10 * LOT, oi: int = 10_000 * LOT) -> None:
-        cells = self.desk.market.of(place)
+        cells = self.desk.market._cells[place]
         cells[BID], cells[ASK], cells[BID_SIZE], cells[ASK_SIZE], cells[OI] = bid, ask or bid + 1000, size, size, oi
 
     def greeks(self, place: int, delta: float, iv: float = 0.12, reason: str = "defined") -> None:

@@ -33,6 +33,17 @@ def raw(column: Column) -> NDArray[Any]:
     return np.frombuffer(column.buffers()[1], dtype)[column.offset : column.offset + len(column)]
 
 
+def widened(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with doubles for its single floats: the shortest decimal that each stands for.
+
+    24,612.35 as a single float is 24,612.349609…: taken by its bits it would be off every tick.
+    """
+    if pa.float32() not in batch.schema.types:
+        return batch
+    columns = [one.cast(pa.string()).cast(pa.float64()) if one.type == pa.float32() else one for one in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+
 def nulls(column: Column) -> Flags:
     """True where the column is null."""
     return np.ones(len(column), bool) if pa.types.is_null(column.type) else ~_bits(column, 0, missing=True)

@@ -97,9 +97,11 @@ def why_not(columns: Collection[str]) -> str:
 
 
 def wrong_type(layout: Layout, schema: pa.Schema) -> str | None:
-    """What is wrong with the types of the schema's columns; `None` where nothing is."""
+    """What is wrong with the schema's columns, of which there is one each; `None` where nothing is."""
     optional = [column for column in ("spot",) if column in schema.names]
     for column in (*layout.columns, *optional):
+        if (many := schema.names.count(column)) > 1:
+            return f"column {column}: there are {many} of that name"
         kind = schema.field(column).type
         if isinstance(kind, pa.DictionaryType):
             kind = kind.value_type

@@ -54,9 +54,13 @@ def _files_of(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     try:
-        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        there = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     except OSError as error:
         raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    for file in there:
+        if file.suffix == ".parquet" and not file.exists():  # Left out, it would be a day without some of its rows.
+            raise InputInvalid(f"{file}: links to {file.readlink()}, which is not there")
+    files = [file for file in there if file.is_file()]
     parquet = [file for file in files if is_parquet(file)]
     if not parquet:
         inside = sorted(folder.name for folder in path.iterdir() if folder.is_dir() and any(folder.glob("*.parquet")))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from angelx.adapters.recorded.columns import Column, Ints, integers, nanoseconds, nulls, raw
+from angelx.adapters.recorded.columns import Column, Ints, integers, nanoseconds, nulls, raw, widened
 from angelx.adapters.recorded.layouts import NSE_CHAIN, Layout, layout_of, why_not, wrong_type
 from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import NS
@@ -218,7 +218,7 @@ class Stored:
         texts = [column for column in (*self.layout.key, *self.layout.texts) if column in columns]
         file = open_parquet(self.path, read_dictionary=texts)
         with reading(self.path):
-            yield from file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False)
+            yield from map(widened, file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False))
 
 
 def distinct(columns: Sequence[Column]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[Any, ...]]]:
