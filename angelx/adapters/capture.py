@@ -87,6 +87,8 @@ class CaptureWriter:
         """Files that a crash or a bad disk left half; they are ignored."""
         self.captured = 0
         """Rows written by this writer."""
+        import pyarrow.parquet  # noqa: F401 - 0.1 s that nobody else runs, so not while there is a market
+
         if scope not in SCOPES or kind not in {"stream", "snapshot"}:
             raise ValueError(f"scope is one of {', '.join(SCOPES)}, kind stream or snapshot; was {scope}, {kind}")
         self._scope, self._kind = scope, kind

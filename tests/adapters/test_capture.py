@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from datetime import date
@@ -406,3 +408,14 @@ def test_damaged_instruments_and_a_capture_without_parts(tmp_path: Path) -> None
     (tmp_path / "2025-08-29" / "part-000001.parquet").unlink()
     with pytest.raises(InputInvalid, match="without any whole part"):
         open_recording(tmp_path)
+
+
+def test_what_writes_parts_is_there_before_the_first_row() -> None:
+    """Loaded with the first part, ten seconds into a session, it would stop everything for a tenth of a second."""
+    code = (
+        "import sys, pathlib, tempfile; from angelx.adapters.capture import CaptureWriter; "
+        "from angelx.domain.instruments import InstrumentTable; "
+        "CaptureWriter(pathlib.Path(tempfile.mkdtemp()), InstrumentTable([])); "
+        "sys.exit('pyarrow.parquet' not in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
