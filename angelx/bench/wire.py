@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from angelx.bench.rows import Row
-from angelx.bench.wire_venue import BenchVenue
+from angelx.bench.wire_venue import BUSY, BenchVenue
 
 log = structlog.get_logger()
 
@@ -31,8 +31,13 @@ PAUSE_S: Final = (0.02, 0.03)
 INSTRUMENTS: Final = 999
 """Options that are watched under load, beside their index."""
 PER_TURN, TURNS_PER_S = 100, 100
+"""Quotes of a busy market, beside the one that is answered."""
 LOAD_S: Final = float(os.environ.get("ANGELX_BENCH_SECONDS", "8"))
 """How long the load lasts; `ANGELX_BENCH_SECONDS=60` is the full measure."""
+
+
+class NoAnswers(RuntimeError):
+    """A bot left too many quotes without an order."""
 
 
 def run() -> Sequence[Row]:
@@ -40,7 +45,8 @@ def run() -> Sequence[Row]:
 
     The baseline is the same bot on the broker's official client, in the same run; without it there is none. It keeps
     no record of what it does: `…-spooled` is ours with the journal written in the background, so that the difference is
-    what it costs that each order is on the disk before it is sent.
+    what it costs that each order is on the disk before it is sent. `…-busy` are both while 10,000 quotes a second of a
+    hundred other instruments come over the same stream.
     """
     from angelx.bench.wire_alpaca import decode_rows as alpaca_rows
     from angelx.bench.wire_angelone import decode_rows as angelone_rows
@@ -59,10 +65,17 @@ def latency_rows(broker: str, samples: int = SAMPLES) -> list[Row]:
     if not is_there:
         log.warning("no_baseline", broker=broker, why=f"{client} is not installed: pip install {client}")
     theirs = asyncio.run(_measure(broker, client, samples)) if is_there else None
+    try:
+        busy = asyncio.run(_measure(broker, f"{client}-busy", samples)) if is_there else None
+    except NoAnswers as error:
+        log.warning("no_baseline", broker=broker, why=str(error))
+        busy = None
     return [
         row
-        for case in (broker, f"{broker}-spooled")
-        for row in _percentiles(case, client, asyncio.run(_measure(broker, case, samples)), theirs)
+        for case in (broker, f"{broker}-spooled", f"{broker}-busy")
+        for row in _percentiles(
+            case, client, asyncio.run(_measure(broker, case, samples)), busy if case.endswith("-busy") else theirs
+        )
     ]
 
 
@@ -81,18 +94,28 @@ async def _measure(broker: str, who: str, samples: int) -> list[float]:
     """Microseconds of each order of one bot."""
     random, missed, number = Random(1), 0, 0
     took: list[float] = []
-    async with _bot(BenchVenue(broker), who) as (venue, _):
-        while len(took) < samples + WARM:
+    is_busy = who.endswith("-busy")
+    async with _bot(BenchVenue(broker, BUSY if is_busy else 1), who) as (venue, _), asyncio.TaskGroup() as others:
+        market = others.create_task(_drive_others(venue, Random(2))) if is_busy else None
+        while len(took) < samples + WARM and missed <= MOST_MISSED:
             number += 1
             found = await venue.tick(number)
             if found is None:
                 missed += 1
-                if missed > MOST_MISSED:
-                    raise RuntimeError(f"{who} does not answer quotes: {len(took)} orders for {number}")
                 continue
             took.append(found)
             await asyncio.sleep(random.uniform(*PAUSE_S))
+        if market is not None:
+            market.cancel()
+    if len(took) < samples + WARM:
+        raise NoAnswers(f"{who} does not answer quotes: {len(took)} orders for {number}")
     return took[WARM:]
+
+
+async def _drive_others(venue: BenchVenue, random: Random) -> None:
+    """The rest of a busy market, until it is cancelled."""
+    while True:
+        await _drive(venue, random, 1.0)
 
 
 @asynccontextmanager
@@ -177,7 +200,8 @@ async def _drive(venue: BenchVenue, random: Random, seconds: float) -> None:
 
 
 def _turn(venue: BenchVenue, random: Random) -> None:
-    chosen = random.sample(range(len(venue.exchange.table)), PER_TURN)
+    """Quotes of all but the instrument that a bot answers."""
+    chosen = random.sample(range(len(venue.exchange.table) - 1), PER_TURN)
     venue.feed({place: random.randrange(100) for place in chosen})
 
 

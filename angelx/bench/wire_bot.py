@@ -1,6 +1,7 @@
 """Who trades in `angelx bench wire`, as a process: the daemon, or the same bot on a broker's official client.
 
-`python -m angelx.bench.wire_bot WHO URL DIRECTORY`: every quote is answered by one order, buying and selling in turn.
+`python -m angelx.bench.wire_bot WHO URL DIRECTORY`: every quote of one instrument is answered by one order, buying and
+selling in turn. `WHO-busy` watches a hundred more beside it.
 """
 
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-from angelx.bench.wire_venue import LOT, SECRETS
+from angelx.bench.wire_venue import ANSWERED, BUSY, LOT, SECRETS, SHARE, shares
 from angelx.signals.strategy import Strategy
 
 WIDE: Final[dict[str, object]] = {
@@ -22,14 +23,14 @@ WIDE: Final[dict[str, object]] = {
 
 
 class PingPong(Strategy):
-    """Answers every quote with an order."""
+    """Answers every quote of an instrument with an order."""
 
-    def __init__(self, trades: bool = True) -> None:
-        self._trades = trades
+    def __init__(self, answers: str = "") -> None:
+        self._answers = answers
 
     def watches(self) -> list[int]:
-        """All that can be traded."""
-        return [place for place, one in enumerate(self.desk.instruments) if one.tradable] if self._trades else []
+        """The one; none without a name."""
+        return [place for place, one in enumerate(self.desk.instruments) if one.id == self._answers]
 
     def on_tick(self, place: int) -> None:
         """In and out in turn."""
@@ -38,17 +39,17 @@ class PingPong(Strategy):
 
 
 def settings(
-    broker: str, url: str, directory: Path, *, trades: bool = True, strikes: int = 1, durability: str = "intent"
+    broker: str, url: str, directory: Path, *, trades: bool = True, instruments: int = 1, durability: str = "intent"
 ) -> dict[str, object]:
     """Configuration of the daemon."""
     is_indian = broker == "angelone"
     return {
         **WIDE, "state_dir": str(directory / "state"), "broker": broker, "currency": "INR" if is_indian else "USD",
         "capital": 1_000_000, "risk.fixed_units": LOT if is_indian else 1,
-        "strategies": [{"use": f"{__file__}:PingPong", "params": {"trades": trades}}],
+        "strategies": [{"use": f"{__file__}:PingPong", "params": {"answers": ANSWERED[broker] if trades else ""}}],
         "filters": [{"use": "session"}, {"use": "freshness"}], "chain.enabled": "never", "report.enabled": False,
-        "live.base_url": url, "live.clock": "venue", "live.symbols": ["NIFTY"] if is_indian else ["IBM"],
-        "live.expiries": 1,  "live.strikes": strikes, "log.level": "warning",
+        "live.base_url": url, "live.clock": "venue", "live.symbols": ["NIFTY"] if is_indian else shares(instruments),
+        "live.expiries": 1, "live.strikes": instruments, "log.level": "warning",
         "journal.durability": durability,
     }  # fmt: skip
 
@@ -76,9 +77,13 @@ def daemon(broker: str, url: str, directory: Path, **more: Any) -> None:
 
 
 # ---------------------------------------------------------------- the official clients
-def smartapi(url: str) -> None:
+MASTER: Final = "/OpenAPI_File/files/OpenAPIScripMaster.json"
+
+
+def smartapi(url: str, instruments: int) -> None:
     """The same on smartapi-python: its stream, its `placeOrder`."""
     import pyotp
+    import requests
 
     with mock.patch("requests.get", side_effect=ConnectionError("no address is asked for")):  # as it is imported
         from SmartApi import SmartConnect  # type: ignore[attr-defined,unused-ignore]
@@ -88,7 +93,8 @@ def smartapi(url: str) -> None:
     SmartConnect._rootUrl = url  # noqa: SLF001 - it has no other way to be told
     client = SmartConnect(api_key=secrets["api_key"])
     session = client.generateSession(secrets["client_code"], secrets["pin"], pyotp.TOTP(secrets["totp_secret"]).now())
-    found = client.searchScrip("NFO", "NIFTY")["data"][-1]
+    options = [one for one in requests.get(url + MASTER, timeout=5).json() if one["exch_seg"] == "NFO"][-instruments:]
+    found = options[-1]["token"]
     SmartWebSocketV2.ROOT_URI = url.replace("http", "ws", 1) + "/smart-stream"
     stream = SmartWebSocketV2(
         session["data"]["jwtToken"], secrets["api_key"], secrets["client_code"], client.getfeedToken()
@@ -97,24 +103,26 @@ def smartapi(url: str) -> None:
 
     def on_data(_: object, quote: dict[str, Any]) -> None:
         nonlocal held
+        if quote["token"] != found:
+            return
         price = quote["best_5_sell_data" if held else "best_5_buy_data"][0]["price"] / 100  # it has them the wrong way
         side, held = ("SELL" if held else "BUY"), not held
         client.placeOrder(
             {
-                "variety": "NORMAL", "tradingsymbol": found["tradingsymbol"], "symboltoken": found["symboltoken"],
+                "variety": "NORMAL", "tradingsymbol": options[-1]["symbol"], "symboltoken": found,
                 "transactiontype": side, "exchange": "NFO", "ordertype": "LIMIT", "producttype": "CARRYFORWARD",
                 "duration": "DAY", "price": str(price), "squareoff": "0", "stoploss": "0", "quantity": str(LOT),
             }
         )  # fmt: skip
 
     def on_open(_: object) -> None:
-        stream.subscribe("bench", 3, [{"exchangeType": 2, "tokens": [found["symboltoken"]]}])
+        stream.subscribe("bench", 3, [{"exchangeType": 2, "tokens": [one["token"] for one in options]}])
 
     stream.on_data, stream.on_open = on_data, on_open
     stream.connect()
 
 
-def alpaca_py(url: str) -> None:
+def alpaca_py(url: str, instruments: int) -> None:
     """The same on alpaca-py: `StockDataStream`, `TradingClient.submit_order`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -132,29 +140,33 @@ def alpaca_py(url: str) -> None:
 
         async def on_quote(quote: Any) -> None:
             nonlocal held
+            if quote.symbol != SHARE:
+                return
             side, price = (OrderSide.SELL, quote.bid_price) if held else (OrderSide.BUY, quote.ask_price)
             held = not held
             client.submit_order(
                 LimitOrderRequest(
-                    symbol="IBM", qty=1, side=side, time_in_force=TimeInForce.DAY, limit_price=round(price, 2)
+                    symbol=SHARE, qty=1, side=side, time_in_force=TimeInForce.DAY, limit_price=round(price, 2)
                 )
             )
 
-        stream.subscribe_quotes(on_quote, "IBM")
+        stream.subscribe_quotes(on_quote, *shares(instruments))
         stream.run()
 
 
 def main(who: str, url: str, directory: str) -> None:
     """Trade until killed."""
-    if who == "smartapi-python":
-        smartapi(url)
-    elif who == "alpaca-py":
-        alpaca_py(url)
-    elif who == "load":
-        daemon("angelone", url, Path(directory), trades=False, strikes=400)
+    name, instruments = who.removesuffix("-busy"), BUSY if who.endswith("-busy") else 1
+    if name == "smartapi-python":
+        smartapi(url, instruments)
+    elif name == "alpaca-py":
+        alpaca_py(url, instruments)
+    elif name == "load":
+        daemon("angelone", url, Path(directory), trades=False, instruments=400)
     else:
-        broker, _, spooled = who.partition("-")
-        daemon(broker, url, Path(directory), durability="spool" if spooled else "intent")
+        broker, _, spooled = name.partition("-")
+        durability = "spool" if spooled else "intent"
+        daemon(broker, url, Path(directory), durability=durability, instruments=instruments)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ OPENS: Final = {
     "alpaca": datetime(2025, 8, 29, 14, 30, tzinfo=UTC),
 }
 PLACES: Final = {"angelone": "/rest/secure/angelbroking/order/v1/placeOrder", "alpaca": "/v2/orders"}
+SHARE: Final = "IBM"
+ANSWERED: Final = {"angelone": f"NFO:NIFTY:{EXPIRY}:24500:CE", "alpaca": f"US:{SHARE}"}
+"""The instrument whose quotes the bot answers."""
+BUSY: Final = 101
+"""Instruments of a busy market, that one included."""
 MARKET_STREAMS: Final = {"angelone": "/smart-stream", "alpaca": "/v2/sip"}
 
 
@@ -45,19 +50,20 @@ class BenchVenue:
 
     Parameters
     ----------
-    options
-        Of `angelone`: so many around the index, strikes 50 points apart; the one that `tick` quotes is at the money.
+    instruments
+        So many that can be traded: options around the index, strikes 50 points apart, or shares. The last of the table
+        is the one that `tick` quotes: an option at the money, or IBM.
     """
 
-    def __init__(self, broker: str, options: int = 1) -> None:
+    def __init__(self, broker: str, instruments: int = 1) -> None:
         self.broker = broker
         self.clock = PacedClock(int(OPENS[broker].timestamp() * 1e9), 1.0)
-        table = InstrumentTable(_indian(options) if broker == "angelone" else _american())
+        table = InstrumentTable(_indian(instruments) if broker == "angelone" else _american(instruments))
         self.exchange = Exchange(
             table, cash=10**7 * SCALE, fee=lambda *_: 0, currency="INR" if broker == "angelone" else "USD",
             policy=Policy(unique_client_ids=broker == "alpaca"),
         )  # fmt: skip
-        self._inner = self._server()
+        self._inner, self._mark = self._server()
         self._socket = HttpServer(self)
         self._waiting = False
         self._left_ns = 0
@@ -67,7 +73,8 @@ class BenchVenue:
         self.packets = 0
         """Binary messages sent on the market stream."""
 
-    def _server(self) -> WireServer:
+    def _server(self) -> tuple[WireServer, bytes]:
+        """And by what a packet of the instrument that `tick` quotes is known."""
         from angelx.venue.alpaca.server import AlpacaServer, Plan
         from angelx.venue.alpaca.server import Credentials as AlpacaKeys
         from angelx.venue.angelone.limits import RateWindows
@@ -75,10 +82,11 @@ class BenchVenue:
         from angelx.venue.angelone.server import AngelOneServer
 
         if self.broker == "alpaca":
-            return AlpacaServer(
+            alpaca = AlpacaServer(
                 self.exchange, credentials=AlpacaKeys(**SECRETS["alpaca"]), now=self.clock.now, random=Random(1),
                 plan=Plan(trading_per_minute=10**6, data_per_minute=10**6),
             )  # fmt: skip
+            return alpaca, SHARE.encode()
         one = SECRETS["angelone"]
         login = Credentials(
             client_code=one["client_code"], pin=one["pin"], totp_secret=one["totp_secret"], api_key=one["api_key"]
@@ -88,7 +96,7 @@ class BenchVenue:
             wall=SystemClock().now,
         )  # fmt: skip
         server.windows = RateWindows({})
-        return server
+        return server, server.contracts.all[-1].token.encode()
 
     # ------------------------------------------------------------ the socket
     @property
@@ -137,9 +145,9 @@ class BenchVenue:
         with mock.patch.object(RequestHandler, "data_received", received):
             yield
 
-    def _leaving(self) -> None:
+    def _leaving(self, packet: bytes) -> None:
         self.packets += 1
-        if self._waiting:
+        if self._waiting and self._mark in packet:
             self._waiting = False
             self._left_ns = time.perf_counter_ns()
 
@@ -181,14 +189,14 @@ class BenchVenue:
 class _Watched:
     """A stream that says when a binary message goes out."""
 
-    def __init__(self, stream: Stream, leaving: Callable[[], None]) -> None:
+    def __init__(self, stream: Stream, leaving: Callable[[bytes], None]) -> None:
         self._stream, self._leaving = stream, leaving
         self.receive, self.close = stream.receive, stream.close
 
     async def send(self, message: str | bytes) -> None:
         """As `Stream`."""
         if isinstance(message, bytes):
-            self._leaving()
+            self._leaving(message)
         await self._stream.send(message)
 
 
@@ -212,8 +220,16 @@ def _option(number: int) -> Instrument:
     )  # fmt: skip
 
 
-def _american() -> list[Instrument]:
-    return [Instrument(id="US:IBM", symbol="IBM", segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100)]
+def shares(number: int) -> list[str]:
+    """Symbols, the one that is traded last."""
+    return [*(f"S{one}" for one in range(1, number)), SHARE]
+
+
+def _american(number: int) -> list[Instrument]:
+    return [
+        Instrument(id=f"US:{name}", symbol=name, segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100)
+        for name in shares(number)
+    ]
 
 
 def _price(table: InstrumentTable, places: NDArray[np.int64]) -> NDArray[np.int64]:
