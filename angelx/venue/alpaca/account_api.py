@@ -357,9 +357,9 @@ class AccountApi:
     def rewatch(self, call: Call) -> Answer:
         """PUT /watchlists/{id}."""
         found, form = self._watchlist(call), call.json()
-        found["name"] = str(form.get("name") or found["name"])
-        if isinstance(form.get("symbols"), list):
-            found["assets"] = self._assets(form["symbols"])
+        symbols = form.get("symbols")
+        assets = self._assets(symbols) if isinstance(symbols, list) else found["assets"]
+        found |= {"name": str(form.get("name") or found["name"]), "assets": assets}
         return 200, self._touched(found)
 
     def watch_more(self, call: Call) -> Answer:
@@ -407,7 +407,7 @@ class AccountApi:
 
     def _assets(self, symbols: list[Any]) -> list[Json]:
         for symbol in symbols:
-            if symbol not in self._symbols.by_symbol:
+            if not isinstance(symbol, str) or symbol not in self._symbols.by_symbol:
                 raise not_found(f"asset not found for {symbol}")
         return [self._views.asset(self._symbols.by_symbol[symbol]) for symbol in symbols]
 

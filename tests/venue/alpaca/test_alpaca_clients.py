@@ -164,6 +164,18 @@ def test_the_account_is_as_old_as_the_market(caller: Caller) -> None:
     assert caller.ask("GET", "/v2/account")["created_at"].startswith("2026-01-05T")
 
 
+@pytest.mark.parametrize("symbol", [{"symbol": "IBM"}, ["IBM"], None, 1, "NOPE"])
+def test_a_watchlist_of_what_is_no_symbol_is_refused_and_nothing_changes(caller: Caller, symbol: Any) -> None:
+    made = caller.ask("POST", "/v2/watchlists", {"name": "one", "symbols": ["IBM"]})
+    for method, path, form in (
+        ("POST", "/v2/watchlists", {"name": "two", "symbols": [symbol]}),
+        ("PUT", f"/v2/watchlists/{made['id']}", {"name": "two", "symbols": [symbol]}),
+        ("POST", f"/v2/watchlists/{made['id']}", {"symbol": symbol}),
+    ):
+        assert caller.refused(method, path, form)[0] == 404
+    assert [one["name"] for one in caller.ask("GET", "/v2/watchlists")] == ["one"]
+
+
 def test_watchlists_by_name(caller: Caller) -> None:
     """`get_watchlist_by_name`, and the three others of @alpacahq/alpaca-trade-api 4.0.2."""
     made = caller.ask("POST", "/v2/watchlists", {"name": "my list", "symbols": ["IBM"]})
