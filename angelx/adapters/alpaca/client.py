@@ -38,7 +38,7 @@ from angelx.domain.errors import (
 from angelx.domain.events import Event, OrderAccepted, OrderApproved, OrderFilled
 from angelx.domain.instruments import Instrument, InstrumentTable
 from angelx.domain.reports import FundsReport, OrderReport, PositionReport
-from angelx.domain.scalars import BUY, SELL, decimal_of, price_of
+from angelx.domain.scalars import BUY, SELL, price_of, price_text
 from angelx.domain.timestamps import instant_of
 from angelx.domain.wire import Transport
 
@@ -402,11 +402,6 @@ class AlpacaClient:
         account = await self._rest.get("/v2/account", answer=WireAccount)
         with _reading("the account"):
             return FundsReport(price_of(account.cash), price_of(account.buying_power), price_of(account.equity))
-
-
-def price_text(price: int) -> str:
-    """A price as the wire wants it: at most four decimals, no exponent."""
-    return f"{decimal_of(price).normalize():f}"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import msgspec
 from angelx.adapters.alpaca.messages import WireAsset, WireContract
 from angelx.adapters.state_dir import durable_write
 from angelx.domain.instruments import Instrument, Kind, Right
-from angelx.domain.scalars import SCALE, decimal_of, price_of
+from angelx.domain.scalars import SCALE, price_of, price_text
 from angelx.market import rules
 
 EQUITIES: Final = "US"
@@ -114,7 +114,7 @@ def _option(contract: WireContract, day: date) -> Listing:
     right = Right.CALL if contract.type == "call" else Right.PUT
     tick = rules.tick_size(OPTIONS, contract.underlying_symbol, day, DOLLAR * 1_000_000) or UNKNOWN_CLASS_TICK
     instrument = Instrument(
-        id=f"{OPTIONS}:{contract.root_symbol}:{expiry}:{decimal_of(strike).normalize():f}:{contract.type[0].upper()}",
+        id=f"{OPTIONS}:{contract.root_symbol}:{expiry}:{price_text(strike)}:{contract.type[0].upper()}",
         symbol=contract.symbol,
         segment=OPTIONS,
         kind=Kind.OPTION,

@@ -15,7 +15,7 @@ import msgspec
 
 from angelx.adapters.state_dir import durable_write
 from angelx.domain.instruments import Instrument, Kind, Right
-from angelx.domain.scalars import decimal_of, price_of
+from angelx.domain.scalars import price_of, price_text
 
 EXCHANGE_TYPES: Final = {"NSE": 1, "NFO": 2, "BSE": 3, "BFO": 4}
 """Segments we know, and their numbers on the market stream."""
@@ -142,10 +142,10 @@ def _option(row: ScripRow, day: date, freeze: Freeze) -> Instrument | None:
     if expiry < day:
         return None
     strike = _paise("strike", row.strike)
-    text = f"{decimal_of(strike).normalize():f}"
     return Instrument(
-        id=f"{row.exch_seg}:{row.name}:{expiry}:{text}:{row.symbol[-2:]}", symbol=row.symbol, segment=row.exch_seg,
-        kind=Kind.OPTION, currency="INR", tick_size=_paise("tick_size", row.tick_size), lot_size=_units(row.lotsize),
+        id=f"{row.exch_seg}:{row.name}:{expiry}:{price_text(strike)}:{row.symbol[-2:]}", symbol=row.symbol,
+        segment=row.exch_seg, kind=Kind.OPTION, currency="INR", tick_size=_paise("tick_size", row.tick_size),
+        lot_size=_units(row.lotsize),
         freeze_quantity=freeze(row.name, day) or 0, underlying=f"{SPOT[row.exch_seg]}:{row.name}", expiry=expiry,
         strike=strike, right=right,
     )  # fmt: skip

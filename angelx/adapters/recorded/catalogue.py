@@ -12,7 +12,7 @@ from angelx.adapters.recorded.layouts import NSE_CHAIN, OPTION_BARS, OPTION_OI, 
 from angelx.adapters.recorded.survey import Key, Survey, call_or_put
 from angelx.domain.errors import InputInvalid
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind, Right
-from angelx.domain.scalars import SCALE, decimal_of
+from angelx.domain.scalars import SCALE, price_text
 
 PAISE_5: Final = 500
 """NSE: options and most shares are quoted in steps of 0.05 rupees."""
@@ -161,7 +161,7 @@ def _strike(strike: float) -> int:
 
 
 def _strike_text(strike: float) -> str:
-    return f"{decimal_of(_strike(strike)).normalize():f}"
+    return price_text(_strike(strike))
 
 
 def _right(right: str) -> Right:

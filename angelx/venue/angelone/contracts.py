@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from angelx.domain.instruments import Instrument, InstrumentTable, Kind, Right
-from angelx.domain.scalars import SCALE, decimal_of
+from angelx.domain.scalars import SCALE, price_text
 from angelx.venue.angelone.replies import Refusal
 
 EXCHANGE_TYPES: Final = {"NSE": 1, "NFO": 2, "BSE": 3, "BFO": 4}
@@ -119,7 +119,7 @@ def _contract(table: InstrumentTable, place: int, instrument: Instrument) -> Con
 def _option_words(option: Instrument, name: str) -> tuple[str, str]:
     assert option.expiry is not None, "an option has an expiry"
     day = option.expiry
-    month, strike = _MONTHS[day.month - 1], f"{decimal_of(option.strike).normalize():f}"
+    month, strike = _MONTHS[day.month - 1], price_text(option.strike)
     right = "CE" if option.right is Right.CALL else "PE"
     return f"{day:%d}{month}{day:%Y}", f"{name}{day:%d}{month}{day:%y}{strike}{right}"
 
