@@ -60,7 +60,8 @@ class Book:
         name = approved.order
         order = self.orders.get(name)
         if order is None:
-            line, unit = self.ledger.line(approved.instrument), 0 if approved.reduces else approved.limit
+            ledger, instrument, unit = self.ledger, approved.instrument, 0 if approved.reduces else approved.limit
+            line = ledger.lines.get(instrument) or ledger.line(instrument)
             order = self.orders[name] = self.live[name] = line.working[name] = Order(approved, line, unit)
             self.reserved += approved.quantity * unit
             self.sent.append(approved.at)
@@ -74,20 +75,22 @@ class Book:
 
     def fill(self, order: Order, units: int) -> int:
         """Units of an order traded: they are held now, and not reserved any more. Answers all that has traded of it."""
-        approved, left = order.approved, order.left
-        if not order.filled and not approved.reduces:
+        approved, before = order.approved, order.filled
+        if not before and not approved.reduces:
             self.entries += 1
-        order.filled += units
-        if approved.order in self.live:
-            self.reserved -= (left - order.left) * order.unit
-        return order.filled
+        order.filled = filled = before + units
+        if order.unit and approved.order in self.live:
+            quantity = approved.quantity
+            self.reserved -= (units if filled <= quantity else max(quantity - before, 0)) * order.unit
+        return filled
 
     def close(self, order: Order, at: int) -> None:
         """An order ended: nothing is reserved for it any more."""
         name = order.approved.order
         if self.live.pop(name, None) is not None:
             del order.line.working[name]
-            self.reserved -= order.left * order.unit
+            if order.filled < order.approved.quantity:
+                self.reserved -= order.left * order.unit
         if order.state == REJECTED:
             self.rejected.append(at)
 

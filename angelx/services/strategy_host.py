@@ -84,7 +84,7 @@ class SignalDesk:
         host, held = self._host, self.positions.get(place, 0)
         if host.muted or place in self.busy or held * direction > 0 or (direction == 0 and held == 0):
             return False
-        if type(place) is not int or not 0 <= place < len(self.instruments):
+        if type(place) is not int or not 0 <= place < len(self.instruments.all):
             place = _place(place, len(self.instruments))
         if type(stop_distance) is not int or not 0 <= stop_distance < 2**63:
             stop_distance = _distance(stop_distance)
