@@ -28,8 +28,7 @@ def ensure_warm(tell: Callable[[str], None]) -> None:
     A strategy whose first call had to wait for a compiler would be stopped for running too long.
     """
     if not _is_warm(Path(os.environ["NUMBA_CACHE_DIR"])):
-        tell("compiling kernels; this is done once after an installation")
-        warm_up()
+        warm_up(tell)
 
 
 def _is_warm(cache: Path) -> bool:
@@ -46,17 +45,20 @@ def _keep_done(cache: Path) -> None:
     (cache / DONE).write_text(json.dumps({"sources": sources(), "files": files}), encoding="utf-8")
 
 
-def warm_up() -> dict[str, float]:
-    """Seconds that each part took; next to nothing where the cache was warm."""
+def warm_up(tell: Callable[[str], None]) -> dict[str, float]:
+    """Seconds that each part took; next to nothing where the cache was warm. `tell` hears of each as it begins."""
     took: dict[str, float] = {}
-    for name, work in (
-        ("market", _market),
-        ("stream", _stream),
-        ("chains", _chains),
-        ("analytics", _chain),
-        ("wire", _wire),
-        ("venue", _venue),
-    ):
+    parts = {
+        "market": _market,
+        "stream": _stream,
+        "chains": _chains,
+        "analytics": _chain,
+        "wire": _wire,
+        "venue": _venue,
+    }
+    tell("compiling kernels: about a minute, once after an installation")
+    for number, (name, work) in enumerate(parts.items(), 1):
+        tell(f"kernels: {name}, {number} of {len(parts)}")
         began = time.perf_counter()
         work()
         took[name] = round(time.perf_counter() - began, 3)

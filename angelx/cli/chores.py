@@ -1,5 +1,6 @@
 """`angelx config`, `doctor`, `graph`, `warm`, `bench`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -147,7 +148,7 @@ def warm(*, json: Json = False) -> None:
     def body() -> int:
         from angelx.bench.warm import warm_up
 
-        took = warm_up()
+        took = warm_up(partial(say, json=json))
         say(f"kernels compiled and cached in {sum(took.values()):.1f} s", json=json)
         if json:
             answer({"ok": True, "seconds": took})

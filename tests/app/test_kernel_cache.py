@@ -38,7 +38,8 @@ def test_a_change_of_any_source_is_another_directory(tmp_path: Path) -> None:
 
 
 def test_what_was_swept_from_the_cache_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def compiled() -> dict[str, float]:
+    def compiled(tell: Callable[[str], None]) -> dict[str, float]:
+        tell("compiling")
         times.append(1)
         (tmp_path / "market").mkdir(exist_ok=True)
         for name in ("one.nbi", "one.nbc"):
