@@ -110,3 +110,26 @@ def bare_loop(bids: list[int], asks: list[int]) -> tuple[int, int]:
                 cash += units * bid
                 orders += 1
     return orders, cash + position * (bids[-1] + asks[-1]) // 2
+
+
+class BareRule:
+    """The rule in plain Python, a quote at a time."""
+
+    def __init__(self) -> None:
+        self._fast = self._slow = 0.0
+        self._seen = self._position = 0
+
+    def quote(self, bid: int, ask: int) -> int:
+        """Signed units to trade at its touch; 0 = none."""
+        mid = (bid + ask) / 2
+        if not self._seen:
+            self._fast = self._slow = mid
+        self._seen += 1
+        self._fast += 2 / 11 * (mid - self._fast)
+        self._slow += 2 / 21 * (mid - self._slow)
+        side = (self._fast > self._slow) - (self._fast < self._slow)
+        if self._seen < 20 or not side or self._position * side > 0:
+            return 0
+        units = side * (200 if self._position else 100)
+        self._position += units
+        return units

@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 
 from angelx.adapters.journal import PRAGMAS, SqliteJournal
 from angelx.bench.house import BenchHouse
-from angelx.bench.market import QuoteSource
+from angelx.bench.market import BareRule, QuoteSource
 from angelx.bench.rows import Row
 from angelx.domain.events import OrderApproved
+from angelx.domain.ticks import ASK, AT, BID
 from angelx.services.quiet_memory import quiet_memory
 
 TICKS: Final = 200_000
-COLD_TICKS: Final = 2_000
+COLD_TICKS: Final = 4_000
 COLD_GAP_S: Final = 0.005
 DURABLE_TICKS: Final = 30_000
 WARM: Final = 500
 """Orders left out at the start."""
+BARE_DECISION: Final = "bare Python decision of the rule"
+BARE_COMMIT: Final = "bare SQLite commit"
 
 
 class _Stopwatch:
@@ -41,10 +44,20 @@ class _Stopwatch:
 
 
 def run() -> Sequence[Row]:
-    """Cases `memory`, `cold` and `durable`, metrics `p50_us` and `p99_us`; the durable baseline is a bare commit."""
+    """Cases `memory`, `cold` and `durable`, metrics `p50_us` and `p99_us`.
+
+    Beside `memory` and `cold` stands what the rule costs in plain Python under the same conditions: how fast, and how
+    cold, this machine is. Beside `durable` stands a bare commit.
+    """
     source = QuoteSource(TICKS)
-    rows = _rows("memory", _ticks(BenchHouse(source), source, TICKS, lambda: None)[WARM:])
-    rows += _rows("cold", _ticks(BenchHouse(source), source, COLD_TICKS, lambda: time.sleep(COLD_GAP_S)))  # noqa: TID251
+
+    def gap() -> None:
+        time.sleep(COLD_GAP_S)  # noqa: TID251  (the gap is what is measured)
+
+    took, bare = _ticks(BenchHouse(source), source, TICKS, _at_once), _bare_ticks(source, TICKS, _at_once)
+    rows = _rows("memory", took[WARM:], BARE_DECISION, bare[WARM:])
+    took, bare = _ticks(BenchHouse(source), source, COLD_TICKS, gap), _bare_ticks(source, COLD_TICKS, gap)
+    rows += _rows("cold", took, BARE_DECISION, bare)
     with tempfile.TemporaryDirectory() as directory:
         rows += _durable(source, Path(directory))
     return rows
@@ -67,6 +80,31 @@ def _ticks(bench: BenchHouse, source: QuoteSource, count: int, between: Callable
     return np.array(watch.took, np.float64) / 1e3
 
 
+def _at_once() -> None:
+    """The next tick follows the last."""
+
+
+def _bare_ticks(source: QuoteSource, count: int, between: Callable[[], None]) -> NDArray[np.float64]:
+    """The rule in plain Python, a tick at a time, an order made and kept; microseconds to each."""
+    clock, orders, took = time.perf_counter_ns, list[tuple[int, str, int, int]](), list[int]()
+    rule = BareRule()
+    with quiet_memory():
+        for batch in source.batches():
+            view = batch.view
+            for row in range(min(count, batch.rows)):
+                between()
+                began = clock()
+                bid, ask = view[BID, row], view[ASK, row]
+                units = rule.quote(bid, ask)
+                if units:
+                    orders.append((view[AT, row], f"bare{len(orders)}", units, ask if units > 0 else bid))
+                    took.append(clock() - began)
+            count -= batch.rows
+            if count <= 0:
+                break
+    return np.array(took, np.float64) / 1e3
+
+
 def _durable(source: QuoteSource, directory: Path) -> list[Row]:
     """Each order's intent is on the disk before the send; in turn with it a bare commit of the same bytes."""
     bench = BenchHouse(source, directory / "journal.db", durable=True)
@@ -84,7 +122,7 @@ def _durable(source: QuoteSource, directory: Path) -> list[Row]:
     took = _ticks(bench, source, DURABLE_TICKS, settle)
     bench.close()
     bare.close()
-    return _rows("durable", took[20:], np.array(commits[20:]))
+    return _rows("durable", took[20:], BARE_COMMIT, np.array(commits[20:]))
 
 
 class _BareCommit:
@@ -111,7 +149,7 @@ class _BareCommit:
         self._db.close()
 
 
-def _rows(case: str, took: NDArray[np.float64], baseline: NDArray[np.float64] | None = None) -> list[Row]:
+def _rows(case: str, took: NDArray[np.float64], baseline: str, bare: NDArray[np.float64]) -> list[Row]:
     return [
         Row(
             bench="tick-to-order",
@@ -119,8 +157,8 @@ def _rows(case: str, took: NDArray[np.float64], baseline: NDArray[np.float64] | 
             metric=f"p{percent}_us",
             value=float(np.percentile(took, percent)),
             unit="us",
-            baseline="" if baseline is None else "bare SQLite commit",
-            baseline_value=None if baseline is None else float(np.percentile(baseline, percent)),
+            baseline=baseline,
+            baseline_value=float(np.percentile(bare, percent)),
             n=len(took),
         )
         for percent in (50, 99)
