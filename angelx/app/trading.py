@@ -445,8 +445,17 @@ class TradingSession:
             "ticks_per_s": round((self.bus.row - self._from_row) / elapsed) if elapsed else 0,
             "latency": self.house.monitor.as_dict(),
             "ticks_refused": self.differential.refused,
+            "ticks_first_refused": {
+                reason: {"row": row, "instrument": self._named(place)}
+                for reason, (row, place) in self.differential.first_refused.items()
+            },
             "ticks_unchanged": self.differential.unchanged,
         }
+
+    def _named(self, place: int) -> str:
+        """The instrument there; a row may have been refused because it names none."""
+        instruments = self.source.instruments
+        return instruments[place].id if 0 <= place < len(instruments) else f"place {place}"
 
     def close(self) -> None:
         """Flush and let go of everything; may be called after a failure."""

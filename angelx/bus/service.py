@@ -42,15 +42,6 @@ class Handing(Protocol):
     hands_to: ClassVar[tuple[str, str]]
 
 
-@runtime_checkable
-class Running(Protocol):
-    """A service with a task of its own."""
-
-    async def run(self) -> None:
-        """Work until cancelled; an exception that leaves it is a failure of the service."""
-        ...
-
-
 def wire(bus: Bus, services: Sequence[Service]) -> None:
     """Subscribe every service, in order."""
     for service in services:

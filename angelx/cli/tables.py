@@ -40,6 +40,9 @@ def summary_table(summary: Mapping[str, Any]) -> Iterator[str]:
         "journal": f"{summary['journal']} ({summary['journal_records']:,} records)",
         "report": summary["report"] or "switched off",
     }
+    first = summary.get("ticks_first_refused")
+    if first:
+        rows["ticks refused"] += f"; first {_places(first)}"
     closed = summary.get("never_opened")
     if closed:
         rows["never opened"] = ", ".join(f"{segment} {why}" for segment, why in closed.items())
@@ -52,6 +55,11 @@ def _money(summary: Mapping[str, Any], name: str) -> str:
     """For people two places are enough; JSON has all there are."""
     amount = summary.get(f"{name}_e4")
     return "" if amount is None else f"{decimal_of(amount):.2f}"
+
+
+def _places(first: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where to look in the data: rows are counted from 0."""
+    return ", ".join(f"{reason} at row {at['row']:,} ({at['instrument']})" for reason, at in first.items())
 
 
 def _counts(counts: Mapping[str, int]) -> str:

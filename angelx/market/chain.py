@@ -103,7 +103,6 @@ class Work(msgspec.Struct):
     """Contracts computed because somebody asked."""
     full: int = 0
     """Contracts with a usable quote, summed over the steps before which rows came."""
-    forwards: int = 0
 
     @property
     def avoided(self) -> float | None:
@@ -330,9 +329,7 @@ class OptionChains:
         self._pace.oldest = least if scan else min(self._pace.oldest, least)
         for summary, spot in zip(self._summaries, self._spots_seen, strict=True):
             self._spots[summary.first : summary.stop] = spot
-        self.work.forwards += fit_forwards(
-            now, self._settles, self._touched, self._spots, self.contracts, *self._fitting
-        )
+        fit_forwards(now, self._settles, self._touched, self._spots, self.contracts, *self._fitting)
         self._touched[:] = 0
         self._fresh = [(self._pace.folds, now, None)] * len(self._fresh)
         self._pace.changed = self._pace.far_changed = True

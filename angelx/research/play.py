@@ -161,6 +161,7 @@ def _summed_up(session: TradingSession) -> dict[str, Any]:
         "currency": plan.config.currency,
         "ticks": session.bus.row,
         "ticks_refused": metrics["ticks_refused"],
+        "ticks_first_refused": metrics["ticks_first_refused"],
         "ticks_per_s": metrics["ticks_per_s"],
         "elapsed_s": metrics["elapsed_s"],
         "level": LEVEL_NAMES[session.latch.level],

@@ -74,6 +74,7 @@ ORDERS: Final[dict[str, Callable[[OrderFacts], Any]]] = {
     "slippage_bps": lambda o: None if (bps := o.slippage_bps) is None else round(bps, 3),
     "state": lambda o: o.state,
     "code": lambda o: o.code,
+    "why": lambda o: o.why,
     "accepted_at": lambda o: o.accepted_at,
     "first_fill_at": lambda o: o.first_fill_at,
     "last_fill_at": lambda o: o.last_fill_at,
@@ -145,6 +146,7 @@ def _session(facts: "SessionFacts", metrics: Mapping[str, object]) -> dict[str, 
         "first_at": facts.first_at,
         "last_at": facts.last_at,
         "starts": facts.starts,
+        "books_read": facts.books_read,
         "ended": facts.ended.reason if facts.ended else None,
         "sources": [
             {"source": opened.source, "digest": opened.digest, "instruments": opened.instruments}

@@ -223,6 +223,7 @@ def _about(figures: Figures, charts: Mapping[str, Any], formats: Formats) -> str
         "source": ", ".join(f"{source['source']} {source['digest'][:16]}" for source in session["sources"]),
         "journal": session["journal"],
         "starts": session["starts"] if session["starts"] > 1 else "",
+        "broker's books read": session["books_read"] or "",
         **figures.other,
     }
     lines = "".join(

@@ -190,7 +190,8 @@ def orders_section(facts: "SessionFacts", formats: Formats) -> str:
 def _state_cell(order: OrderFacts) -> str:
     tones = {"filled": "good", "rejected": "bad", "absent": "bad", "cancelled": "soft", "expired": "soft"}
     pill = f'<span class="pill {tones.get(order.state, "warn")}">{clean(order.state)}</span>'
-    return f'<td>{pill} <span class="soft">{clean(order.code)}</span></td>'
+    words = f"{order.code}: {order.why}" if order.why else order.code
+    return f'<td>{pill} <span class="soft">{clean(words)}</span></td>'
 
 
 def incidents_section(figures: Figures, formats: Formats) -> str:

@@ -59,14 +59,14 @@ class SessionFacts:
         self.realised_curve: list[tuple[int, int]] = []
         """(at, capital + realised) after each fill that locked money in: the curve where nothing was marked."""
         self.timeline: list[Incident] = []
+        """Commands, levels, health and phases, in order."""
         self.closed: dict[str, str] = {}
         """Why a segment never opened, by segment."""
         self._opened: set[str] = set()
-        """Commands, levels, health and phases, in order."""
         self.incidents: list[Incident] = []
+        """What went wrong: strategies that failed, orders rejected or absent, fills without an order."""
         self.books_read = 0
         """How often a real broker's books were compared with ours."""
-        """What went wrong: strategies that failed, orders rejected or absent, fills without an order."""
         self.by_strategy: dict[str, Tally] = {}
         self.by_hour: dict[str, Tally] = {}
         """By exchange hour, `09:00`; orders by their decision, money and round trips by their fills."""

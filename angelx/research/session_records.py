@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from angelx.domain.events import OrderApproved, OrderEnded, OrderFilled
-from angelx.domain.scalars import NS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -86,6 +85,7 @@ class OrderFacts:
         self.outcome = ""
         """How the broker ended it, empty where it did not say."""
         self.code = self.detail = self.cancel_why = ""
+        """Why it ended, as the broker said, and why we took it back."""
 
     def fill(self, fill: OrderFilled) -> None:
         """Add one execution."""
@@ -118,6 +118,11 @@ class OrderFacts:
         return Fraction(self.paid, self.filled) if self.filled else None
 
     @property
+    def why(self) -> str:
+        """Why it ended without all its fills: what made us take it back, else what the broker said."""
+        return "" if self.filled >= self.approved.quantity else self.cancel_why or self.detail
+
+    @property
     def slippage(self) -> int:
         """Money paid beyond the touch at the decision: positive is worse, negative is better."""
         return self.approved.side * (self.paid - self.approved.touch * self.filled)
@@ -127,11 +132,6 @@ class OrderFacts:
         """`slippage` per money at the touch, basis points; `None` without a fill or a touch."""
         at_touch = self.approved.touch * self.filled
         return 10_000 * self.slippage / at_touch if at_touch else None
-
-    @property
-    def took_s(self) -> float | None:
-        """Seconds from the decision to the last fill; `None` without one."""
-        return (self.last_fill_at - self.approved.at) / NS if self.last_fill_at else None
 
 
 class Trip:

@@ -238,3 +238,13 @@ def test_doctor_looks_at_the_state_directory(tmp_path: Path) -> None:
     angelx("kill", "--state-dir", tmp_path / "state", "--reason", "a test", cwd=tmp_path).succeeded()
     halted = angelx("doctor", "--state-dir", tmp_path / "state", "--json", cwd=tmp_path).answer
     assert next(check["status"] for check in halted["checks"] if check["name"] == "kill switch") != "ok"
+
+
+def test_the_first_bad_row_is_named(tmp_path: Path) -> None:
+    rows = [chain_row(), chain_row(NSE_OPEN + 60, bid=-5.0), chain_row(NSE_OPEN + 120, bid=-5.0)]
+    write(tmp_path / "rec.parquet", CHAIN, rows)
+    played = angelx("replay", "rec.parquet", "--json", cwd=tmp_path).succeeded()
+    ((reason, count),) = played.answer["ticks_refused"].items()
+    first = played.answer["ticks_first_refused"]
+    assert (count, first[reason]["row"]) == (2, 1)
+    assert f"{count}; first {reason} at row 1 ({first[reason]['instrument']})" in " ".join(played.err.split())

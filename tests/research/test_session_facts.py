@@ -50,7 +50,6 @@ def test_a_session_worked_out_by_hand() -> None:
     order = facts.orders["a"]
     assert (order.average, order.slippage, order.state) == (Fraction(100_0500), 7_5000, "filled")
     assert order.slippage_bps == pytest.approx(5.0)
-    assert order.took_s == 3.0
     assert facts.by_hour.keys() == {"09:00", "10:00"}
     assert facts.by_hour["10:00"].wins == 1
     assert facts.by_exit["stop hit"].realised == 122_5000
@@ -168,6 +167,20 @@ def test_rejections_failures_and_levels_are_told() -> None:
     assert kinds == {"order rejected", "strategy failed"}
     assert {line.kind for line in facts.timeline} == {"phase", "health", "command", "level", "end"}
     assert (facts.level, facts.health) == ("running", "healthy")
+
+
+def test_why_an_order_ended_is_kept() -> None:
+    events = [
+        *by_hand(),
+        approved("c", 5), ev.CancelRequested(OPEN + NS, "c", "rest:entry after 10 s"),
+        ev.OrderEnded(OPEN + 2 * NS, "c", "cancelled", "requested", "0 of 75 filled"),
+        approved("d", 6), ev.OrderEnded(OPEN + NS, "d", "rejected", "off_tick", "limit 1001, tick 500"),
+    ]  # fmt: skip
+    orders = SessionFacts.of(events).orders
+    whys = {name: (order.code, order.why) for name, order in orders.items() if name in "acd"}
+    assert whys == {
+        "a": ("", ""), "c": ("requested", "rest:entry after 10 s"), "d": ("off_tick", "limit 1001, tick 500"),
+    }  # fmt: skip
 
 
 def test_without_marks_the_curve_is_what_was_realised() -> None:

@@ -1,11 +1,7 @@
 """Bias strength (SPEC 4.3): the chain must lean the signal's way, more than usual."""
 
-from typing import Final
-
 from angelx.domain.events import Signal
 from angelx.signals.filters.base import NOT_APPLICABLE, Answer, Refusal, Scene, within
-
-TUNED_MOST: Final = 0.1
 
 
 class BiasStrengthFilter:

@@ -78,8 +78,6 @@ class Combos:
         self._combos: dict[str, _Combo] = {}
         self.inside: set[str] = set()
         """The exchange's ids of orders that are legs."""
-        self.is_trading = False
-        """Legs are being sent now: their own reports come as the parent's."""
 
     def place(
         self, client_id: str, legs: Sequence[Leg], quantity: int, limit: int | None, uuid: Callable[[], str]
@@ -143,13 +141,11 @@ class Combos:
             return None
         made: list[VenueOrder] = []
         refusal = None
-        self.is_trading = True
         try:
             for leg in sorted(combo.legs, key=lambda leg: leg.side):  # Sales are refused more often than purchases.
                 made.append(self._traded(combo, leg) or self._exchange.submit(self._leg_request(combo, leg)))  # noqa: PERF401
         except Refused as refused:
             refusal = of_exchange(refused, self._symbol(combo, len(made)))
-        self.is_trading = False
         self.inside.update(order.id for order in made)
         if refusal is not None:
             self._end(combo, "rejected")

@@ -16,7 +16,6 @@ NOT_FOUND: Final = 40410000
 NO_METHOD: Final = 40510000
 UNPROCESSABLE: Final = 42210000
 TOO_MANY: Final = 42910000
-INTERNAL: Final = 50010000
 
 
 class Refusal(AngelxError):
