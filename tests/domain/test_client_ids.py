@@ -29,4 +29,4 @@ def test_two_decisions_have_two_ids_and_one_has_one(
 
 
 def test_an_id_does_not_change() -> None:
-    assert ClientIds("run").of("s", 1) == ClientIds("run").of("s", 1) == "axGUDTTTRG522MKOIH"
+    assert ClientIds("run").of("s", 1) == ClientIds("run").of("s", 1) == "axZFORMAZQ5BHIKGOB"
