@@ -5,7 +5,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -259,6 +259,9 @@ class TradingSession:
         """
         plan = self.plan
         self.house.host.start()
+        for name, told in self._told().items():
+            if told["about"]:
+                log.warning("strategy_chose", strategy=name, about=told["about"])
         self._capture()
         batches = self._batches()
         if self.live is not None and self.link is not None:
@@ -446,7 +449,13 @@ class TradingSession:
             "latency": self.house.monitor.as_dict(),
             "ticks_refused": self.differential.refused,
             "ticks_unchanged": self.differential.unchanged,
+            "scope": self.source.scope,
+            "strategies": self._told(),
         }
+
+    def _told(self) -> dict[str, dict[str, Any]]:
+        """What strategies say of themselves, by name: `about` and `passed_over`. Of their own code nothing is run."""
+        return {one.name: _told_by(vars(one)) for one in self.house.parts.strategies}
 
     def close(self) -> None:
         """Flush and let go of everything; may be called after a failure."""
@@ -477,6 +486,16 @@ def _instance(plan: Plan, source: TickSource, tuning: Tuning, iv_closes: IvClose
 
 def _plugins(config: Config) -> str:
     return json.dumps(plugin_digests(config), sort_keys=True)
+
+
+def _told_by(kept: Mapping[str, object]) -> dict[str, Any]:
+    """The same of one, from its attributes: they are a person's own and may be anything."""
+    about, passed_over = kept.get("about"), kept.get("passed_over")
+    try:
+        counts = msgspec.convert(passed_over, dict[str, int])
+    except msgspec.ValidationError:
+        counts = {}
+    return {"about": about if isinstance(about, str) else "", "passed_over": counts}
 
 
 def _chain(first: TickBatch, rest: Iterator[TickBatch]) -> Iterator[TickBatch]:

@@ -212,9 +212,6 @@ def _play(
     )
     for outcome in outcomes:
         _summarise(outcome.summary, json=json)
-        if outcome.summary["scope"] == "indicative" and not outcome.summary["fills"]:
-            say("This recording has no quotes, so nothing can trade.", json=json)
-            say("--set market.bar_spread_bps=5 puts a touch of that width around bars.", json=json)
     running = all(outcome.summary["level"] == "running" for outcome in outcomes)
     if json:
         one = outcomes[0].summary
@@ -269,7 +266,7 @@ def _bounds(config: "Config", begin: str | None, end: str | None) -> "Bounds":
 def _summarise(summary: dict[str, Any], *, json: bool) -> None:
     from angelx.cli.tables import summary_table
 
-    for line in summary_table(summary):
+    for line in (*summary_table(summary), *summary["untraded"]):
         say(line, json=json)
 
 
