@@ -1,6 +1,7 @@
 """How commands speak: text for people, one last line of JSON for programs, promised exit codes."""
 
 import errno
+import json
 import logging
 import os
 import signal
@@ -78,16 +79,33 @@ def code_of(error: AngelxError) -> int:
 
 def say(text: str, *, json: bool = False) -> None:
     """A line for a person; on standard error where standard output belongs to JSON."""
-    _write(sys.stderr if json else sys.stdout, text)
+    stream = sys.stderr if json else sys.stdout
+    _write(stream, _shown(text, _encoding(stream)))
 
 
 def answer(data: Mapping[str, Any]) -> None:
-    """The one JSON object on the last line of standard output."""
-    _write(sys.stdout, msgspec.json.encode(data, order="sorted").decode())
+    """The one JSON object on the last line of standard output; escaped where that cannot take a letter as it is."""
+    try:
+        text = msgspec.json.encode(data, order="sorted").decode()
+        text.encode(_encoding(sys.stdout))
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(data), sort_keys=True, separators=(",", ":"))
+    _write(sys.stdout, text)
 
 
 class _NobodyReads(Exception):
     """The reader of our output went away, as `head` does."""
+
+
+def _encoding(stream: TextIO) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
+
+
+def _shown(text: str, encoding: str) -> str:
+    """What a stream can take and a terminal shows: no letter may end the program, none may move the cursor."""
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() or letter in "\n\t\xa0" else "?" for letter in text)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _write(stream: TextIO, text: str) -> None:
