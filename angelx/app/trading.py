@@ -56,6 +56,7 @@ from angelx.domain.ticks import AT, TickBatch
 from angelx.market.differential import Differential
 from angelx.market.iv_closes import IvCloses, iv_closes_of
 from angelx.market.sessions import Sessions
+from angelx.market.state import ASK_CHANGES, BID_CHANGES
 from angelx.services.broker_link import BrokerLink
 from angelx.services.data_feed import DataFeed
 from angelx.services.kill_switch import LatchedSends
@@ -450,8 +451,16 @@ class TradingSession:
             "ticks_refused": self.differential.refused,
             "ticks_unchanged": self.differential.unchanged,
             "scope": self.source.scope,
+            "quoted": self._quoted(),
             "strategies": self._told(),
         }
+
+    def _quoted(self) -> tuple[int, int]:
+        """How many of the tradable instruments were quoted on both sides since the start, and how many there are."""
+        columns = self.house.market.columns
+        tradable = [place for place, one in enumerate(self.source.instruments) if one.tradable]
+        both = (columns[BID_CHANGES, tradable] > 0) & (columns[ASK_CHANGES, tradable] > 0)
+        return int(both.sum()), len(tradable)
 
     def _told(self) -> dict[str, dict[str, Any]]:
         """What strategies say of themselves, by name: `about` and `passed_over`. Of their own code nothing is run."""

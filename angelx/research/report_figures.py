@@ -56,7 +56,7 @@ class Table(msgspec.Struct, frozen=True):
     rows: list[tuple[Any, ...]]
 
 
-_KNOWN: Final = ("checks", "latency", "ticks", "ticks_per_s", "wall_s", "journal", "scope", "strategies")
+_KNOWN: Final = ("checks", "latency", "ticks", "ticks_per_s", "wall_s", "journal", "quoted", "scope", "strategies")
 
 ORDERS: Final[dict[str, Callable[[OrderFacts], Any]]] = {
     "at": lambda o: o.approved.at,

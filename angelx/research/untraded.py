@@ -28,7 +28,7 @@ def untraded(facts: "SessionFacts", metrics: Mapping[str, object]) -> list[str]:
     ValueError
         `metrics["strategies"]` has the wrong shape.
     """
-    return [] if facts.fills else list(_reasons(facts, str(metrics.get("scope", "")), told_by(metrics)))
+    return [] if facts.fills else list(_reasons(facts, metrics))
 
 
 def told_by(metrics: Mapping[str, object]) -> dict[str, Told]:
@@ -39,33 +39,47 @@ def told_by(metrics: Mapping[str, object]) -> dict[str, Told]:
         raise ValueError(f"metrics['strategies'] cannot be reported: {error}") from error
 
 
-def _reasons(facts: "SessionFacts", scope: str, strategies: Mapping[str, Told]) -> Iterator[str]:
+def _reasons(facts: "SessionFacts", metrics: Mapping[str, object]) -> Iterator[str]:
     if facts.ended is not None and not facts.ended.rows:
         yield "No tick came."
     for segment, why in facts.closed.items():
         yield f"{segment} never opened: {why}."
-    if scope == "indicative":
+    if metrics.get("scope") == "indicative":
         yield (
             "This recording has no quotes, so nothing can trade; "
             "--set market.bar_spread_bps=5 puts a touch of that width around bars."
         )
+    elif quoted := _quoted(metrics):
+        yield quoted
     if facts.level != "running":
         yield f"The kill switch stands at {facts.level}."
     for failed in (one for one in facts.incidents if one.kind == "strategy failed"):
         yield f"{failed.what} failed and was not asked again: {failed.detail}."
-    if facts.orders:
-        yield f"None of {plural(len(facts.orders), 'order')} was filled: {_most(_endings(facts))}."
-    elif facts.signals:
-        refusals = sorted(facts.refusals.values(), key=lambda one: -one.count)
-        counts = {one.code: one.count for one in refusals}
-        example = f"; for instance {refusals[0].example}" if refusals else ""
-        yield f"None of {plural(len(facts.signals), 'signal')} came to an order; refused: {_most(counts)}{example}."
-    else:
-        yield "No strategy sent a signal."
-    for name, told in strategies.items():
+    yield _course(facts)
+    for name, told in told_by(metrics).items():
         if told.passed_over:
             looks = plural(sum(told.passed_over.values()), "time")
             yield f"{name} looked {looks} without a signal: {_most(told.passed_over)}."
+
+
+def _course(facts: "SessionFacts") -> str:
+    """How far signals came."""
+    if facts.orders:
+        return f"None of {plural(len(facts.orders), 'order')} was filled: {_most(_endings(facts))}."
+    if not facts.signals:
+        return "No strategy sent a signal."
+    refusals = sorted(facts.refusals.values(), key=lambda one: -one.count)
+    counts = {one.code: one.count for one in refusals}
+    example = f"; for instance {refusals[0].example}" if refusals else ""
+    return f"None of {plural(len(facts.signals), 'signal')} came to an order; refused: {_most(counts)}{example}."
+
+
+def _quoted(metrics: Mapping[str, object]) -> str:
+    """How many instruments could have been traded at all; empty where all could, or nobody counted."""
+    match metrics.get("quoted"):
+        case [int(both), int(tradable)] if both < tradable:
+            return f"{both or 'None'} of {plural(tradable, 'tradable instrument')} ever had a bid and an ask."
+    return ""
 
 
 def _endings(facts: "SessionFacts") -> Counter[str]:

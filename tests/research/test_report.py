@@ -159,9 +159,13 @@ def test_a_session_that_traded_nothing_says_why(tmp_path: Path) -> None:
         "None of 1 signal came to an order; refused: 1 × spread; for instance 4 > 2 ticks.",  # noqa: RUF001
     ]
     ended = ev.OrderEnded(OPEN, "a", "rejected", "fees_unknown", "no table")
-    assert why_not([started(), approved("a", 1), ended], tmp_path) == [
+    assert why_not([started(), approved("a", 1), ended], tmp_path, quoted=(2, 2)) == [
         "None of 1 order was filled: 1 × rejected fees_unknown."  # noqa: RUF001
     ]
+    assert (
+        why_not([started()], tmp_path, quoted=[0, 3])[0] == "None of 3 tradable instruments ever had a bid and an ask."
+    )
+    assert why_not([started()], tmp_path, quoted=(1, 3))[0] == "1 of 3 tradable instruments ever had a bid and an ask."
     assert why_not([started(), approved("a", 1), filled("a", 75, 100_0000, OPEN + 1)], tmp_path, strategies=told) == []
 
 
