@@ -79,7 +79,10 @@ class Operator:
             return self.status()
         if verb not in VERBS:
             raise InputInvalid(f"unknown verb {verb!r}")
-        reason = str(arguments.get("reason", "")).strip()
+        reason = arguments.get("reason", "")
+        if not isinstance(reason, str):
+            raise InputInvalid(f"reason: {reason!r} is not allowed; allowed: a text")
+        reason = reason.strip()
         if verb == "resume" and not reason:
             raise InputInvalid("resume needs a reason")
         if verb == "reload":

@@ -116,6 +116,7 @@ class TradingSession:
 
     def __init__(self, plan: Plan, state: StateDir, guard: DeadlineGuard, live: Live | None = None) -> None:
         self.plan, self.state = plan, state
+        self._plugins = plugin_digests(plan.config)
         self.began = time.monotonic()
         config = plan.config
         self.sessions = Sessions.load(trade_special_sessions=config.market.trade_special_sessions)
@@ -131,7 +132,7 @@ class TradingSession:
         self.left = self._left()
         self.bus = Bus()
         self.tuning, self.iv_closes = self._tuning(), self._iv_closes()
-        run = self.left.started.run if self.left else _instance(plan, self.source, self.tuning, self.iv_closes)
+        run = self.left.started.run if self.left else self._instance()
         self.pool = WorkerPool()
         parts = parts_of(
             config, self.source, self.sessions, run, tuning=self.tuning, iv_closes=self.iv_closes, pool=self.pool,
@@ -205,7 +206,7 @@ class TradingSession:
             what += differences(left.started.config, frozen_json(config))
         if left.source.digest != self.source.digest:
             what.append("the source has other rows")
-        if left.started.plugins != _plugins(config):
+        if left.started.plugins != _as_json(self._plugins):
             what.append("a strategy or filter file changed")
         if what:
             raise InputInvalid(
@@ -229,6 +230,18 @@ class TradingSession:
         if self.left is not None:
             return iv_closes_of(self.left.started.iv_closes, str(self.state.path / JOURNAL))
         return iv_closes_before(self.state.path, self.source.first_at or SystemClock().now())
+
+    def _instance(self) -> str:
+        """Name of a new journal: for replays the same for the same input, else unique for life."""
+        plan, tuning, iv_closes = self.plan, self.tuning, self.iv_closes
+        if plan.mode == "run":
+            return secrets.token_hex(8)
+        seed = f"{plan.mode}\0{config_hash(plan.config)}\0{self.source.digest}\0{_as_json(self._plugins)}"
+        if tuning.version:
+            seed = f"{seed}\0{tuning.digest}"
+        if iv_closes.closes:
+            seed = f"{seed}\0{iv_closes.digest}"
+        return hashlib.sha256(seed.encode()).hexdigest()[:16]
 
     def _batches(self) -> Iterator[TickBatch]:
         """Restore what was left, then the rows that are still to come."""
@@ -322,7 +335,7 @@ class TradingSession:
         bus.publish(
             SessionStarted(
                 bus.now, self.house.parts.run, plan.mode, frozen_json(config), config_hash(config), __version__,
-                config.seed, config.capital_money, config.currency, self.left is not None, _plugins(config),
+                config.seed, config.capital_money, config.currency, self.left is not None, _as_json(self._plugins),
                 self.tuning.to_json() if self.tuning.version else "",
                 self.iv_closes.to_json() if self.iv_closes.closes else "",
             )
@@ -404,7 +417,7 @@ class TradingSession:
         Raises
         ------
         ConfigInvalid
-            It cannot be read, or a key that decides has changed.
+            It cannot be read, or a key or a file that decides has changed.
         """
         if self.plan.read_again is None:
             raise ConfigInvalid("this session was not started from a configuration file")
@@ -412,6 +425,9 @@ class TradingSession:
         changed = differences(frozen_json(self.plan.config), frozen_json(fresh))
         if changed:
             raise ConfigInvalid(f"these keys are frozen while it runs: {'; '.join(changed)}")
+        files = sorted(use for use, digest in plugin_digests(fresh).items() if self._plugins.get(use) != digest)
+        if files:
+            raise ConfigInvalid(f"these files changed, what runs is still the code from before: {', '.join(files)}")
         self.plan = msgspec.structs.replace(self.plan, config=fresh)
         self.on_reload(fresh)
         log.info("reloaded", log_level=fresh.log.level, report=fresh.report.enabled)
@@ -481,20 +497,8 @@ class TradingSession:
                 self.state.close()
 
 
-def _instance(plan: Plan, source: TickSource, tuning: Tuning, iv_closes: IvCloses) -> str:
-    """Name of a new journal: for replays the same for the same input, else unique for life."""
-    if plan.mode == "run":
-        return secrets.token_hex(8)
-    seed = f"{plan.mode}\0{config_hash(plan.config)}\0{source.digest}\0{_plugins(plan.config)}"
-    if tuning.version:
-        seed = f"{seed}\0{tuning.digest}"
-    if iv_closes.closes:
-        seed = f"{seed}\0{iv_closes.digest}"
-    return hashlib.sha256(seed.encode()).hexdigest()[:16]
-
-
-def _plugins(config: Config) -> str:
-    return json.dumps(plugin_digests(config), sort_keys=True)
+def _as_json(digests: Mapping[str, str]) -> str:
+    return json.dumps(digests, sort_keys=True)
 
 
 def _told_by(kept: Mapping[str, object]) -> dict[str, Any]:

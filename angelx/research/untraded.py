@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -10,6 +10,9 @@ from angelx.research.report_cells import plural
 
 if TYPE_CHECKING:
     from angelx.research.session_facts import SessionFacts
+
+
+AROUND_BARS: Final = "--set market.bar_spread_bps=5 puts a touch of that width around bars"
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -45,10 +48,8 @@ def _reasons(facts: "SessionFacts", metrics: Mapping[str, object]) -> Iterator[s
     for segment, why in facts.closed.items():
         yield f"{segment} never opened: {why}."
     if metrics.get("scope") == "indicative":
-        yield (
-            "This recording has no quotes, so nothing can trade; "
-            "--set market.bar_spread_bps=5 puts a touch of that width around bars."
-        )
+        bars = any("us-" in opened.source for opened in facts.sources)  # A chain's last prices are no bars.
+        yield "This recording has no quotes, so nothing can trade" + (f"; {AROUND_BARS}." if bars else ".")
     elif quoted := _quoted(metrics):
         yield quoted
     if facts.level != "running":

@@ -16,6 +16,7 @@ from angelx.bench import BENCHES
 from angelx.cli import control
 from angelx.cli.main import app
 from angelx.cli.tables import summary_table
+from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import money_fields
 from angelx.services.data_feed import DataFeed
 from tests.flow.small_house import CAPITAL, Holder, Play, market
@@ -177,3 +178,10 @@ def test_people_see_money_with_two_places() -> None:
 def test_every_benchmark_is_named_in_its_help() -> None:
     text = CliRunner().invoke(app, ["bench", "--help"]).stdout
     assert all(name in text for name in BENCHES)
+
+
+def test_a_reason_is_a_text(tmp_path: Path) -> None:
+    play = Play([Holder()])
+    for reason in (["a"], 1, None):
+        with pytest.raises(InputInvalid, match=r"reason: .* is not allowed; allowed: a text"):
+            asyncio.run(operator(play, tmp_path).answer("resume", {"reason": reason}))

@@ -16,6 +16,7 @@ from angelx.research.report_charts import CURVE_POINTS, INSTRUMENT_FILLS, MARKER
 from angelx.research.report_format import clean
 from angelx.research.report_script import SCRIPT
 from angelx.research.session_facts import SessionFacts
+from angelx.research.untraded import AROUND_BARS
 from tests.research.made_up import OPEN, approved, filled, session, started
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -150,14 +151,14 @@ def test_a_session_that_traded_nothing_says_why(tmp_path: Path) -> None:
     refused = ev.SignalRefused(OPEN, 1, "s", "NFO:X", "filter", "spread", "4 > 2 ticks")
     failed, halted = ev.StrategyFailed(OPEN, "s", "ValueError: no"), ev.LevelChanged(OPEN, "halt", "a person", "cli")
     assert why_not([started(), signal, refused, failed, halted], tmp_path, scope="indicative") == [
-        (
-            "This recording has no quotes, so nothing can trade; "
-            "--set market.bar_spread_bps=5 puts a touch of that width around bars."
-        ),
+        "This recording has no quotes, so nothing can trade.",
         "The kill switch stands at halt.",
         "s failed and was not asked again: ValueError: no.",
         "None of 1 signal came to an order; refused: 1 × spread; for instance 4 > 2 ticks.",  # noqa: RUF001
     ]
+    bars = ev.SourceOpened(OPEN, "us-equities", "{}", "", 1)
+    (first, _) = why_not([started(), bars], tmp_path, scope="indicative")
+    assert first == f"This recording has no quotes, so nothing can trade; {AROUND_BARS}."
     ended = ev.OrderEnded(OPEN, "a", "rejected", "fees_unknown", "no table")
     assert why_not([started(), approved("a", 1), ended], tmp_path, quoted=(2, 2)) == [
         "None of 1 order was filled: 1 × rejected fees_unknown."  # noqa: RUF001
