@@ -76,6 +76,8 @@ LIVE_PART_S: Final = 10.0
 LIVE_PART_ROWS: Final = 50_000
 """Live, ticks that are in no part yet outlive the process but not the host: at most so many, so many seconds old."""
 FOREVER_S: Final = 1e9
+LISTENS_S: Final = 2.0
+"""A socket that was removed is there again so soon."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -439,11 +441,7 @@ class TradingSession:
             self.plan.config.admin.socket,
             timeout_s=10.0 if self.plan.speed else FOREVER_S,  # at full speed the loop's seconds are virtual
         )
-        await server.start()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            await server.close()
+        await server.serve(LISTENS_S if self.plan.speed else None)
 
     def _restarted(self, service: str, what: str) -> None:
         self.bus.publish(IncidentReported(self.bus.now, service, what))

@@ -1,6 +1,7 @@
 """What `angelx status` shows of a running house: money in currency units, exact integers beside it for programs."""
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from angelx.adapters.admin import RequestRefused
 from angelx.adapters.latch import Latch
+from angelx.adapters.state_dir import StateDir
 from angelx.app.operator import Operator
 from angelx.bench import BENCHES
 from angelx.cli import control
@@ -160,6 +162,23 @@ def test_a_kill_that_is_turned_away_is_forced(
     found = msgspec.json.decode(ran.stdout.splitlines()[-1])
     assert (ran.exit_code, found["ok"]) == ((0, True) if latches else (1, False))
     assert CliRunner().invoke(app, ["resume", *words[1:]]).exit_code == 1, "nothing is forced open"
+
+
+def test_a_kill_reaches_a_daemon_whose_socket_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the lock and does not listen: somebody removed the socket, or it is only starting."""
+    signals: list[tuple[int, int]] = []
+
+    def signalled(pid: int, number: int) -> None:
+        signals.append((pid, number))
+        Latch.load(tmp_path).raise_to(1, "SIGUSR1", "signal", 1)
+
+    monkeypatch.setattr("os.kill", signalled)
+    words = ["--state-dir", str(tmp_path), "--reason", "test", "--json"]
+    with StateDir.open(tmp_path):
+        ran = CliRunner().invoke(app, ["kill", *words])
+        assert (ran.exit_code, signals) == (0, [(os.getpid(), signal.SIGUSR1)])
+        assert (tmp_path / "kill").read_text() == "halt test\n"
+        assert CliRunner().invoke(app, ["resume", *words]).exit_code == 1, "nothing is forced open"
 
 
 def test_people_see_money_with_two_places() -> None:
