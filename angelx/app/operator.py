@@ -18,6 +18,10 @@ log = structlog.get_logger()
 VERBS: Final = ("halt", "flatten", "silent", "resume", "stop", "reload")
 
 
+class StillHalted(AngelxError):
+    """What was asked to resume did not, or was halted again at once."""
+
+
 class Operator:
     """Levels are latched at once; then the stream hears of what was asked, between two inputs.
 
@@ -74,6 +78,8 @@ class Operator:
             There is no such verb, or a reason is missing.
         ConfigInvalid
             The configuration cannot be taken over.
+        StillHalted
+            It is not resumed: the log says why.
         """
         if verb == "status":
             return self.status()
@@ -88,6 +94,8 @@ class Operator:
         if verb == "reload":
             self._reload()
         await self.command(verb, reason or "asked for", "operator")
+        if verb == "resume" and self._latch.level:
+            raise StillHalted(f"not resumed, the kill switch stays at {self._latch.name}: {self._latch.reason}")
         at = _text(self._feed.now())
         note = stays(verb, self._latch.level)
         if self._latch.error is not None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from angelx.adapters.admin import RequestRefused
 from angelx.adapters.latch import Latch
 from angelx.adapters.state_dir import StateDir
-from angelx.app.operator import Operator
+from angelx.app.operator import Operator, StillHalted
 from angelx.bench import BENCHES
 from angelx.cli import control
 from angelx.cli.main import app
@@ -116,6 +116,20 @@ def test_an_answer_says_what_is_not_on_the_disk(tmp_path: Path) -> None:
         "flatten",
         "not on the disk (No such file or directory): it holds",
     )
+
+
+def test_a_resume_that_did_not_happen_is_no_success(tmp_path: Path) -> None:
+    class Commanded(Feed):
+        def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+
+    latch, play = Latch.load(tmp_path), Play([Holder()])
+    latch.raise_to(1, "loss", "operator", 1)
+    asked = Operator(latch, cast("DataFeed", Commanded(play)), play.house, reload=lambda: None, facts=dict)
+    with pytest.raises(StillHalted, match="not resumed, the kill switch stays at halt: loss"):
+        asyncio.run(asked.answer("resume", {"reason": "well"}))
 
 
 def test_a_running_session_says_it_too(tmp_path: Path) -> None:
