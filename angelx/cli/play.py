@@ -256,7 +256,9 @@ def _bounds(config: "Config", begin: str | None, end: str | None) -> "Bounds":
         source = open_recording(path, bar_spread_bps=config.market.bar_spread_bps, glance=True)
         zone = zone_of(currency_of(source), config.market.source)
         first, last = day_of(source.first_at, zone), day_of(source.last_at, zone)
-    bounds = Bounds(moment_of(begin, zone, day=first), moment_of(end, zone, day=last, last=True))
+    bounds = Bounds(
+        moment_of(begin, zone, option="--from", day=first), moment_of(end, zone, option="--to", day=last, last=True)
+    )
     if bounds.begin is not None and bounds.end is not None and bounds.begin >= bounds.end:
         of = f"--from {shown(bounds.begin, zone)} is not before --to {shown(bounds.end, zone)}"
         raise InputInvalid(f"{path}: {of} ({zone.key})")
