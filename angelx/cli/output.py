@@ -1,5 +1,6 @@
 """How commands speak: text for people, one last line of JSON for programs, promised exit codes."""
 
+import contextlib
 import errno
 import json
 import logging
@@ -7,7 +8,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
@@ -85,12 +87,28 @@ def say(text: str, *, json: bool = False) -> None:
 
 def answer(data: Mapping[str, Any]) -> None:
     """The one JSON object on the last line of standard output; escaped where that cannot take a letter as it is."""
+    out = _answers.get() or sys.stdout
     try:
         text = msgspec.json.encode(data, order="sorted").decode()
-        text.encode(_encoding(sys.stdout))
+        text.encode(_encoding(out))
     except UnicodeEncodeError:
         text = json.dumps(msgspec.to_builtins(data), sort_keys=True, separators=(",", ":"))
-    _write(sys.stdout, text)
+    _write(out, text)
+
+
+_answers: Final[ContextVar[TextIO | None]] = ContextVar("_answers", default=None)
+"""Where answers go while anything else that is printed goes to standard error."""
+
+
+@contextlib.contextmanager
+def _apart() -> Iterator[None]:
+    """Let standard output be for answers alone: a person's own strategy may print, with or without an end of line."""
+    before = _answers.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _answers.reset(before)
 
 
 class _NobodyReads(Exception):
@@ -121,7 +139,8 @@ def _write(stream: TextIO, text: str) -> None:
 def guarded(command: Callable[[], int], *, json: bool) -> None:
     """Run a command's body, turn what it raises into a message and a code, and exit."""
     try:
-        code = _outcome(command, json=json)
+        with _apart() if json else contextlib.nullcontext():
+            code = _outcome(command, json=json)
     except _NobodyReads:
         code = NOBODY_READS
     raise SystemExit(code)

@@ -69,3 +69,18 @@ def test_an_answer_is_json_on_any_terminal(monkeypatch: pytest.MonkeyPatch, enco
     out = written(monkeypatch, encoding)
     answer({"b": None, "a": text})
     assert json.loads(out.getvalue().decode(encoding)) == {"a": text, "b": None}
+
+
+def test_what_a_strategy_prints_is_not_in_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    def body() -> int:
+        sys.stdout.write("no end of line")
+        print("a line")  # noqa: T201
+        say("for a person", json=True)
+        answer({"ok": True})
+        return 0
+
+    with pytest.raises(SystemExit):
+        guarded(body, json=True)
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"ok": True}
+    assert shown.err == "no end of linea line\nfor a person\n"
