@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from angelx.adapters.admin_socket import MOST_CONNECTIONS, RECORD, choose, is_ours, listen, remove_short
-from angelx.adapters.state_dir import StateDir, durable_write
+from angelx.adapters.state_dir import StateDir, durable_write, lock_holder
 from angelx.domain.errors import AngelxError, InputInvalid
+
+log = structlog.get_logger()
 
 _LARGEST_REQUEST: Final = 64 * 1024
 _LARGEST_ANSWER: Final = 16 * 1024 * 1024
+_LOOKS: Final = 5
+_BETWEEN_S: Final = 0.05
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -100,6 +105,31 @@ class AdminServer:
             remove_short(self.path)
             raise InputInvalid(f"admin socket {self.path}: {error.strerror}") from error
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LARGEST_REQUEST)
+
+    async def serve(self, look_s: float | None) -> None:
+        """Listen until cancelled; every `look_s` seconds, unless `None`, make a socket anew that somebody removed.
+
+        Raises as `start`, the first time; later it tries again and again: the daemon has more to do than to listen.
+        """
+        await self.start()
+        try:
+            if look_s is None:
+                await asyncio.get_running_loop().create_future()
+            while True:
+                await asyncio.sleep(look_s or 0)
+                if not (self.path.is_socket() and (self._state.path / RECORD).is_file()):
+                    await self.close()
+                    await self._start_again()
+        finally:
+            await self.close()
+
+    async def _start_again(self) -> None:
+        try:
+            await self.start()
+        except InputInvalid as error:
+            log.warning("admin_socket_gone", why=str(error), action="trying again")
+        else:
+            log.warning("admin_socket_gone", path=str(self.path), action="made anew: somebody had removed it")
 
     async def close(self) -> None:
         """Stop listening, end all connections, remove the socket. Not from inside a handler."""
@@ -187,7 +217,7 @@ def ask(state_dir: Path, verb: str, /, *, timeout_s: float = 5.0, **arguments: o
     DaemonAbsent
         None is running there: nothing was asked.
     DaemonSilent
-        It did not answer in `timeout_s`: what was asked may have been done.
+        It did not answer in `timeout_s`: what was asked may have been done. Or it does not listen: nothing was asked.
     RequestRefused
         It said no, and why.
     """
@@ -217,11 +247,26 @@ def _connected(state_dir: Path, timeout_s: float) -> socket.socket:
         connection.connect(path)
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
         connection.close()
-        raise DaemonAbsent(f"no daemon is running on {state_dir}") from error
+        if (holder := _holder(state_dir.expanduser())) is None:
+            raise DaemonAbsent(f"no daemon is running on {state_dir}") from error
+        why = "it is starting or ending, or its socket was removed"
+        raise DaemonSilent(f"the daemon on {state_dir} ({holder}) does not listen: {why}") from error
     except OSError as error:
         connection.close()
         raise _silent(state_dir, "", timeout_s, error) from error
     return connection
+
+
+def _holder(state_dir: Path) -> str | None:
+    """Who holds a state directory for longer than a command does; `None` where nobody does."""
+    holder = None
+    for _ in range(_LOOKS):
+        with contextlib.suppress(OSError):
+            holder = lock_holder(state_dir)
+        if holder is None:
+            return None
+        time.sleep(_BETWEEN_S)  # noqa: TID251 - in a command of its own
+    return holder
 
 
 def _line(connection: socket.socket, deadline: float) -> bytes:

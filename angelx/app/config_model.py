@@ -263,7 +263,7 @@ class Config(Section):
     speed: Annotated[str | float, BeforeValidator(_speed)] = Field(
         default="max",
         description="How fast recorded or simulated time passes: as fast as possible, as it was, or so many times it.",
-        json_schema_extra={"allowed": "max, real, or a number above 0"},
+        json_schema_extra={"allowed": "max, real, or a number above 0 and at most 1e9"},
     )
     market: MarketConfig = Field(default=MarketConfig(), description="Where ticks come from.")
     strategies: tuple[StrategyConfig, ...] = Field(

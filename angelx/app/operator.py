@@ -18,6 +18,10 @@ log = structlog.get_logger()
 VERBS: Final = ("halt", "flatten", "silent", "resume", "stop", "reload")
 
 
+class StillHalted(AngelxError):
+    """What was asked to resume did not, or was halted again at once."""
+
+
 class Operator:
     """Levels are latched at once; then the stream hears of what was asked, between two inputs.
 
@@ -74,17 +78,24 @@ class Operator:
             There is no such verb, or a reason is missing.
         ConfigInvalid
             The configuration cannot be taken over.
+        StillHalted
+            It is not resumed: the log says why.
         """
         if verb == "status":
             return self.status()
         if verb not in VERBS:
             raise InputInvalid(f"unknown verb {verb!r}")
-        reason = str(arguments.get("reason", "")).strip()
+        reason = arguments.get("reason", "")
+        if not isinstance(reason, str):
+            raise InputInvalid(f"reason: {reason!r} is not allowed; allowed: a text")
+        reason = reason.strip()
         if verb == "resume" and not reason:
             raise InputInvalid("resume needs a reason")
         if verb == "reload":
             self._reload()
         await self.command(verb, reason or "asked for", "operator")
+        if verb == "resume" and self._latch.level:
+            raise StillHalted(f"not resumed, the kill switch stays at {self._latch.name}: {self._latch.reason}")
         at = _text(self._feed.now())
         note = stays(verb, self._latch.level)
         if self._latch.error is not None:

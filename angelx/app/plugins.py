@@ -9,6 +9,7 @@ from traceback import extract_tb
 from types import UnionType
 from typing import Any, Final, get_args, get_type_hints
 
+from angelx.adapters.signals import DeadlineGuard, StrategyTimeout
 from angelx.app.config import Config
 from angelx.app.config_errors import shown
 from angelx.app.config_parts import plugin
@@ -37,6 +38,8 @@ FILTERS: Final[Mapping[str, Callable[..., Filter]]] = {
     "trap": TrapFilter,
     "oi_confirmation": OiConfirmationFilter,
 }
+LOADING_S: Final = 30.0
+"""Longest that a file may take to load, or a class of it to be made; imports of large libraries take seconds."""
 BASE: Final = "angelx.signals.strategy.Strategy"
 _WORDS: Final[Mapping[type, str]] = {
     int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null",
@@ -132,8 +135,8 @@ def _class_of(path: Path, name: str) -> Any:
         raise InputInvalid(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+        _bounded(spec.loader.exec_module, module)
+    except (Exception, SystemExit, StrategyTimeout) as error:
         where = [
             f", line {frame.lineno}"
             for frame in extract_tb(error.__traceback__)
@@ -144,6 +147,16 @@ def _class_of(path: Path, name: str) -> Any:
     if kind is None:
         raise InputInvalid(f"{path} has no class {name!r}")
     return kind
+
+
+def _bounded(function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Any:
+    """Call a person's own code; raises `StrategyTimeout` where it takes too long."""
+    guard = DeadlineGuard(LOADING_S)
+    guard.start()
+    try:
+        return guard.call(function, *args, **keywords)
+    finally:
+        guard.stop()
 
 
 # ---------------------------------------------------------------- parameters
@@ -160,8 +173,8 @@ def _make(config: Config, kind: Any, params: Mapping[str, Any], path: KeyPath, g
             words = " or ".join(_WORDS[one] for one in wanted)
             raise ConfigInvalid(_said(config, (*path, name), f"{shown(params[name])} is not allowed; allowed: {words}"))
     try:
-        return kind(**params, **given)
-    except (Exception, SystemExit) as error:
+        return _bounded(kind, **params, **given)
+    except (Exception, SystemExit, StrategyTimeout) as error:
         values = ", ".join(f"{name}={shown(value)}" for name, value in params.items())
         what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ConfigInvalid(_said(config, path, f"{what} (given {values or 'nothing'})")) from error

@@ -5,7 +5,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -56,6 +56,7 @@ from angelx.domain.ticks import AT, TickBatch
 from angelx.market.differential import Differential
 from angelx.market.iv_closes import IvCloses, iv_closes_of
 from angelx.market.sessions import Sessions
+from angelx.market.state import ASK_CHANGES, BID_CHANGES
 from angelx.services.broker_link import BrokerLink
 from angelx.services.data_feed import DataFeed
 from angelx.services.kill_switch import LatchedSends
@@ -75,6 +76,8 @@ LIVE_PART_S: Final = 10.0
 LIVE_PART_ROWS: Final = 50_000
 """Live, ticks that are in no part yet outlive the process but not the host: at most so many, so many seconds old."""
 FOREVER_S: Final = 1e9
+LISTENS_S: Final = 2.0
+"""A socket that was removed is there again so soon."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +118,7 @@ class TradingSession:
 
     def __init__(self, plan: Plan, state: StateDir, guard: DeadlineGuard, live: Live | None = None) -> None:
         self.plan, self.state = plan, state
+        self._plugins = plugin_digests(plan.config)
         self.began = time.monotonic()
         config = plan.config
         self.sessions = Sessions.load(trade_special_sessions=config.market.trade_special_sessions)
@@ -130,7 +134,7 @@ class TradingSession:
         self.left = self._left()
         self.bus = Bus()
         self.tuning, self.iv_closes = self._tuning(), self._iv_closes()
-        run = self.left.started.run if self.left else _instance(plan, self.source, self.tuning, self.iv_closes)
+        run = self.left.started.run if self.left else self._instance()
         self.pool = WorkerPool()
         parts = parts_of(
             config, self.source, self.sessions, run, tuning=self.tuning, iv_closes=self.iv_closes, pool=self.pool,
@@ -204,7 +208,7 @@ class TradingSession:
             what += differences(left.started.config, frozen_json(config))
         if left.source.digest != self.source.digest:
             what.append("the source has other rows")
-        if left.started.plugins != _plugins(config):
+        if left.started.plugins != _as_json(self._plugins):
             what.append("a strategy or filter file changed")
         if what:
             raise InputInvalid(
@@ -228,6 +232,18 @@ class TradingSession:
         if self.left is not None:
             return iv_closes_of(self.left.started.iv_closes, str(self.state.path / JOURNAL))
         return iv_closes_before(self.state.path, self.source.first_at or SystemClock().now())
+
+    def _instance(self) -> str:
+        """Name of a new journal: for replays the same for the same input, else unique for life."""
+        plan, tuning, iv_closes = self.plan, self.tuning, self.iv_closes
+        if plan.mode == "run":
+            return secrets.token_hex(8)
+        seed = f"{plan.mode}\0{config_hash(plan.config)}\0{self.source.digest}\0{_as_json(self._plugins)}"
+        if tuning.version:
+            seed = f"{seed}\0{tuning.digest}"
+        if iv_closes.closes:
+            seed = f"{seed}\0{iv_closes.digest}"
+        return hashlib.sha256(seed.encode()).hexdigest()[:16]
 
     def _batches(self) -> Iterator[TickBatch]:
         """Restore what was left, then the rows that are still to come."""
@@ -259,6 +275,9 @@ class TradingSession:
         """
         plan = self.plan
         self.house.host.start()
+        for name, told in self._told().items():
+            if told["about"]:
+                log.warning("strategy_chose", strategy=name, about=told["about"])
         self._capture()
         batches = self._batches()
         if self.live is not None and self.link is not None:
@@ -318,7 +337,7 @@ class TradingSession:
         bus.publish(
             SessionStarted(
                 bus.now, self.house.parts.run, plan.mode, frozen_json(config), config_hash(config), __version__,
-                config.seed, config.capital_money, config.currency, self.left is not None, _plugins(config),
+                config.seed, config.capital_money, config.currency, self.left is not None, _as_json(self._plugins),
                 self.tuning.to_json() if self.tuning.version else "",
                 self.iv_closes.to_json() if self.iv_closes.closes else "",
             )
@@ -400,7 +419,7 @@ class TradingSession:
         Raises
         ------
         ConfigInvalid
-            It cannot be read, or a key that decides has changed.
+            It cannot be read, or a key or a file that decides has changed.
         """
         if self.plan.read_again is None:
             raise ConfigInvalid("this session was not started from a configuration file")
@@ -408,6 +427,9 @@ class TradingSession:
         changed = differences(frozen_json(self.plan.config), frozen_json(fresh))
         if changed:
             raise ConfigInvalid(f"these keys are frozen while it runs: {'; '.join(changed)}")
+        files = sorted(use for use, digest in plugin_digests(fresh).items() if self._plugins.get(use) != digest)
+        if files:
+            raise ConfigInvalid(f"these files changed, what runs is still the code from before: {', '.join(files)}")
         self.plan = msgspec.structs.replace(self.plan, config=fresh)
         self.on_reload(fresh)
         log.info("reloaded", log_level=fresh.log.level, report=fresh.report.enabled)
@@ -419,11 +441,7 @@ class TradingSession:
             self.plan.config.admin.socket,
             timeout_s=10.0 if self.plan.speed else FOREVER_S,  # at full speed the loop's seconds are virtual
         )
-        await server.start()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            await server.close()
+        await server.serve(LISTENS_S if self.plan.speed else None)
 
     def _restarted(self, service: str, what: str) -> None:
         self.bus.publish(IncidentReported(self.bus.now, service, what))
@@ -450,12 +468,26 @@ class TradingSession:
                 for reason, (row, place) in self.differential.first_refused.items()
             },
             "ticks_unchanged": self.differential.unchanged,
+            "scope": self.source.scope,
+            "quoted": self._quoted(),
+            "strategies": self._told(),
         }
 
     def _named(self, place: int) -> str:
         """The instrument there; a row may have been refused because it names none."""
         instruments = self.source.instruments
         return instruments[place].id if 0 <= place < len(instruments) else f"place {place}"
+
+    def _quoted(self) -> tuple[int, int]:
+        """How many of the tradable instruments were quoted on both sides since the start, and how many there are."""
+        columns = self.house.market.columns
+        tradable = [place for place, one in enumerate(self.source.instruments) if one.tradable]
+        both = (columns[BID_CHANGES, tradable] > 0) & (columns[ASK_CHANGES, tradable] > 0)
+        return int(both.sum()), len(tradable)
+
+    def _told(self) -> dict[str, dict[str, Any]]:
+        """What strategies say of themselves, by name: `about` and `passed_over`. Of their own code nothing is run."""
+        return {one.name: _told_by(vars(one)) for one in self.house.parts.strategies}
 
     def close(self) -> None:
         """Flush and let go of everything; may be called after a failure."""
@@ -472,20 +504,18 @@ class TradingSession:
                 self.state.close()
 
 
-def _instance(plan: Plan, source: TickSource, tuning: Tuning, iv_closes: IvCloses) -> str:
-    """Name of a new journal: for replays the same for the same input, else unique for life."""
-    if plan.mode == "run":
-        return secrets.token_hex(8)
-    seed = f"{plan.mode}\0{config_hash(plan.config)}\0{source.digest}\0{_plugins(plan.config)}"
-    if tuning.version:
-        seed = f"{seed}\0{tuning.digest}"
-    if iv_closes.closes:
-        seed = f"{seed}\0{iv_closes.digest}"
-    return hashlib.sha256(seed.encode()).hexdigest()[:16]
+def _as_json(digests: Mapping[str, str]) -> str:
+    return json.dumps(digests, sort_keys=True)
 
 
-def _plugins(config: Config) -> str:
-    return json.dumps(plugin_digests(config), sort_keys=True)
+def _told_by(kept: Mapping[str, object]) -> dict[str, Any]:
+    """The same of one, from its attributes: they are a person's own and may be anything."""
+    about, passed_over = kept.get("about"), kept.get("passed_over")
+    try:
+        counts = msgspec.convert(passed_over, dict[str, int])
+    except msgspec.ValidationError:
+        counts = {}
+    return {"about": about if isinstance(about, str) else "", "passed_over": counts}
 
 
 def _chain(first: TickBatch, rest: Iterator[TickBatch]) -> Iterator[TickBatch]:

@@ -90,8 +90,8 @@ def chain(
         sessions = Sessions.load(trade_special_sessions=chosen.market.trade_special_sessions)
         source = open_source(chosen, sessions, Bounds(), glance=True)
         chosen, zone = _of_source(chosen, source.instruments.all[-1].currency)
-        until = None if is_day(at) else moment_of(at, zone, day=day_of(source.last_at, zone))
-        asked = moment_of(at, zone) if is_day(at) else until
+        until = None if is_day(at) else moment_of(at, zone, option="--at", day=day_of(source.last_at, zone))
+        asked = moment_of(at, zone, option="--at") if is_day(at) else until
         if chosen.market.source == SIMULATED:
             _is_there(source, asked, zone)
             until = source.first_at + SIMULATED_HOUR if at is None else until

@@ -158,18 +158,20 @@ def _level(verb: str, reason: str, config_file: Path | None, state_dir: Path | N
 
 def _latched(directory: Path, verb: str, reason: str) -> dict[str, Any]:
     from angelx.adapters.latch import Latch, level_named, stays
-    from angelx.adapters.state_dir import StateDir
+    from angelx.adapters.state_dir import StateDir, naming
     from angelx.bus.clock import SystemClock
 
     with StateDir.open(directory) as state:
         latch = Latch.load(state.path)
         at = SystemClock().now()
         if verb == "resume":
-            latch.lower(reason, "operator", at)
+            with naming(latch.path):
+                latch.lower(reason, "operator", at)
         else:
             error = latch.raise_to(level_named(verb), reason, "operator", at)
             if error is not None:
-                raise error
+                with naming(latch.path):
+                    raise error
         daemon = "not running; the next start finds it so"
         return {"verb": verb, "level": latch.name, "daemon": daemon, **stays(verb, latch.level)}
 

@@ -96,6 +96,7 @@ def show(
         import msgspec
 
         from angelx.adapters.journal import JournalReader
+        from angelx.adapters.terminal import printable
         from angelx.domain.events import RECORDED
 
         kinds = {one.__name__ for one in RECORDED}
@@ -104,21 +105,25 @@ def show(
                 raise InputInvalid(f"--kind {name}: there are {', '.join(sorted(kinds))}")
         reader = JournalReader(journal_file(file))
         shown: list[dict[str, Any]] = []
+        count = 0
         for record in reader.records(start):
             event = record.event
             if (kind and record.kind not in kind) or (order and getattr(event, "order", None) != order):
                 continue
             fields = {name: getattr(event, name) for name in event.__struct_fields__}
-            shown.append({"record": record.number, "seq": record.seq, "row": record.row, "kind": record.kind, **fields})
-            if not json:
+            count += 1
+            if json:
+                place = {"record": record.number, "seq": record.seq, "row": record.row, "kind": record.kind}
+                shown.append({**place, **fields})
+            else:
                 at = datetime.fromtimestamp(event.at / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-                rest = "  ".join(f"{name}={value}" for name, value in fields.items() if name != "at")
+                rest = printable("  ".join(f"{name}={value}" for name, value in fields.items() if name != "at"))
                 say(f"{record.number:>8} {record.seq:>10} {at}  {record.kind:<17} {rest}")
-            if limit and len(shown) >= limit:
+            if limit and count >= limit:
                 break
         reader.close()
         if json:
-            answer({"ok": True, "records": msgspec.to_builtins(shown), "count": len(shown)})
+            answer({"ok": True, "records": msgspec.to_builtins(shown), "count": count})
         return 0
 
     guarded(body, json=json)

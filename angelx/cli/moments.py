@@ -50,11 +50,15 @@ def day_bounds(day: date, zone: ZoneInfo) -> tuple[int, int]:
     return _ns(datetime.combine(day, time(), zone)), _ns(datetime.combine(day + timedelta(days=1), time(), zone))
 
 
-def moment_of(text: str | None, zone: ZoneInfo, *, day: date | None = None, last: bool = False) -> int | None:
+def moment_of(
+    text: str | None, zone: ZoneInfo, *, option: str, day: date | None = None, last: bool = False
+) -> int | None:
     """A moment of exchange time, ns.
 
     Parameters
     ----------
+    option
+        What an error names: `--from`.
     day
         Of which day a time of day alone is; `None` = such a time is refused.
     last
@@ -71,14 +75,15 @@ def moment_of(text: str | None, zone: ZoneInfo, *, day: date | None = None, last
     try:
         if (clock := _time(text)) is not None:
             if day is None:
-                raise InputInvalid(f"{text!r} is a time of no day: write '2025-08-29 {text}'")
+                raise InputInvalid(f"{option}: {text!r} is a time of no day: write '2025-08-29 {text}'")
             return _ns(datetime.combine(day, clock, clock.tzinfo or zone))
         if is_day(text):
             return day_bounds(date.fromisoformat(text), zone)[int(last)]
         moment = datetime.fromisoformat(text)
         return _ns(moment if moment.tzinfo else moment.replace(tzinfo=zone))
     except (ValueError, OverflowError):
-        raise InputInvalid(f"{text!r} is no moment: write 2025-08-29, '2025-08-29 10:00' or 10:00") from None
+        allowed = "2025-08-29, '2025-08-29 10:00' or 10:00"
+        raise InputInvalid(f"{option}: {text!r} is no moment: write {allowed}") from None
 
 
 def shown(at: int, zone: ZoneInfo) -> str:

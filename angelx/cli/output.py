@@ -1,12 +1,15 @@
 """How commands speak: text for people, one last line of JSON for programs, promised exit codes."""
 
+import contextlib
 import errno
+import json
 import logging
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
@@ -78,16 +81,49 @@ def code_of(error: AngelxError) -> int:
 
 def say(text: str, *, json: bool = False) -> None:
     """A line for a person; on standard error where standard output belongs to JSON."""
-    _write(sys.stderr if json else sys.stdout, text)
+    stream = sys.stderr if json else sys.stdout
+    _write(stream, _shown(text, _encoding(stream)))
 
 
 def answer(data: Mapping[str, Any]) -> None:
-    """The one JSON object on the last line of standard output."""
-    _write(sys.stdout, msgspec.json.encode(data, order="sorted").decode())
+    """The one JSON object on the last line of standard output; escaped where that cannot take a letter as it is."""
+    out = _answers.get() or sys.stdout
+    try:
+        text = msgspec.json.encode(data, order="sorted").decode()
+        text.encode(_encoding(out))
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(data), sort_keys=True, separators=(",", ":"))
+    _write(out, text)
+
+
+_answers: Final[ContextVar[TextIO | None]] = ContextVar("_answers", default=None)
+"""Where answers go while anything else that is printed goes to standard error."""
+
+
+@contextlib.contextmanager
+def _apart() -> Iterator[None]:
+    """Let standard output be for answers alone: a person's own strategy may print, with or without an end of line."""
+    before = _answers.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _answers.reset(before)
 
 
 class _NobodyReads(Exception):
     """The reader of our output went away, as `head` does."""
+
+
+def _encoding(stream: TextIO) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
+
+
+def _shown(text: str, encoding: str) -> str:
+    """What a stream can take and a terminal shows: no letter may end the program, none may move the cursor."""
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() or letter in "\n\t\xa0" else "?" for letter in text)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -103,7 +139,8 @@ def _write(stream: TextIO, text: str) -> None:
 def guarded(command: Callable[[], int], *, json: bool) -> None:
     """Run a command's body, turn what it raises into a message and a code, and exit."""
     try:
-        code = _outcome(command, json=json)
+        with _apart() if json else contextlib.nullcontext():
+            code = _outcome(command, json=json)
     except _NobodyReads:
         code = NOBODY_READS
     raise SystemExit(code)

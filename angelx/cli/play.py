@@ -212,9 +212,6 @@ def _play(
     )
     for outcome in outcomes:
         _summarise(outcome.summary, json=json)
-        if outcome.summary["scope"] == "indicative" and not outcome.summary["fills"]:
-            say("This recording has no quotes, so nothing can trade.", json=json)
-            say("--set market.bar_spread_bps=5 puts a touch of that width around bars.", json=json)
     running = all(outcome.summary["level"] == "running" for outcome in outcomes)
     if json:
         one = outcomes[0].summary
@@ -259,7 +256,9 @@ def _bounds(config: "Config", begin: str | None, end: str | None) -> "Bounds":
         source = open_recording(path, bar_spread_bps=config.market.bar_spread_bps, glance=True)
         zone = zone_of(currency_of(source), config.market.source)
         first, last = day_of(source.first_at, zone), day_of(source.last_at, zone)
-    bounds = Bounds(moment_of(begin, zone, day=first), moment_of(end, zone, day=last, last=True))
+    bounds = Bounds(
+        moment_of(begin, zone, option="--from", day=first), moment_of(end, zone, option="--to", day=last, last=True)
+    )
     if bounds.begin is not None and bounds.end is not None and bounds.begin >= bounds.end:
         of = f"--from {shown(bounds.begin, zone)} is not before --to {shown(bounds.end, zone)}"
         raise InputInvalid(f"{path}: {of} ({zone.key})")
@@ -269,7 +268,7 @@ def _bounds(config: "Config", begin: str | None, end: str | None) -> "Bounds":
 def _summarise(summary: dict[str, Any], *, json: bool) -> None:
     from angelx.cli.tables import summary_table
 
-    for line in summary_table(summary):
+    for line in (*summary_table(summary), *summary["untraded"]):
         say(line, json=json)
 
 

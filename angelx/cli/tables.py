@@ -46,6 +46,7 @@ def summary_table(summary: Mapping[str, Any]) -> Iterator[str]:
     closed = summary.get("never_opened")
     if closed:
         rows["never opened"] = ", ".join(f"{segment} {why}" for segment, why in closed.items())
+    rows |= summary.get("chosen", {})
     for name, value in rows.items():
         table.add_row(name, value)
     yield from rendered(table)

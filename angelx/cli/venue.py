@@ -157,7 +157,7 @@ def _bounds(begin: str | None, end: str | None) -> dict[str, Any]:
     from angelx.app.sources import Bounds
 
     return {
-        currency: Bounds(moment_of(begin, zone), moment_of(end, zone, last=True))
+        currency: Bounds(moment_of(begin, zone, option="--from"), moment_of(end, zone, option="--to", last=True))
         for currency, zone in (("INR", ZoneInfo("Asia/Kolkata")), ("USD", ZoneInfo("America/New_York")))
     }
 

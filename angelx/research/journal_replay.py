@@ -40,7 +40,7 @@ from angelx.orders.states import State
 from angelx.services.broker_link import BARRED_BY_LINK, BREAKER, RecordedLink
 from angelx.services.data_feed import DataFeed
 from angelx.services.isolation import RecordedPool
-from angelx.services.kill_switch import LEVELS, NOT_ON_DISK, KillSwitch, MemoryLatch
+from angelx.services.kill_switch import LEVELS, NOT_ON_DISK, NOT_RESUMED, KillSwitch, MemoryLatch
 from angelx.services.live_feed import FEED
 from angelx.signals.tuning import tuning_of
 
@@ -227,12 +227,21 @@ class _RecordedLatch(MemoryLatch):
         super().__init__()
         events = [record.event for record in records]
         told = [event for event in events if isinstance(event, IncidentReported) and event.service == KillSwitch.name]
-        self._failed = {event.at: event.what.removeprefix(NOT_ON_DISK) for event in told}
+        self._failed, self._stayed = (
+            {event.at: event.what.removeprefix(begins) for event in told if event.what.startswith(begins)}
+            for begins in (NOT_ON_DISK, NOT_RESUMED)
+        )
 
     def raise_to(self, level: int, reason: str, who: str, at: int) -> OSError | None:
         """Never lowers; answers what it answered then."""
         super().raise_to(level, reason, who, at)
         return OSError(self._failed[at]) if at in self._failed else None
+
+    def lower(self, reason: str, who: str, at: int) -> None:
+        """Back to running, unless that could not be kept then."""
+        if at in self._stayed:
+            raise OSError(self._stayed[at])
+        super().lower(reason, who, at)
 
 
 def _latch_at_start(records: Sequence[Record]) -> MemoryLatch:

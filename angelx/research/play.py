@@ -23,6 +23,7 @@ from angelx.app.trading import Plan, TradingSession
 from angelx.domain.errors import AngelxError
 from angelx.domain.events import OrderFilled, SignalRefused
 from angelx.research.session_facts import ZONES, SessionFacts
+from angelx.research.untraded import chosen, untraded
 from angelx.services.quiet_memory import quiet_memory
 from angelx.sim.loop import VirtualLoop
 
@@ -155,6 +156,8 @@ def _summed_up(session: TradingSession) -> dict[str, Any]:
     report = _report(facts, metrics, directory, plan.mode, session.source.name) if plan.config.report.enabled else None
     return {
         **facts.summary(),
+        "untraded": untraded(facts, metrics),
+        "chosen": chosen(metrics),
         "mode": plan.mode,
         "source": session.source.name,
         "scope": session.source.scope,
@@ -188,7 +191,7 @@ def report_of(directory: Path) -> dict[str, Any]:
     metrics = msgspec.json.decode(measured.read_bytes()) if measured.exists() else {}
     mode = facts.started.mode if facts.started else ""
     report = _report(facts, metrics, directory, mode, facts.sources[-1].source if facts.sources else "")
-    return {"ok": True, "report": str(report), **facts.summary()}
+    return {"ok": True, "report": str(report), **facts.summary(), "untraded": untraded(facts, metrics)}
 
 
 def _facts(journal: Path) -> tuple[SessionFacts, Head | None]:

@@ -8,6 +8,7 @@ import msgspec
 from angelx.domain.scalars import NS, side_text
 from angelx.research.session_records import OrderFacts, Tally, Trip
 from angelx.research.session_summary import Check, checks_of
+from angelx.research.untraded import chosen, untraded
 
 if TYPE_CHECKING:
     from angelx.research.session_facts import SessionFacts
@@ -55,7 +56,7 @@ class Table(msgspec.Struct, frozen=True):
     rows: list[tuple[Any, ...]]
 
 
-_KNOWN: Final = ("checks", "latency", "ticks", "ticks_per_s", "wall_s", "journal")
+_KNOWN: Final = ("checks", "latency", "ticks", "ticks_per_s", "wall_s", "journal", "quoted", "scope", "strategies")
 
 ORDERS: Final[dict[str, Callable[[OrderFacts], Any]]] = {
     "at": lambda o: o.approved.at,
@@ -111,6 +112,7 @@ def figures_of(facts: "SessionFacts", metrics: Mapping[str, object], title: str)
     for key in ("ticks", "ticks_per_s", "wall_s"):
         if key in metrics:
             summary[key] = metrics[key]
+    summary["untraded"], summary["chosen"] = untraded(facts, metrics), chosen(metrics)
     return Figures(
         title=title,
         session=_session(facts, metrics),

@@ -37,6 +37,8 @@ def markdown_of(figures: Figures, formats: Formats) -> str:
         f"# {_line(figures.title)}",
         f"{session['mode']}, {formats.stamp(session['first_at'])} {session['zone']}, {length}, {_line(session['run'])}",
         _table(("figure", "value"), overview),
+        *(f"{_line(name)} {_line(about)}." for name, about in summary["chosen"].items()),
+        *_untraded(summary["untraded"]),
         "## Refusals",
         _table(
             ("by", "code", "count", "first example"),
@@ -48,6 +50,7 @@ def markdown_of(figures: Figures, formats: Formats) -> str:
             [
                 (name, f"{s.count:,}", *(duration(ns) for ns in (s.p50_ns, s.p95_ns, s.p99_ns, s.max_ns)))
                 for name, s in figures.latency.items()
+                if s.count
             ],
         ),
         "## By hour",
@@ -65,6 +68,10 @@ def markdown_of(figures: Figures, formats: Formats) -> str:
         "\n".join(f"- {'✓' if c.ok else '✗'} {_line(c.name)}: {_line(c.detail)}" for c in figures.checks),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _untraded(reasons: Sequence[str]) -> list[str]:
+    return ["## Why nothing was traded", "\n".join(f"- {_line(why)}" for why in reasons)] if reasons else []
 
 
 def _learning(figures: Figures) -> list[str]:

@@ -33,6 +33,7 @@ def page_of(
     sections = [
         _header(figures, formats),
         _cards(facts, figures, formats),
+        _untraded(figures),
         _funnel(figures),
         _curves(facts, charts),
         _pair(refusals_section(figures), latency_section(figures)),
@@ -147,6 +148,15 @@ def _cards(facts: "SessionFacts", figures: Figures, formats: Formats) -> str:
         )
         + "</div>"
     )
+
+
+def _untraded(figures: Figures) -> str:
+    """Why nothing was traded, and what strategies chose: what a person asks first."""
+    chosen = "".join(f"<p>{clean(name)} {clean(about)}.</p>" for name, about in figures.summary["chosen"].items())
+    items = "".join(f"<li>{clean(why)}</li>" for why in figures.summary["untraded"])
+    if not items:
+        return f"<section>{chosen}</section>" if chosen else ""
+    return f"<section><h2>Why nothing was traded</h2>{chosen}<ul>{items}</ul></section>"
 
 
 def _funnel(figures: Figures) -> str:

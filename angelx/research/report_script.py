@@ -48,6 +48,8 @@ function draw(id, traces, more) {
   if (place) Plotly.react(place, traces, layout(more), options);
 }
 const money = data.sign;
+// Whole units would name different heights of a nearly flat curve alike.
+const places = list => Math.max(...list) - Math.min(...list) < 5 ? ",.2f" : ",.0f";
 
 function equity() {
   const e = data.equity;
@@ -58,8 +60,8 @@ function equity() {
     { x: clock(e.dt), y: e.dd, type: "scatter", mode: "lines", name: "below the peak", yaxis: "y2", fill: "tozeroy",
       line: { color: ink("bad"), width: 1 }, fillcolor: ink("bad-soft"),
       hovertemplate: money + "%{y:,.2f}<extra>below the peak</extra>" },
-  ], { height: narrow() ? 320 : 380, yaxis: { domain: [.34, 1], tickformat: ",.0f" },
-    yaxis2: { domain: [0, .26], tickformat: ",.0f", nticks: 3, rangemode: "tozero" },
+  ], { height: narrow() ? 320 : 380, yaxis: { domain: [.34, 1], tickformat: places(e.v) },
+    yaxis2: { domain: [0, .26], tickformat: places(e.dd), nticks: 3, rangemode: "tozero" },
     xaxis: Object.assign({ anchor: "y2" }, whole(data.equity.t)) });
 }
 function marker(side, shape, colour, name, many) {

@@ -45,8 +45,8 @@ def refusals_section(figures: Figures) -> str:
 
 def latency_section(figures: Figures) -> str:
     """Percentiles by stage."""
-    if not figures.latency:
-        return nothing("Latency", "Nothing was timed.")
+    if not any(stage.count for stage in figures.latency.values()):
+        return nothing("Latency", "Nothing was timed: no signal was sent.")
     rows = [
         (
             text_cell(name),

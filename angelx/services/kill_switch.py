@@ -10,6 +10,7 @@ from angelx.domain.events import CommandReceived, Event, IncidentReported, Level
 LEVELS: Final = LEVEL_NAMES
 """Names by level: HALT lets reductions out, FLATTEN only safe exit, SILENT nothing (SPEC 8.1)."""
 NOT_ON_DISK: Final = "the kill switch is not on the disk: "
+NOT_RESUMED: Final = "not resumed, the disk does not keep it: "
 
 
 class Latch(Protocol):
@@ -30,7 +31,7 @@ class Latch(Protocol):
         ...
 
     def lower(self, reason: str, who: str, at: int) -> None:
-        """Back to running, audited."""
+        """Back to running, audited; raises `OSError` where that cannot be kept: the level stays."""
         ...
 
 
@@ -57,8 +58,7 @@ class KillSwitch:
     def on_command(self, event: CommandReceived) -> None:
         """Raise or lower the latch; other verbs are not its business."""
         if event.verb == "resume":
-            self._latch.lower(event.reason, event.who, event.at)
-            self._publish(0, event.reason, event.who)
+            self._lower(event)
         elif event.verb in LEVELS:
             self._raise(LEVELS.index(event.verb), event.reason, event.who, event.at)
 
@@ -72,6 +72,14 @@ class KillSwitch:
         if error is not None:  # it holds as long as this process lives
             self._bus.publish(IncidentReported(at, self.name, f"{NOT_ON_DISK}{error}"))
         self._publish(max(level, self._known), reason, who)
+
+    def _lower(self, event: CommandReceived) -> None:
+        try:
+            self._latch.lower(event.reason, event.who, event.at)
+        except OSError as error:
+            self._bus.publish(IncidentReported(event.at, self.name, f"{NOT_RESUMED}{error}"))
+        else:
+            self._publish(0, event.reason, event.who)
 
     def _publish(self, level: int, reason: str, who: str) -> None:
         """The level that was asked for so far: the latch may be above, by a signal that is yet to be told."""

@@ -86,7 +86,9 @@ class LiveFeed(DataFeed):
         now, ahead = asyncio.get_running_loop().time(), self._ahead()
         if ahead > self._ahead_told and now >= self._tells_at:
             self._ahead_told, self._tells_at = ahead, now + TELL_S
-            log.warning("ticks_ahead_of_clock", rows=ahead, action="set this host's clock: no quote is taken")
+            log.warning(
+                "ticks_ahead_of_clock", rows=ahead, action="no quote is taken: set this host's clock and start again"
+            )
 
     def _arrived(self, batch: TickBatch) -> None:
         self._tables.append(batch.table)

@@ -18,17 +18,18 @@ It does not churn: it rests `retry_s` after a filter refused or an order did not
 where risk said no; an exit that did not go is asked for again after five seconds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import ClassVar, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
 from angelx.domain.instruments import InstrumentTable, Right
 from angelx.domain.scalars import NS, SCALE
-from angelx.domain.ticks import ASK, BID, Table
+from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, OI, Table
 from angelx.market.chain_view import ChainView
 from angelx.signals.contract_choice import nearest
 from angelx.signals.strategy import Strategy
@@ -38,6 +39,7 @@ STALE: Final = 10 * NS
 """A view older than this is not decided on."""
 HOURS_IN_YEAR: Final = 365 * 24
 DEFINED: Final = "defined"
+LISTED: Final = 5
 
 
 class Holding(msgspec.Struct):
@@ -143,6 +145,7 @@ class ChainBias(Strategy):
         self._stop, self._target, self._trail_after, self._trail = stop, target, trail_after, trail
         self._iv_drop = iv_drop
         self._hold, self._pause, self._retry = int(hold_s * NS), int(pause_s * NS), int(retry_s * NS)
+        self.passed_over: dict[str, int] = {}
 
     def start(self) -> None:
         table = self.desk.instruments
@@ -155,6 +158,8 @@ class ChainBias(Strategy):
         self._underlying = self._underlying or max(counts, key=lambda name: counts[name], default="")
         if self._underlying not in counts:
             raise ValueError(f"chain_bias: no options on {self._underlying or 'anything'} in this source")
+        others = sorted(counts.keys() - {self._underlying})
+        self.about = _said_of(self._underlying, others) if others else ""
         self._chains = self.desk.chains
         options = table.options(self._underlying)
         self._calls, self._puts = (_by_expiry(table, options, right) for right in (Right.CALL, Right.PUT))
@@ -166,20 +171,31 @@ class ChainBias(Strategy):
     # ------------------------------------------------------------ time
     def on_timer(self) -> None:
         view = self._chains.views.get(self._underlying)
-        if view is None:
-            return
         now = self.desk.now
+        if view is None:
+            if now % ENTRIES_EVERY == 0:
+                self._pass_over("the chain engine had not seen its chain")
+            return
         for place, holding in list(self._held.items()):
             why = self._exit(place, holding, view)
             if why and now >= holding.again and self.desk.flat(place, why=why):
                 holding.again = now + ENTRIES_EVERY
-        if not self._held and now >= self._rests_until and now % ENTRIES_EVERY == 0 and now - view.at <= STALE:
+        if not self._held and now >= self._rests_until and now % ENTRIES_EVERY == 0:
             self._enter(view)
 
     # ------------------------------------------------------------ in
     def _enter(self, view: ChainView) -> None:
         bias, strength = view.bias, view.bias_strength
-        if bias is None or strength is None or not bias or strength < self._strength:
+        if self.desk.now - view.at > STALE:
+            self._pass_over(f"its chain had not moved for {STALE // NS} s")
+            return
+        if bias is None or strength is None:
+            front = view.expiries.get(view.front) if view.front is not None else None
+            none = front is None or front.forward is None
+            self._pass_over("its chain was not quoted enough for a forward" if none else "the bias was not known yet")
+            return
+        if not bias or strength < self._strength:
+            self._pass_over(f"the bias was weaker than {self._strength:g}")
             return
         found = self._choose(view, Right.CALL if bias > 0 else Right.PUT)
         if found is None:
@@ -196,6 +212,7 @@ class ChainBias(Strategy):
                 places = legs.get(expiry)
                 break
         if places is None:
+            self._pass_over(f"no expiry had {self._life * HOURS_IN_YEAR:g} h to live")
             return None
         deltas, columns = self._chains.deltas(places), self.desk.market.columns
         while True:
@@ -204,6 +221,7 @@ class ChainBias(Strategy):
                 (self._spread, self._spread_ticks), self._least_lots, self._least_oi,
             )  # fmt: skip
             if number < 0:
+                self._pass_over(self._lacking(places, self._chains.deltas(places)))
                 return None
             place = int(places[number])
             if self._is_defined(place):
@@ -214,6 +232,29 @@ class ChainBias(Strategy):
         """Whether the contract still has analytics, by its present quote, and delta enough."""
         contract = self._chains.contract(place)
         return contract is not None and contract.reason == DEFINED and abs(contract.delta) >= self._delta_least
+
+    def _pass_over(self, why: str) -> None:
+        self.passed_over[why] = self.passed_over.get(why, 0) + 1
+
+    def _lacking(self, places: Table, deltas: NDArray[np.float64]) -> str:
+        """What the last contracts that fitted so far lacked, in the order of `nearest`."""
+        columns = self.desk.market.columns[:, places]
+        bid, ask, lots = columns[BID], columns[ASK], self._lots[places]
+        width = np.maximum(self._spread * (bid + ask) / 2, self._spread_ticks * self._ticks[places])
+        size = np.minimum(columns[BID_SIZE], columns[ASK_SIZE])
+        left = np.ones(len(places), np.bool_)
+        for what, fits in (
+            ("a quote on both sides", (bid > 0) & (bid <= ask)),
+            (f"|delta| of {self._delta_least:g} or more", np.abs(deltas) >= self._delta_least),
+            (f"a lot for {self._max_outlay / SCALE:,.0f} or less", ask * lots <= self._max_outlay),
+            ("a spread that is narrow enough", ask - bid <= width),
+            (f"{self._least_lots:g} lots at the touch", size >= self._least_lots * lots),
+            (f"open interest of {self._least_oi:g} lots", columns[OI] >= self._least_oi * lots),
+        ):
+            left &= fits
+            if not left.any():
+                return f"no contract had {what}"
+        return "no contract's Greeks were defined"
 
     # ------------------------------------------------------------ out
     def _exit(self, place: int, holding: Holding, view: ChainView) -> str:
@@ -284,6 +325,12 @@ def _by_expiry(table: InstrumentTable, options: Iterable[int], right: Right) -> 
         if option.right is right and option.expiry is not None:
             places.setdefault(option.expiry, []).append(place)
     return {expiry: np.array(found, np.int64) for expiry, found in places.items()}
+
+
+def _said_of(underlying: str, others: Sequence[str]) -> str:
+    """That it trades one of several, and which key chooses."""
+    more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
+    return f"trades {underlying} alone, not {', '.join(others[:LISTED])}{more}; its key `underlying` chooses"
 
 
 def _check(name: str, value: float, fits: bool, allowed: str) -> None:

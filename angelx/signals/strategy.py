@@ -11,7 +11,8 @@ Faster strategies extend `ScanningStrategy`: they see batches as columns and nam
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
@@ -72,6 +73,10 @@ class Strategy:
     """Set by the host; unique in a run."""
     desk: Desk
     """Set by the host before `start`."""
+    about = ""
+    """What of the market it chose, in words, where `start` sets it: said at the start and in the summary."""
+    passed_over: Mapping[str, int] = MappingProxyType({})
+    """How often it looked and did not enter, by why, in words, where it counts: shown where nothing was traded."""
 
     def start(self) -> None:
         """Called once, when the instruments are known."""

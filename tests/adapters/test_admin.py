@@ -343,3 +343,32 @@ def test_requests_are_what_the_client_sends() -> None:
     assert sent == b'{"verb":"halt","arguments":{"reason":"x"}}'
     waiting: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]] = echo
     assert asyncio.run(waiting("halt", {"reason": "x"})) == {"verb": "halt", "reason": "x"}  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- somebody removes the socket
+@pytest.mark.parametrize("gone", [SOCKET, RECORD])
+def test_a_socket_that_was_removed_is_made_anew(run: Run, tmp_path: Path, gone: str) -> None:
+    async def there() -> None:
+        while not (tmp_path / gone).exists():  # noqa: ASYNC110 - another's file
+            await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        with StateDir.open(tmp_path) as state, contextlib.suppress(asyncio.CancelledError):
+            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+                serving = group.create_task(AdminServer(state, echo).serve(0.01))
+                for _ in range(3):
+                    await there()
+                    (tmp_path / gone).unlink()
+                await there()
+                assert await asyncio.to_thread(ask, tmp_path, "status") == {"verb": "status"}
+                serving.cancel()
+        assert not (tmp_path / gone).exists()
+
+    run(main())
+
+
+def test_a_daemon_that_does_not_listen_is_not_said_to_be_absent(tmp_path: Path) -> None:
+    with StateDir.open(tmp_path), pytest.raises(DaemonSilent, match=rf"\(pid {os.getpid()} .*\) does not listen: "):
+        ask(tmp_path, "status")
+    with pytest.raises(DaemonAbsent):
+        ask(tmp_path, "status")

@@ -156,6 +156,8 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
         ({"symbol": None}, ("column symbol, row 1", "a name", "None")),
         ({"symbol": ""}, ("column symbol, row 1", "a name")),
         ({"expiry": None}, ("column expiry, row 1",)),
+        ({"expiry": date(9999, 12, 31)}, ("column expiry, row 1", "from 1970 to 2199", "9999")),
+        ({"expiry": date(1, 1, 1)}, ("column expiry, row 1", "from 1970 to 2199")),
         ({"strike": None}, ("column strike, row 1",)),
         ({"strike": -5.0}, ("column strike, row 1", "-5.0")),
         ({"strike": float("nan")}, ("column strike, row 1", "nan")),

@@ -124,6 +124,24 @@ def test_a_file_that_ends_the_program_is_refused_by_name(tmp_path: Path, monkeyp
     assert said == "c.yaml:2: strategies[0].use: buy.py, line 2 cannot be loaded: SystemExit: 3"
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import time\ntime.sleep(9)", "loops.py, line 2 cannot be loaded: StrategyTimeout: ran longer than 0.2 s"),
+        (
+            f"{BUY}\nclass Loops(Buy):\n    def __init__(self):\n        while True: pass",
+            "strategies[0].params: StrategyTimeout: ran longer than 0.2 s (given nothing)",
+        ),
+    ],
+)
+def test_a_file_that_never_ends_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, says: str
+) -> None:
+    monkeypatch.setattr("angelx.app.plugins.LOADING_S", 0.2)
+    (tmp_path / "loops.py").write_text(code)
+    assert says in refusal(tmp_path, "strategies: [{use: 'loops.py:Loops'}]\n")
+
+
 def test_the_base_that_is_named_can_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "buy.py").write_text("class Buy: ...\n")

@@ -1,6 +1,7 @@
 """What `angelx status` shows of a running house: money in currency units, exact integers beside it for programs."""
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import Any, cast
@@ -11,11 +12,13 @@ from typer.testing import CliRunner
 
 from angelx.adapters.admin import RequestRefused
 from angelx.adapters.latch import Latch
-from angelx.app.operator import Operator
+from angelx.adapters.state_dir import StateDir
+from angelx.app.operator import Operator, StillHalted
 from angelx.bench import BENCHES
 from angelx.cli import control
 from angelx.cli.main import app
 from angelx.cli.tables import summary_table
+from angelx.domain.errors import InputInvalid
 from angelx.domain.scalars import money_fields
 from angelx.services.data_feed import DataFeed
 from tests.flow.small_house import CAPITAL, Holder, Play, market
@@ -115,6 +118,20 @@ def test_an_answer_says_what_is_not_on_the_disk(tmp_path: Path) -> None:
     )
 
 
+def test_a_resume_that_did_not_happen_is_no_success(tmp_path: Path) -> None:
+    class Commanded(Feed):
+        def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+
+    latch, play = Latch.load(tmp_path), Play([Holder()])
+    latch.raise_to(1, "loss", "operator", 1)
+    asked = Operator(latch, cast("DataFeed", Commanded(play)), play.house, reload=lambda: None, facts=dict)
+    with pytest.raises(StillHalted, match="not resumed, the kill switch stays at halt: loss"):
+        asyncio.run(asked.answer("resume", {"reason": "well"}))
+
+
 def test_a_running_session_says_it_too(tmp_path: Path) -> None:
     class Commanded(Feed):
         def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
@@ -161,6 +178,23 @@ def test_a_kill_that_is_turned_away_is_forced(
     assert CliRunner().invoke(app, ["resume", *words[1:]]).exit_code == 1, "nothing is forced open"
 
 
+def test_a_kill_reaches_a_daemon_whose_socket_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the lock and does not listen: somebody removed the socket, or it is only starting."""
+    signals: list[tuple[int, int]] = []
+
+    def signalled(pid: int, number: int) -> None:
+        signals.append((pid, number))
+        Latch.load(tmp_path).raise_to(1, "SIGUSR1", "signal", 1)
+
+    monkeypatch.setattr("os.kill", signalled)
+    words = ["--state-dir", str(tmp_path), "--reason", "test", "--json"]
+    with StateDir.open(tmp_path):
+        ran = CliRunner().invoke(app, ["kill", *words])
+        assert (ran.exit_code, signals) == (0, [(os.getpid(), signal.SIGUSR1)])
+        assert (tmp_path / "kill").read_text() == "halt test\n"
+        assert CliRunner().invoke(app, ["resume", *words]).exit_code == 1, "nothing is forced open"
+
+
 def test_people_see_money_with_two_places() -> None:
     summary: dict[str, Any] = {
         "mode": "paper", "source": "x", "ticks": 1, "ticks_per_s": 1, "ticks_refused": {}, "signals": 0, "refused": 0,
@@ -177,3 +211,10 @@ def test_people_see_money_with_two_places() -> None:
 def test_every_benchmark_is_named_in_its_help() -> None:
     text = CliRunner().invoke(app, ["bench", "--help"]).stdout
     assert all(name in text for name in BENCHES)
+
+
+def test_a_reason_is_a_text(tmp_path: Path) -> None:
+    play = Play([Holder()])
+    for reason in (["a"], 1, None):
+        with pytest.raises(InputInvalid, match=r"reason: .* is not allowed; allowed: a text"):
+            asyncio.run(operator(play, tmp_path).answer("resume", {"reason": reason}))

@@ -31,8 +31,8 @@ def test_a_time_alone_is_that_time_of_the_day_it_is_of(day: date, minute: int, z
     clock = f"{minute // 60:02}:{minute % 60:02}"
     assert is_time(clock)
     assert not is_day(clock)
-    found = moment_of(clock, zone, day=day)
-    assert found == moment_of(f"{day} {clock}", zone)
+    found = moment_of(clock, zone, option="--at", day=day)
+    assert found == moment_of(f"{day} {clock}", zone, option="--at")
     assert found == ns(datetime.combine(day, time.fromisoformat(clock), zone))
 
 
@@ -41,26 +41,26 @@ def test_a_bare_date_is_its_start_or_its_end(day: date, zone: ZoneInfo) -> None:
     assert is_day(str(day))
     assert not is_time(str(day))
     begin, end = day_bounds(day, zone)
-    assert (moment_of(str(day), zone), moment_of(str(day), zone, last=True)) == (begin, end)
+    assert tuple(moment_of(str(day), zone, option="--at", last=last) for last in (False, True)) == (begin, end)
     assert day_of(begin, zone) == day == day_of(end - 1, zone) != day_of(end, zone)
 
 
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)), ZONES)  # noqa: DTZ001
 def test_a_zone_that_is_written_counts(moment: datetime, zone: ZoneInfo) -> None:
     moment = moment.replace(microsecond=0, tzinfo=UTC)
-    assert moment_of(moment.isoformat(), zone) == ns(moment)
+    assert moment_of(moment.isoformat(), zone, option="--at") == ns(moment)
     assert shown(ns(moment), zone) == moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @pytest.mark.parametrize("text", ["yesterday", "25:00", "2025-13-01", "0001-01-01", "9999-12-31", "", "11", "2025"])
 def test_what_is_no_moment_is_refused(text: str) -> None:
-    with pytest.raises(InputInvalid, match="no moment"):
-        moment_of(text, KOLKATA, day=date(2025, 8, 29), last=True)
+    with pytest.raises(InputInvalid, match=r"--from: .* is no moment"):
+        moment_of(text, KOLKATA, option="--from", day=date(2025, 8, 29), last=True)
 
 
 def test_a_time_of_no_day_says_how_to_write_it() -> None:
     with pytest.raises(InputInvalid, match="'2025-08-29 10:00'"):
-        moment_of("10:00", KOLKATA)
+        moment_of("10:00", KOLKATA, option="--at")
 
 
 # ---------------------------------------------------------------- of a recording

@@ -59,7 +59,7 @@ def test_a_time_alone_is_of_the_last_day_and_a_date_is_its_end(tmp_path: Path) -
     assert shown(tmp_path, "--at", clock, *small)["at"] == shown(tmp_path, "--at", AT, *small)["at"]
     whole = shown(tmp_path, "--at", day, *small)
     assert whole["at"] == whole["last_row_at"]
-    assert moment_of(f"{day} 15:25", ZoneInfo("Asia/Kolkata")) < whole["at"]
+    assert moment_of(f"{day} 15:25", option="--at", zone=ZoneInfo("Asia/Kolkata")) < whole["at"]
     ran = angelx("chain", "--at", "2026-10-20", *small, cwd=tmp_path)
     assert (ran.code, "2026-10-21, not of 2026-10-20" in ran.err) == (2, True)
 

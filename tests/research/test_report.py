@@ -13,8 +13,10 @@ from angelx.domain.scalars import SCALE
 from angelx.health.latency import LatencyHistogram
 from angelx.research.report import _plotly_js, _write, write_report
 from angelx.research.report_charts import CURVE_POINTS, INSTRUMENT_FILLS, MARKERS, thin
+from angelx.research.report_format import clean
 from angelx.research.report_script import SCRIPT
 from angelx.research.session_facts import SessionFacts
+from angelx.research.untraded import AROUND_BARS
 from tests.research.made_up import OPEN, approved, filled, session, started
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -121,6 +123,57 @@ def test_an_empty_session_is_a_page_too(events: list[ev.Event], tmp_path: Path) 
     assert "No strategy sent a signal" in page
     assert "No order was sent" in page
     assert "nan" not in page.replace(_plotly_js(), "").replace(SCRIPT, "").lower()
+
+
+def why_not(events: list[ev.Event], path: Path, **more: object) -> list[str]:
+    """What all three forms say of why nothing was traded."""
+    page = write_report(SessionFacts.of(events), more, path / "report.html", title="Nothing").read_text("utf-8")
+    markdown, figures = (path / "report.md").read_text("utf-8"), json.loads((path / "report.json").read_bytes())
+    reasons: list[str] = figures["summary"]["untraded"]
+    for why in reasons:
+        assert f"<li>{clean(why)}</li>" in page
+    assert markdown.count("\n- ") >= len(reasons)
+    assert ("Why nothing was traded" in page) == ("Why nothing was traded" in markdown) == bool(reasons)
+    return reasons
+
+
+def test_a_session_that_traded_nothing_says_why(tmp_path: Path) -> None:
+    told = {"chain_bias": {"about": "trades A alone", "passed_over": {"the bias was weak": 7, "nothing fitted": 1_234}}}
+    closed = ev.PhaseChanged(OPEN, "NFO", "closed", "2025-08-27: Ganesh Chaturthi")
+    assert why_not([started(), closed, ev.SessionEnded(OPEN + 1, 0, "source ended")], tmp_path, strategies=told) == [
+        "No tick came.",
+        "NFO never opened: 2025-08-27: Ganesh Chaturthi.",
+        "No strategy sent a signal.",
+        "chain_bias looked 1,241 times without a signal: 1,234 × nothing fitted, 7 × the bias was weak.",  # noqa: RUF001
+    ]
+    assert "<p>chain_bias trades A alone.</p>" in (tmp_path / "report.html").read_text("utf-8")
+    signal = ev.Signal(OPEN, 1, "s", "NFO:X", 1, 1, 2)
+    refused = ev.SignalRefused(OPEN, 1, "s", "NFO:X", "filter", "spread", "4 > 2 ticks")
+    failed, halted = ev.StrategyFailed(OPEN, "s", "ValueError: no"), ev.LevelChanged(OPEN, "halt", "a person", "cli")
+    assert why_not([started(), signal, refused, failed, halted], tmp_path, scope="indicative") == [
+        "This recording has no quotes, so nothing can trade.",
+        "The kill switch stands at halt.",
+        "s failed and was not asked again: ValueError: no.",
+        "None of 1 signal came to an order; refused: 1 × spread; for instance 4 > 2 ticks.",  # noqa: RUF001
+    ]
+    bars = ev.SourceOpened(OPEN, "us-equities", "{}", "", 1)
+    (first, _) = why_not([started(), bars], tmp_path, scope="indicative")
+    assert first == f"This recording has no quotes, so nothing can trade; {AROUND_BARS}."
+    ended = ev.OrderEnded(OPEN, "a", "rejected", "fees_unknown", "no table")
+    assert why_not([started(), approved("a", 1), ended], tmp_path, quoted=(2, 2)) == [
+        "None of 1 order was filled: 1 × rejected fees_unknown."  # noqa: RUF001
+    ]
+    assert (
+        why_not([started()], tmp_path, quoted=[0, 3])[0] == "None of 3 tradable instruments ever had a bid and an ask."
+    )
+    assert why_not([started()], tmp_path, quoted=(1, 3))[0] == "1 of 3 tradable instruments ever had a bid and an ask."
+    assert why_not([started(), approved("a", 1), filled("a", 75, 100_0000, OPEN + 1)], tmp_path, strategies=told) == []
+
+
+def test_what_was_not_timed_has_no_percentiles(tmp_path: Path) -> None:
+    page = written([started()], tmp_path / "report.html", latency={"risk": LatencyHistogram().as_dict()})
+    assert "Nothing was timed" in page
+    assert "0 ns" not in page.replace(_plotly_js(), "") + (tmp_path / "report.md").read_text("utf-8")
 
 
 def test_pictures_of_a_long_session_are_thinned_and_say_so(tmp_path: Path) -> None:

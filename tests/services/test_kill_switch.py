@@ -15,6 +15,9 @@ class FullDisk(MemoryLatch):
         super().raise_to(level, reason, who, at)
         return OSError("No space left on device")
 
+    def lower(self, reason: str, who: str, at: int) -> None:
+        raise OSError("No space left on device")
+
 
 def house(latch: MemoryLatch | None = None) -> tuple[Bus, MemoryLatch, list[Event]]:
     bus, latch, said = Bus(), latch or MemoryLatch(), list[Event]()
@@ -94,6 +97,17 @@ def test_a_level_that_is_not_on_the_disk_holds_and_is_told() -> None:
     assert isinstance(incident, IncidentReported)
     assert incident.what == "the kill switch is not on the disk: No space left on device"
     assert isinstance(change, LevelChanged)
+
+
+def test_a_resume_that_the_disk_does_not_keep_is_told_and_the_level_stays() -> None:
+    bus, latch, said = house(FullDisk())
+    bus.publish(told("halt"))
+    del said[:]
+    bus.publish(told("resume"))
+    (incident,) = said
+    assert isinstance(incident, IncidentReported)
+    assert incident.what == "not resumed, the disk does not keep it: No space left on device"
+    assert latch.level == 1
 
 
 def test_what_was_latched_before_is_told_at_the_start() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,6 +109,49 @@ def bought(play: Play) -> int | None:
 
 
 # ---------------------------------------------------------------- in
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        ({"strength": 0.4}, "the bias was weaker than 0.5"),
+        ({"max_outlay": 1.0}, "no contract had a lot for 1 or less"),
+        ({"max_spread_pct": 0.0, "max_spread_ticks": 1}, "no contract had a spread that is narrow enough"),
+        ({"least_lots": 11}, "no contract had 11 lots at the touch"),
+        ({"least_oi": 20_000}, "no contract had open interest of 20000 lots"),
+        ({"least_life_h": 1e6}, "no expiry had 1e+06 h to live"),
+    ],
+)
+def test_it_counts_why_it_did_not_enter(params: dict[str, Any], why: str) -> None:
+    play = Play(**params)
+    assert play.wait(10) == []
+    assert play.strategy.passed_over == {why: 2}
+
+
+def test_it_says_what_its_chain_lacked() -> None:
+    play = Play()
+    play.view.bias = None
+    play.wait(5)
+    play.view.expiries[EXPIRY].forward = None
+    play.wait(5)
+    play.chains.views = {}
+    play.wait(5)
+    counted = {
+        "the bias was not known yet": 1,
+        "its chain was not quoted enough for a forward": 1,
+        "the chain engine had not seen its chain": 1,
+    }
+    assert play.strategy.passed_over == counted
+    assert play.strategy.about == ""
+
+
+def test_it_says_which_of_several_underlyings_it_trades() -> None:
+    others = [msgspec.structs.replace(option(Right.CALL, 100), id=f"NFO:{n}", underlying=f"NSE:{n}") for n in range(7)]
+    strategy = ChainBias()
+    strategy.name, strategy.desk = "chain_bias", FakeDesk(FixedChains(view()), InstrumentTable([*TABLE, *others]))
+    strategy.start()
+    names = ", ".join(f"NSE:{n}" for n in range(5))
+    assert strategy.about == f"trades {INDEX.id} alone, not {names} and 2 more; its key `underlying` chooses"
+
+
 def test_it_buys_the_call_whose_delta_fits_and_says_where_the_stop_is() -> None:
     play = Play()
     assert play.wait(5) == [(CALLS[24_000], 1, int((50_0000 + 1000) * 0.30), "bias_up")]

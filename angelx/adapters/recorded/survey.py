@@ -1,6 +1,7 @@
 """What a file holds before it is replayed: which instruments on which exchange days, how many rows of each."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ Key = tuple[Any, ...]
 
 Name = TypeVar("Name")
 
+EARLIEST, LATEST = date(1970, 1, 1), date(2200, 1, 1)
+"""Expiries are from this day on and before that one: settlements are counted in ns since 1970, until 2262."""
 _RIGHTS: Final = {"CE": "CE", "PE": "PE", "C": "CE", "P": "PE"}
 
 
@@ -183,7 +186,8 @@ def _objection(column: str, value: Any) -> str:
     if column == "right":
         return "" if value in _RIGHTS else "a right is CE, PE, C or P"
     if column == "expiry":
-        return "" if value is not None else "an option has an expiry"
+        fits = value is not None and EARLIEST <= value < LATEST
+        return "" if fits else f"an expiry is a day from {EARLIEST.year} to {LATEST.year - 1}"
     if column == "strike":
         return "" if value is not None and 0 < value < 1e9 else "a strike is a price above 0"
     if column == "lot_size":
