@@ -1,10 +1,12 @@
 """What was asked of a venue, on disk, so that a venue that was killed goes on as if it had not been.
 
 One JSON line per request, written out before it is done: a killed process loses nothing, a crashed host perhaps the
-last lines. The first line says of which sources, and on what terms; a last line cut short by a crash is dropped.
+last lines. The first line says of which sources, and on what terms; a last line cut short by a crash is dropped. Behind
+each line, after a tab, stands a hash of it and of all before it: without one of them all after it would end otherwise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +36,7 @@ class VenueLog:
     """
 
     def __init__(self, path: Path, digests: dict[str, str], terms: Mapping[str, Any] = {}) -> None:
-        self.path = path
+        self.path, self._check = path, b""
         self._head = _Head(digests, dict(terms))
         self.notes: list[Noted] = []
         """What an earlier process left."""
@@ -53,8 +55,9 @@ class VenueLog:
         if len(lines) == 1:  # Not even the head was written whole.
             return 0
         try:
-            head = msgspec.json.decode(lines[0], type=_Head)
-            self.notes = [msgspec.json.decode(line, type=Noted) for line in lines[1:-1]]
+            whole = self._checked(lines[:-1])
+            head = msgspec.json.decode(next(whole), type=_Head)
+            self.notes = [msgspec.json.decode(line, type=Noted) for line in whole]
         except msgspec.MsgspecError as error:
             raise InputInvalid(f"{self.path}: not a venue's log: {error}") from error
         if head.digests != self._head.digests:
@@ -63,6 +66,16 @@ class VenueLog:
         if other:
             raise InputInvalid(f"{self.path} began with {', '.join(other)}: the same requests would end otherwise")
         return sum(len(line) + 1 for line in lines[:-1])
+
+    def _checked(self, lines: Sequence[bytes]) -> Iterator[bytes]:
+        """The lines without their hashes."""
+        for number, line in enumerate(lines, 1):
+            text, _, check = line.rpartition(b"\t")
+            self._check = _after(self._check, text)
+            if check != self._check:
+                what = "edited, or one before it was removed, added or moved" if number > 1 else "edited"
+                raise InputInvalid(f"{self.path}: not a venue's log, or line {number} was {what}")
+            yield text
 
     def follow(self, lane: Lane) -> None:
         """Write down every request to a lane's exchange from now on, and how far it was when it reported something.
@@ -100,5 +113,11 @@ class VenueLog:
         self.close()
 
     def _write(self, line: bytes) -> None:
-        self._file.write(line + b"\n")
+        self._check = _after(self._check, line)
+        self._file.write(line + b"\t" + self._check + b"\n")
         self._file.flush()
+
+
+def _after(check: bytes, line: bytes) -> bytes:
+    """The hash behind a line, in hexadecimal."""
+    return blake2b(check + line, digest_size=8).hexdigest().encode()

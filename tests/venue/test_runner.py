@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from angelx.domain.scalars import NS
 from angelx.domain.ticks import AT, TickBatch
 from angelx.sim.loop import simulate
 from angelx.venue.exchange import Exchange, OrderRequest, Policy, Refused
+from angelx.venue.keeping import Kept
 from angelx.venue.runner import GAP, Lane, VenueRunner
 from tests.venue.floor import OPEN_BANDS, no_fee
 from tests.venue.market_day import LOTS, TABLE, TICK, day_of
@@ -154,13 +156,35 @@ def test_the_log_of_another_market_is_refused_and_a_torn_line_is_dropped(tmp_pat
         file.write(b'{"lane":"x","ro')
     with VenueLog(path, {"x": "a"}) as log:
         assert len(log.notes) == 2
-    assert path.read_bytes().endswith(b"}\n")
+    assert path.read_bytes().count(b"\n") == 3
     with pytest.raises(InputInvalid, match="another market"):
         VenueLog(path, {"x": "b"})
     with VenueLog(path, {"x": "a"}, {"capital": 5}) as log:  # One that does not say its terms may go on.
         assert len(log.notes) == 2
     path.write_text("nonsense\n")
     with pytest.raises(InputInvalid, match="not a venue's log"):
+        VenueLog(path, {"x": "a"})
+
+
+@pytest.mark.parametrize("change", ["cut", "moved", "edited", "repeated"])
+def test_a_log_that_was_changed_is_refused(tmp_path: Path, change: str) -> None:
+    """Without one request all that came after it ends otherwise: not what clients were told."""
+    path = tmp_path / "venue.jsonl"
+    with VenueLog(path, {"x": "a"}) as log:
+        for rows in range(6):
+            log.keep(SimpleNamespace(name="x", exchange=SimpleNamespace(rows=rows, now=rows)), Kept("a", rows))  # type: ignore[arg-type]
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = 3
+    if change == "cut":
+        del lines[place]
+    elif change == "moved":
+        lines[place : place + 2] = lines[place + 1], lines[place]
+    elif change == "repeated":
+        lines.insert(place, lines[place])
+    else:
+        lines[place] = lines[place].replace(b'"rows":2', b'"rows":3')
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(InputInvalid, match=f"line {place + 1 + (change == 'repeated')} was edited, or one before"):
         VenueLog(path, {"x": "a"})
 
 
