@@ -208,6 +208,18 @@ def test_people_see_money_with_two_places() -> None:
     assert "1453.7550" not in text
 
 
+def test_brackets_of_a_persons_own_are_text() -> None:
+    summary: dict[str, Any] = {
+        "mode": "paper", "source": "x[/b]", "ticks": 1, "ticks_per_s": 1, "ticks_refused": {}, "signals": 0,
+        "refused": 0, "orders": 0, "fills": 0, "level": "halt",
+        "level_reason": "see [/docs] :smile:", "journal": "x[red]y/journal",
+        "journal_records": 1, "report": None, **money_fields("pnl", 0),
+    }  # fmt: skip
+    text = "\n".join(summary_table(summary))
+    for written in ("x[/b]", "see [/docs] :smile:", "x[red]y/journal"):
+        assert written in text
+
+
 def test_every_benchmark_is_named_in_its_help() -> None:
     text = CliRunner().invoke(app, ["bench", "--help"]).stdout
     assert all(name in text for name in BENCHES)
