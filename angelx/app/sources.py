@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from angelx.app.config import Config
 from angelx.domain.errors import ConfigInvalid, InputInvalid
@@ -12,6 +13,8 @@ from angelx.domain.scalars import price_of
 from angelx.market.expiry_time import Settlements
 from angelx.market.rules import freeze_quantity, lot_size
 from angelx.market.sessions import Session, Sessions
+
+log = structlog.get_logger()
 
 UNDERLYING = "NIFTY"
 
@@ -54,7 +57,18 @@ def open_source(config: Config, sessions: Sessions, bounds: Bounds, *, glance: b
     )  # fmt: skip
     if not glance:
         _check_expiries(path, source, sessions)
+        _tell_gaps(source)
     return source
+
+
+def _tell_gaps(source: TickSource) -> None:
+    """Warn of rows that a capture once had, or was about to have."""
+    from angelx.adapters.recorded.captured import CaptureSource
+
+    if isinstance(source, CaptureSource):
+        for one in source.describe():
+            if one["missing"] or one["torn"]:
+                log.warning("capture_incomplete", folder=one["file"], missing_rows=one["missing"], torn=one["torn"])
 
 
 def _check_expiries(path: Path, source: TickSource, sessions: Sessions) -> None:

@@ -275,7 +275,7 @@ class TradingSession:
         """
         plan = self.plan
         self.house.host.start()
-        for name, told in self._told().items():
+        for name, told in self.told().items():
             if told["about"]:
                 log.warning("strategy_chose", strategy=name, about=told["about"])
         self._capture()
@@ -470,7 +470,7 @@ class TradingSession:
             "ticks_unchanged": self.differential.unchanged,
             "scope": self.source.scope,
             "quoted": self._quoted(),
-            "strategies": self._told(),
+            "strategies": self.told(),
         }
 
     def _named(self, place: int) -> str:
@@ -485,7 +485,7 @@ class TradingSession:
         both = (columns[BID_CHANGES, tradable] > 0) & (columns[ASK_CHANGES, tradable] > 0)
         return int(both.sum()), len(tradable)
 
-    def _told(self) -> dict[str, dict[str, Any]]:
+    def told(self) -> dict[str, dict[str, Any]]:
         """What strategies say of themselves, by name: `about` and `passed_over`. Of their own code nothing is run."""
         return {one.name: _told_by(vars(one)) for one in self.house.parts.strategies}
 

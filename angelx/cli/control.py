@@ -184,7 +184,10 @@ def _forced(directory: Path, verb: str, reason: str, *, json: bool) -> int:
     from angelx.adapters.latch import KILL, Latch, level_named
     from angelx.adapters.state_dir import durable_write, lock_holder
 
-    durable_write(directory / KILL, f"{verb} {reason}\n".encode())
+    try:
+        durable_write(directory / KILL, f"{verb} {reason}\n".encode())
+    except OSError as error:  # The signal needs no disk.
+        say(f"angelx: {error.filename}: {error.strerror}", json=True)
     holder = lock_holder(directory)
     pid = int(next((word for word in (holder or "").replace(",", " ").split() if word.isdigit()), "0"))
     if pid > 1 and verb in ("halt", "flatten"):

@@ -8,11 +8,11 @@ from angelx.domain.scalars import decimal_of
 
 
 def rendered(table: Any, width: int = 100) -> Iterator[str]:
-    """A rich table as plain lines."""
+    """A rich table as plain lines; brackets and colons of a path, a name or a reason mean nothing."""
     from rich.console import Console
 
     out = StringIO()
-    Console(file=out, width=width, color_system=None).print(table)
+    Console(file=out, width=width, color_system=None, markup=False, emoji=False).print(table)
     yield from out.getvalue().rstrip("\n").split("\n")
 
 

@@ -29,6 +29,8 @@ from angelx.sim.loop import VirtualLoop
 
 SHOW_EVERY_S: Final = 0.2
 SHOWN: Final = 8
+NOTE_S: Final = 10.0
+"""What strategies chose of the market is shown so long."""
 METRICS: Final = "metrics.json"
 
 
@@ -266,11 +268,15 @@ class Watcher:
             latency={name: _line(stage) for name, stage in house.monitor.stages.items() if stage.count},
             health=house.risk.health.state,
             level=session.latch.name,
-            note=session.latch.reason if session.latch.level else "",
+            note=session.latch.reason if session.latch.level else self._chosen() if elapsed < NOTE_S else "",
             positions=tuple(self._positions())[:SHOWN],
             working=tuple(self._working())[:SHOWN],
             recent=tuple(self._fills[: -SHOWN - 1 : -1]),
         )
+
+    def _chosen(self) -> str:
+        """What strategies chose of the market."""
+        return "; ".join(f"{name} {about}" for name, about in chosen({"strategies": self._session.told()}).items())
 
     def _positions(self) -> list[PositionLine]:
         house = self._session.house

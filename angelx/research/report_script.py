@@ -49,7 +49,7 @@ function draw(id, traces, more) {
 }
 const money = data.sign;
 // Whole units would name different heights of a nearly flat curve alike.
-const places = list => Math.max(...list) - Math.min(...list) < 5 ? ",.2f" : ",.0f";
+const decimals = list => Math.max(...list) - Math.min(...list) < 5 ? ",.2f" : ",.0f";
 
 function equity() {
   const e = data.equity;
@@ -60,8 +60,8 @@ function equity() {
     { x: clock(e.dt), y: e.dd, type: "scatter", mode: "lines", name: "below the peak", yaxis: "y2", fill: "tozeroy",
       line: { color: ink("bad"), width: 1 }, fillcolor: ink("bad-soft"),
       hovertemplate: money + "%{y:,.2f}<extra>below the peak</extra>" },
-  ], { height: narrow() ? 320 : 380, yaxis: { domain: [.34, 1], tickformat: places(e.v) },
-    yaxis2: { domain: [0, .26], tickformat: places(e.dd), nticks: 3, rangemode: "tozero" },
+  ], { height: narrow() ? 320 : 380, yaxis: { domain: [.34, 1], tickformat: decimals(e.v) },
+    yaxis2: { domain: [0, .26], tickformat: decimals(e.dd), nticks: 3, rangemode: "tozero" },
     xaxis: Object.assign({ anchor: "y2" }, whole(data.equity.t)) });
 }
 function marker(side, shape, colour, name, many) {
@@ -82,7 +82,7 @@ function reference() {
     marker(r.sides.buy, "triangle-up", "good", "buy filled", many),
     marker(r.sides.sell, "triangle-down", "bad", "sell filled", many),
   ], { height: narrow() ? 320 : 400, showlegend: true, hovermode: "closest",
-    xaxis: dates(r.t[0], r.t[r.t.length - 1], nights(r.t)), yaxis: { tickformat: ",.0f" } });
+    xaxis: dates(r.t[0], r.t[r.t.length - 1], nights(r.t)), yaxis: { tickformat: decimals(r.v) } });
 }
 function instrument() {
   const choice = document.getElementById("choice");
@@ -126,7 +126,7 @@ function bars(id, rows, height, sideways) {
     hovertemplate: label + "<extra>%{" + (sideways ? "y" : "x") + "}</extra>" }, shape)],
     { height: height, bargap: .35, hovermode: "closest",
       [sideways ? "yaxis" : "xaxis"]: { type: "category", showgrid: false },
-      [sideways ? "xaxis" : "yaxis"]: { tickformat: ",.0f", nticks: 6 } });
+      [sideways ? "xaxis" : "yaxis"]: { tickformat: decimals([0].concat(values)), nticks: 6 } });
 }
 function latency() {
   const stages = Object.entries(data.latency).filter(([, rows]) => rows.length);
@@ -135,7 +135,11 @@ function latency() {
   draw("latency", stages.map(([name, rows], k) => {
     const x = [], y = [];
     const total = rows.reduce((sum, r) => sum + r[2], 0);
-    for (const [from, to, count] of rows) { x.push(from, to); y.push(count / total, count / total); }
+    for (const [from, to, count] of rows) {
+      const last = x[x.length - 1];
+      if (last < from * .999) { x.push(last, from); y.push(0, 0); }  // Nothing took so long.
+      x.push(from, to); y.push(count / total, count / total);
+    }
     x.unshift(x[0]); y.unshift(0); x.push(x[x.length - 1]); y.push(0);
     return { x, y, type: "scatter", mode: "lines", name, fill: "tozeroy",
       line: { width: 1.4, color: ink(colours[k % 5]) }, fillcolor: ink(colours[k % 5]) + "22",

@@ -46,7 +46,7 @@ def refusals_section(figures: Figures) -> str:
 def latency_section(figures: Figures) -> str:
     """Percentiles by stage."""
     if not any(stage.count for stage in figures.latency.values()):
-        return nothing("Latency", "Nothing was timed: no signal was sent.")
+        return nothing("Latency", "Nothing was timed.")
     rows = [
         (
             text_cell(name),

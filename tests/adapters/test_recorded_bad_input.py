@@ -16,6 +16,7 @@ from tests.adapters.recorded_files import (
     BARS,
     CHAIN,
     NSE_OPEN,
+    OPTION_OI,
     QUOTE_TICKS,
     TRADE_TICKS,
     US_OPEN,
@@ -170,6 +171,13 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
 def test_a_key_that_names_no_instrument(tmp_path: Path, cells: dict[str, Any], parts: tuple[str, ...]) -> None:
     rows = [chain_row(), chain_row(NSE_OPEN + 1) | cells]
     refused(write(tmp_path / "x.parquet", CHAIN, rows), "x.parquet", *parts)
+
+
+def test_a_style_that_is_none_is_refused(tmp_path: Path) -> None:
+    """What underlies a European option is an index; nothing else may pass for an American one."""
+    row = {"ts": at(US_OPEN), "underlying": "X", "root": "X", "style": "bermudan", "expiry": date(2013, 10, 19)}
+    path = write(tmp_path / "x.parquet", OPTION_OI, [{**row, "strike": 5.0, "right": "C", "open_interest": 1}])
+    refused(path, "column style, row 0", "a style is american or european", "'bermudan'")
 
 
 def test_rows_are_numbered_as_in_the_file_where_it_had_to_be_sorted(tmp_path: Path) -> None:

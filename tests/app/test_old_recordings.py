@@ -4,14 +4,19 @@ from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from angelx.adapters.capture import CaptureWriter
 from angelx.app.config import load_config
 from angelx.app.session import check_fees
 from angelx.app.sources import Bounds, open_source
 from angelx.domain.errors import InputInvalid
+from angelx.domain.instruments import Instrument, InstrumentTable, Kind
 from angelx.domain.ports import TickSource
+from angelx.domain.scalars import NS
+from angelx.domain.ticks import ASK, AT, BID, batch_of
 from angelx.market.expiry_time import Settlements
 from angelx.market.sessions import Sessions
 from tests.adapters.recorded_files import BARS, CHAIN, bar, chain_row, write
@@ -70,3 +75,18 @@ def test_kinds_that_have_fees_may_be_traded_beside_those_that_have_none(tmp_path
         checked(tmp_path)
     assert [(line["event"], line["log_level"]) for line in logs] == [("fees_unknown", "warning")]
     assert "2023-04-01" in logs[0]["why"]
+
+
+# ---------------------------------------------------------------- captures
+def test_rows_that_a_capture_lost_are_told(tmp_path: Path) -> None:
+    share = Instrument(id="US:X", symbol="X", segment="US", kind=Kind.EQUITY, currency="USD", tick_size=100)
+    table = InstrumentTable([share])
+    for first in (0, 20):
+        rows = batch_of({AT: np.arange(first, first + 10) + 1_756_800_000 * NS, BID: 100_0000, ASK: 100_0100})
+        writer = CaptureWriter(tmp_path, table)
+        writer.append(rows, 0, 10, first)
+        writer.flush()
+    with capture_logs() as told:
+        opened(tmp_path)
+    (line,) = told
+    assert (line["event"], line["missing_rows"], line["torn"]) == ("capture_incomplete", [[10, 19]], [])

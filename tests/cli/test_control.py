@@ -195,6 +195,18 @@ def test_a_kill_reaches_a_daemon_whose_socket_is_gone(tmp_path: Path, monkeypatc
         assert CliRunner().invoke(app, ["resume", *words]).exit_code == 1, "nothing is forced open"
 
 
+def test_a_kill_is_signalled_where_the_disk_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.kill", lambda *signalled: signals.append(signalled))
+    monkeypatch.setattr(control, "CONFIRM_S", 0.1)
+    with StateDir.open(tmp_path):
+        (tmp_path / "kill").mkdir()  # What would be written cannot take its place.
+        ran = CliRunner().invoke(app, ["kill", "--state-dir", str(tmp_path), "--json"])
+    assert signals == [(os.getpid(), signal.SIGUSR1)]
+    assert ran.exit_code == 1, "nobody has seen it latched"
+    assert f"{tmp_path / 'kill'}: " in ran.stderr
+
+
 def test_people_see_money_with_two_places() -> None:
     summary: dict[str, Any] = {
         "mode": "paper", "source": "x", "ticks": 1, "ticks_per_s": 1, "ticks_refused": {}, "signals": 0, "refused": 0,
@@ -206,6 +218,18 @@ def test_people_see_money_with_two_places() -> None:
     assert "-99.81" in text
     assert "1453.76" in text
     assert "1453.7550" not in text
+
+
+def test_brackets_of_a_persons_own_are_text() -> None:
+    summary: dict[str, Any] = {
+        "mode": "paper", "source": "x[/b]", "ticks": 1, "ticks_per_s": 1, "ticks_refused": {}, "signals": 0,
+        "refused": 0, "orders": 0, "fills": 0, "level": "halt",
+        "level_reason": "see [/docs] :smile:", "journal": "x[red]y/journal",
+        "journal_records": 1, "report": None, **money_fields("pnl", 0),
+    }  # fmt: skip
+    text = "\n".join(summary_table(summary))
+    for written in ("x[/b]", "see [/docs] :smile:", "x[red]y/journal"):
+        assert written in text
 
 
 def test_every_benchmark_is_named_in_its_help() -> None:

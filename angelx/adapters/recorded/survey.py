@@ -188,6 +188,8 @@ def _objection(column: str, value: Any) -> str:
     if column == "expiry":
         fits = value is not None and EARLIEST <= value < LATEST
         return "" if fits else f"an expiry is a day from {EARLIEST.year} to {LATEST.year - 1}"
+    if column == "style":
+        return "" if value in {"american", "european"} else "a style is american or european"
     if column == "strike":
         return "" if value is not None and 0 < value < 1e9 else "a strike is a price above 0"
     if column == "lot_size":
