@@ -115,13 +115,17 @@ class AdminServer:
         try:
             if look_s is None:
                 await asyncio.get_running_loop().create_future()
-            while True:
-                await asyncio.sleep(look_s or 0)
-                if not (self.path.is_socket() and (self._state.path / RECORD).is_file()):
-                    await self.close()
-                    await self._start_again()
+            else:
+                await self._look_after(look_s)
         finally:
             await self.close()
+
+    async def _look_after(self, look_s: float) -> None:
+        while True:
+            await asyncio.sleep(look_s)
+            if not (self.path.is_socket() and (self._state.path / RECORD).is_file()):
+                await self.close()
+                await self._start_again()
 
     async def _start_again(self) -> None:
         try:

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from angelx.domain.scalars import NS, money_text
+from angelx.domain.text import printable
 
 SIGNS: Final = {"INR": "₹", "USD": "$"}
 
@@ -298,11 +299,6 @@ def plain_line(snapshot: Snapshot) -> str:
         snapshot.note,
     ]
     return printable("  ".join(part for part in parts if part))
-
-
-def printable(text: str) -> str:
-    """The text with a question mark for whatever could move a cursor or end a line."""
-    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def open_progress(*, live: bool) -> Progress:

@@ -6,13 +6,13 @@ each line, after a tab, stands a hash of it and of all before it: without one of
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
+from angelx.bus.records import GENESIS, link
 from angelx.domain.errors import InputInvalid
 from angelx.venue.keeping import Kept
 from angelx.venue.requests import AnyCall
@@ -36,7 +36,7 @@ class VenueLog:
     """
 
     def __init__(self, path: Path, digests: dict[str, str], terms: Mapping[str, Any] = {}) -> None:
-        self.path, self._check = path, b""
+        self.path, self._last = path, GENESIS
         self._head = _Head(digests, dict(terms))
         self.notes: list[Noted] = []
         """What an earlier process left."""
@@ -71,8 +71,7 @@ class VenueLog:
         """The lines without their hashes."""
         for number, line in enumerate(lines, 1):
             text, _, check = line.rpartition(b"\t")
-            self._check = _after(self._check, text)
-            if check != self._check:
+            if check != self._link(text):
                 what = "edited, or one before it was removed, added or moved" if number > 1 else "edited"
                 raise InputInvalid(f"{self.path}: not a venue's log, or line {number} was {what}")
             yield text
@@ -113,11 +112,10 @@ class VenueLog:
         self.close()
 
     def _write(self, line: bytes) -> None:
-        self._check = _after(self._check, line)
-        self._file.write(line + b"\t" + self._check + b"\n")
+        self._file.write(line + b"\t" + self._link(line) + b"\n")
         self._file.flush()
 
-
-def _after(check: bytes, line: bytes) -> bytes:
-    """The hash behind a line, in hexadecimal."""
-    return blake2b(check + line, digest_size=8).hexdigest().encode()
+    def _link(self, line: bytes) -> bytes:
+        """The hash behind the next line, in hexadecimal."""
+        (self._last,) = link(self._last, (line,))
+        return self._last.hex().encode()

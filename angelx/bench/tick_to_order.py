@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from angelx.bench.house import BenchHouse
 from angelx.bench.market import BareRule, QuoteSource
 from angelx.bench.rows import Row
 from angelx.domain.events import OrderApproved
-from angelx.domain.ticks import ASK, AT, BID
+from angelx.domain.ticks import ASK, AT, BID, TickBatch
 from angelx.services.quiet_memory import quiet_memory
 
 TICKS: Final = 200_000
@@ -68,16 +69,20 @@ def _ticks(bench: BenchHouse, source: QuoteSource, count: int, between: Callable
     watch = _Stopwatch(bench)
     feed, clock = bench.bus.feed, time.perf_counter_ns
     with quiet_memory():
-        for raw in source.batches():
-            batch = bench.validated(raw)
-            for row in range(min(count, batch.rows)):
-                between()
-                watch.began = clock()
-                feed(batch, row, row + 1)
-            count -= batch.rows
-            if count <= 0:
-                break
+        for batch, row in _one_by_one(map(bench.validated, source.batches()), count, between):
+            watch.began = clock()
+            feed(batch, row, row + 1)
     return np.array(watch.took, np.float64) / 1e3
+
+
+def _one_by_one(
+    batches: Iterable[TickBatch], count: int, between: Callable[[], None]
+) -> Iterator[tuple[TickBatch, int]]:
+    """The first `count` rows, each with its batch, after what comes between two ticks."""
+    rows = ((batch, row) for batch in batches for row in range(batch.rows))
+    for tick in islice(rows, count):
+        between()
+        yield tick
 
 
 def _at_once() -> None:
@@ -89,19 +94,13 @@ def _bare_ticks(source: QuoteSource, count: int, between: Callable[[], None]) ->
     clock, orders, took = time.perf_counter_ns, list[tuple[int, str, int, int]](), list[int]()
     rule = BareRule()
     with quiet_memory():
-        for batch in source.batches():
-            view = batch.view
-            for row in range(min(count, batch.rows)):
-                between()
-                began = clock()
-                bid, ask = view[BID, row], view[ASK, row]
-                units = rule.quote(bid, ask)
-                if units:
-                    orders.append((view[AT, row], f"bare{len(orders)}", units, ask if units > 0 else bid))
-                    took.append(clock() - began)
-            count -= batch.rows
-            if count <= 0:
-                break
+        for batch, row in _one_by_one(source.batches(), count, between):
+            began, view = clock(), batch.view
+            bid, ask = view[BID, row], view[ASK, row]
+            units = rule.quote(bid, ask)
+            if units:
+                orders.append((view[AT, row], f"bare{len(orders)}", units, ask if units > 0 else bid))
+                took.append(clock() - began)
     return np.array(took, np.float64) / 1e3
 
 

@@ -96,8 +96,8 @@ def show(
         import msgspec
 
         from angelx.adapters.journal import JournalReader
-        from angelx.adapters.terminal import printable
         from angelx.domain.events import RECORDED
+        from angelx.domain.text import printable
 
         kinds = {one.__name__ for one in RECORDED}
         for name in kind or ():

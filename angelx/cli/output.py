@@ -23,6 +23,7 @@ from angelx.domain.errors import (
     InputInvalid,
     StateLocked,
 )
+from angelx.domain.text import printable
 
 FAILED: Final = 1
 CODES: Final[Mapping[type[AngelxError], int]] = {InputInvalid: 2, ConfigInvalid: 64, StateLocked: 75, Halted: 78}
@@ -121,9 +122,7 @@ def _encoding(stream: TextIO) -> str:
 
 def _shown(text: str, encoding: str) -> str:
     """What a stream can take and a terminal shows: no letter may end the program, none may move the cursor."""
-    if not text.isprintable():
-        text = "".join(letter if letter.isprintable() or letter in "\n\t\xa0" else "?" for letter in text)
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    return printable(text, keep="\n\t\xa0").encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _write(stream: TextIO, text: str) -> None:

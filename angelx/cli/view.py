@@ -21,8 +21,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from angelx.adapters.terminal import Snapshot, printable
+from angelx.adapters.terminal import Snapshot
 from angelx.domain.scalars import money_text, side_text
+from angelx.domain.text import printable
 
 PERIOD_S: Final = 0.2
 WIDE: Final = 100

@@ -7,6 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from angelx.domain.scalars import NS, SCALE, money_text
+from angelx.domain.text import printable
 from angelx.research.session_records import local_time
 
 DASH: Final = "\u2013"
@@ -106,4 +107,4 @@ def percent(fraction: float | None, places: int = 1) -> str:
 
 def clean(text: object) -> str:
     """Text safe in HTML; what cannot be printed becomes a question mark."""
-    return escape("".join(letter if letter.isprintable() else "?" for letter in str(text)))
+    return escape(printable(str(text)))

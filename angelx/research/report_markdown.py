@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from angelx.domain.text import printable
 from angelx.research.report_figures import Figures
 from angelx.research.report_format import DASH, Formats, duration, percent, span
 from angelx.research.report_learning import cells_of, figures_of_forecast, forecasts_of, most_refused, warnings_of
@@ -129,7 +130,7 @@ def _table(columns: Sequence[str], rows: Sequence[Iterable[object]]) -> str:
 
 def _line(text: object) -> str:
     """One line that neither ends a cell nor becomes markup."""
-    flat = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    flat = printable(str(text), instead=" ")
     for mark in "\\|<*_`[#":
         flat = flat.replace(mark, f"\\{mark}")
     return flat

@@ -60,8 +60,7 @@ class Book:
         name = approved.order
         order = self.orders.get(name)
         if order is None:
-            ledger, instrument, unit = self.ledger, approved.instrument, 0 if approved.reduces else approved.limit
-            line = ledger.lines.get(instrument) or ledger.line(instrument)
+            line, unit = self.ledger.line(approved.instrument), 0 if approved.reduces else approved.limit
             order = self.orders[name] = self.live[name] = line.working[name] = Order(approved, line, unit)
             self.reserved += approved.quantity * unit
             self.sent.append(approved.at)

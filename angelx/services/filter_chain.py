@@ -75,7 +75,6 @@ class FilterChain:
             self._enter(scene, segment)
         names = self._names
         margins: list[float] = []
-        confidence = 1.0
         for check in self._checks:
             try:
                 answer = check(signal, scene)
@@ -83,17 +82,14 @@ class FilterChain:
                 answer = self._failed(names[len(margins)], f"{type(error).__name__}: {error}")
             if type(answer) is float and 0.0 <= answer <= 1.0:
                 margins.append(answer)
-                if answer < confidence:  # noqa: PLR1730  (the call costs 0.1 us)
-                    confidence = answer
             elif answer is NOT_APPLICABLE:
                 names = self._without(names, len(margins))
             elif (margin := _margin(answer)) is not None:
                 margins.append(margin)
-                confidence = min(confidence, margin)
             else:
                 self._refuse(signal, scene, names, margins, answer)
                 return
-        self.passed(signal, confidence)
+        self.passed(signal, min(margins) if margins else 1.0)
         if scene.chain is not None:
             self._judged(signal, scene, scene.chain, zip(names, margins, strict=True), "")
 

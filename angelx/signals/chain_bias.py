@@ -24,14 +24,13 @@ from typing import ClassVar, Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from angelx.domain.events import OrderClosed, PositionChanged, SignalRefused
 from angelx.domain.instruments import InstrumentTable, Right
 from angelx.domain.scalars import NS, SCALE
-from angelx.domain.ticks import ASK, ASK_SIZE, BID, BID_SIZE, OI, Table
+from angelx.domain.ticks import ASK, BID, Table
 from angelx.market.chain_view import ChainView
-from angelx.signals.contract_choice import nearest
+from angelx.signals.contract_choice import CHECKS, furthest, nearest
 from angelx.signals.strategy import Strategy
 
 ENTRIES_EVERY: Final = 5 * NS
@@ -139,8 +138,10 @@ class ChainBias(Strategy):
         self._underlying, self._strength, self._turn = underlying, strength, turn_strength
         self._deltas, self._delta_least, self._delta_held = (delta_low, delta_high), delta_least, delta_held
         self._max_outlay = int(max_outlay * SCALE)
-        self._spread, self._spread_ticks = max_spread_pct / 100, max_spread_ticks
-        self._least_lots, self._least_oi = least_lots, least_oi
+        self._least_lots, self._least_oi = float(least_lots), float(least_oi)
+        widest = max_spread_pct / 100, float(max_spread_ticks)
+        self._bounds = float(delta_least), self._max_outlay, widest, self._least_lots, self._least_oi
+        """What a contract has to pass, as `nearest` takes it."""
         self._life, self._last_life = least_life_h / HOURS_IN_YEAR, expiry_exit_min / 60 / HOURS_IN_YEAR
         self._stop, self._target, self._trail_after, self._trail = stop, target, trail_after, trail
         self._iv_drop = iv_drop
@@ -167,6 +168,7 @@ class ChainBias(Strategy):
         self._ticks = np.array([instrument.tick_size for instrument in table], np.int64)
         self._held: dict[int, Holding] = {}
         self._rests_until = 0
+        self._lacking(np.zeros(0, np.int64))  # Compiles or loads now, not at the first look in vain.
 
     # ------------------------------------------------------------ time
     def on_timer(self) -> None:
@@ -216,12 +218,9 @@ class ChainBias(Strategy):
             return None
         deltas, columns = self._chains.deltas(places), self.desk.market.columns
         while True:
-            number = nearest(
-                places, columns, self._lots, self._ticks, deltas, self._deltas, self._delta_least, self._max_outlay,
-                (self._spread, self._spread_ticks), self._least_lots, self._least_oi,
-            )  # fmt: skip
+            number = nearest(places, columns, self._lots, self._ticks, deltas, self._deltas, *self._bounds)
             if number < 0:
-                self._pass_over(self._lacking(places, self._chains.deltas(places)))
+                self._pass_over(self._lacking(places))
                 return None
             place = int(places[number])
             if self._is_defined(place):
@@ -236,25 +235,22 @@ class ChainBias(Strategy):
     def _pass_over(self, why: str) -> None:
         self.passed_over[why] = self.passed_over.get(why, 0) + 1
 
-    def _lacking(self, places: Table, deltas: NDArray[np.float64]) -> str:
-        """What the last contracts that fitted so far lacked, in the order of `nearest`."""
-        columns = self.desk.market.columns[:, places]
-        bid, ask, lots = columns[BID], columns[ASK], self._lots[places]
-        width = np.maximum(self._spread * (bid + ask) / 2, self._spread_ticks * self._ticks[places])
-        size = np.minimum(columns[BID_SIZE], columns[ASK_SIZE])
-        left = np.ones(len(places), np.bool_)
-        for what, fits in (
-            ("a quote on both sides", (bid > 0) & (bid <= ask)),
-            (f"|delta| of {self._delta_least:g} or more", np.abs(deltas) >= self._delta_least),
-            (f"a lot for {self._max_outlay / SCALE:,.0f} or less", ask * lots <= self._max_outlay),
-            ("a spread that is narrow enough", ask - bid <= width),
-            (f"{self._least_lots:g} lots at the touch", size >= self._least_lots * lots),
-            (f"open interest of {self._least_oi:g} lots", columns[OI] >= self._least_oi * lots),
-        ):
-            left &= fits
-            if not left.any():
-                return f"no contract had {what}"
-        return "no contract's Greeks were defined"
+    def _lacking(self, places: Table) -> str:
+        """What the last contracts that fitted so far lacked."""
+        far = furthest(
+            places, self.desk.market.columns, self._lots, self._ticks, self._chains.deltas(places), *self._bounds
+        )
+        if far == CHECKS:
+            return "no contract's Greeks were defined"
+        lacks = (
+            "a quote on both sides",
+            f"|delta| of {self._delta_least:g} or more",
+            f"a lot for {self._max_outlay / SCALE:,.0f} or less",
+            "a spread that is narrow enough",
+            f"{self._least_lots:g} lots at the touch",
+            f"open interest of {self._least_oi:g} lots",
+        )
+        return f"no contract had {lacks[far]}"
 
     # ------------------------------------------------------------ out
     def _exit(self, place: int, holding: Holding, view: ChainView) -> str:

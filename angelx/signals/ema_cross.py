@@ -103,9 +103,6 @@ class EmaCross(ScanningStrategy):
         self._lean_view = self._leans.data
 
     def scan(self, start: int, stop: int) -> int:
-        if stop - start == 1:  # Live, most runs are one row: a look is cheaper than a kernel's call.
-            lean, at = self._lean_view[start], self._stand_view[self._batch.view[INSTRUMENT, start]]
-            return start if lean and at != lean and at != BUSY else stop  # noqa: PLR1714  (a set costs more)
         row: int = _first(self._batch.table, self._leans, start, stop, self._stand)
         return row
 

@@ -17,9 +17,9 @@ from angelx.adapters.terminal import (
     TerminalView,
     open_progress,
     plain_line,
-    printable,
 )
 from angelx.domain.scalars import NS
+from angelx.domain.text import printable
 
 AT = 1_756_698_300 * NS
 BIG = Snapshot(working=tuple(OrderLine(AT, "NFO:NIFTY:2025-09-02:24400:CE", 1, 75, 0, 100_0000) for _ in range(200)))

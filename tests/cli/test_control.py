@@ -97,13 +97,16 @@ def test_an_answer_says_where_asking_did_nothing(tmp_path: Path, level: str, ver
     assert found.get("note") == note
 
 
-def test_an_answer_says_what_is_not_on_the_disk(tmp_path: Path) -> None:
-    class Commanded(Feed):
-        def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
-            done = asyncio.get_running_loop().create_future()
-            done.set_result(None)
-            return done
+class Commanded(Feed):
+    """Takes every command."""
 
+    def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+def test_an_answer_says_what_is_not_on_the_disk(tmp_path: Path) -> None:
     directory = tmp_path / "state"
     directory.mkdir()
     latch, play = Latch.load(directory), Play([Holder()])
@@ -119,12 +122,6 @@ def test_an_answer_says_what_is_not_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_a_resume_that_did_not_happen_is_no_success(tmp_path: Path) -> None:
-    class Commanded(Feed):
-        def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
-            done = asyncio.get_running_loop().create_future()
-            done.set_result(None)
-            return done
-
     latch, play = Latch.load(tmp_path), Play([Holder()])
     latch.raise_to(1, "loss", "operator", 1)
     asked = Operator(latch, cast("DataFeed", Commanded(play)), play.house, reload=lambda: None, facts=dict)
@@ -133,12 +130,6 @@ def test_a_resume_that_did_not_happen_is_no_success(tmp_path: Path) -> None:
 
 
 def test_a_running_session_says_it_too(tmp_path: Path) -> None:
-    class Commanded(Feed):
-        def command(self, verb: str, reason: str, who: str) -> "asyncio.Future[None]":
-            done = asyncio.get_running_loop().create_future()
-            done.set_result(None)
-            return done
-
     latch = Latch.load(tmp_path)
     latch.raise_to(3, "test", "operator", 1)
     play = Play([Holder()])

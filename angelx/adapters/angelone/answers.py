@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from angelx.domain.errors import AuthExpired, BrokerError, OrderRejected, RateLimited
+from angelx.domain.text import printable
 from angelx.domain.wire import Response
 
 LOG_IN_AGAIN: Final = frozenset(("AG8001", "AG8002", "AG8003", "AB1010", "AB1011", "AB8050", "AB8051"))
@@ -98,5 +99,4 @@ def _error(status: int, code: str, message: str, *, is_refusal: bool) -> BrokerE
 
 def _shown(body: bytes) -> str:
     """The beginning of a text, printable."""
-    text = body[:_SHOWN].decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable(body[:_SHOWN].decode("utf-8", "replace"))
